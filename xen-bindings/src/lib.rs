@@ -1,1 +1,60 @@
-//! placeholder
+//! Xen's own operations, and nothing above them.
+//!
+//! A host is a [`Xen`]: a bundle of small capability traits (one file each), synchronous and object-safe. The caller
+//! decides where to block. Three things implement or hold them:
+//!
+//! - [`libxc`] (feature `libxc`): the real hypervisor through libxenctrl and libxenguest. The only `unsafe` of the suite.
+//! - [`store::client`]: the xenstore daemon over its Unix socket, in safe Rust.
+//! - [`sim`]: a model of a Xen machine with Xen's own rules, seeded, on a clock that it is given.
+//! - [`contract`]: one suite over the traits. It runs on the simulator in every test run and on real Xen in the lab, so that
+//!   the simulator cannot drift.
+//!
+//! What fails: every operation answers [`XenError`] or [`store::StoreError`], which name the operation, the domain and the
+//! kind of failure; a value from Xen that we do not know is an error, never a guess.
+
+pub mod contract;
+pub mod control;
+pub mod domid;
+pub mod error;
+pub mod evtchn;
+pub mod frame;
+pub mod guest_image;
+pub mod host;
+#[cfg(feature = "libxc")]
+pub mod libxc;
+pub mod memory;
+pub mod sim;
+pub mod store;
+pub mod vcpu;
+
+use std::sync::Arc;
+
+pub use control::{DomainConfig, DomainControl, DomainInfo, GuestKind, RunState, ShutdownReason};
+pub use domid::{DomId, DomainHandle};
+pub use error::{XenError, XenErrorKind};
+pub use evtchn::{EventChannels, Port};
+pub use frame::{Gfn, Mfn, PageCount, Pfn};
+pub use guest_image::{BuildSpec, BuiltGuest, GuestImage};
+pub use host::{HostInfo, PcpuTime, Physinfo, XenVersion};
+pub use memory::DomainMemory;
+pub use store::{Store, StoreError, StoreOps, StorePath, StoreTransaction};
+pub use vcpu::{Credit2, Shell, VcpuControl, VcpuInfo, VcpulessDomain};
+
+/// One Xen host: the capabilities of one backend. Cheap to clone.
+#[derive(Clone)]
+pub struct Xen {
+    /// Domains as such: create, pause, unpause, shut down, destroy, list.
+    pub control: Arc<dyn DomainControl>,
+    /// vCPUs: how many, what they do, credit2 parameters.
+    pub vcpu: Arc<dyn VcpuControl>,
+    /// A domain's memory limits.
+    pub memory: Arc<dyn DomainMemory>,
+    /// The machine under it.
+    pub host: Arc<dyn HostInfo>,
+    /// Event channels between dom0 and a guest.
+    pub evtchn: Arc<dyn EventChannels>,
+    /// Kernel and initramfs into a domain's memory.
+    pub image: Arc<dyn GuestImage>,
+    /// Xenstore.
+    pub store: Arc<dyn Store>,
+}

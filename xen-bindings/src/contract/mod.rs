@@ -1,0 +1,1 @@
+//! One suite over the traits: real Xen and the simulator must answer alike.

@@ -1,0 +1,46 @@
+//! Kernel, initramfs and command line into a domain's memory.
+
+use std::path::PathBuf;
+
+use crate::error::XenError;
+use crate::evtchn::Port;
+use crate::frame::Gfn;
+use crate::vcpu::Shell;
+
+/// What to build into a shell.
+#[derive(Clone, Debug)]
+pub struct BuildSpec {
+    /// A Linux kernel: bzImage or ELF with Xen notes.
+    pub kernel: PathBuf,
+    /// An initramfs.
+    pub initramfs: Option<PathBuf>,
+    /// The kernel's command line.
+    pub cmdline: String,
+    /// Memory at boot.
+    pub memory_target_kib: u64,
+    /// Memory that the guest's map ends at; above the target it is populated on demand (PVH) or ballooned in (PV).
+    pub memory_max_kib: u64,
+    /// Port for xenstore.
+    pub store_port: Port,
+    /// Port for the console.
+    pub console_port: Port,
+}
+
+/// What the guest shares with dom0 after a build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BuiltGuest {
+    /// The frame of its xenstore ring.
+    pub store_gfn: Gfn,
+    /// The frame of its console ring.
+    pub console_gfn: Gfn,
+}
+
+/// Builds guests.
+pub trait GuestImage: Send + Sync {
+    /// Loads the guest. The domain stays paused. Blocks for as long as it takes to read, unpack and copy the kernel.
+    ///
+    /// # Errors
+    /// `NotFound` or `BadImage` for a kernel or initramfs that cannot be used (the detail has the library's words),
+    /// `OutOfMemory` when the host cannot hold it. The domain is still there and must be destroyed by the caller.
+    fn build(&self, shell: &Shell, spec: &BuildSpec) -> Result<BuiltGuest, XenError>;
+}

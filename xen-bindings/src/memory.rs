@@ -1,0 +1,33 @@
+//! A domain's memory limits.
+
+use crate::domid::DomId;
+use crate::error::XenError;
+use crate::vcpu::Shell;
+
+/// Limits on what a domain may hold.
+pub trait DomainMemory: Send + Sync {
+    /// The most that the domain may hold, its special pages included (libxl adds 1024 KiB of slack to what the guest sees).
+    /// May be raised while it runs: a balloon driver then grows above the boot-time maximum.
+    ///
+    /// # Errors
+    /// `NoSuchDomain`.
+    fn set_max(&self, domid: DomId, memory_max_kib: u64) -> Result<(), XenError>;
+
+    /// The pool for a PVH domain's second-level page tables. PV has none.
+    ///
+    /// # Errors
+    /// `NoSuchDomain`, `OutOfMemory`, `Unsupported` for PV.
+    fn set_paging_pool(&self, domid: DomId, bytes: u64) -> Result<(), XenError>;
+
+    /// A PV guest's size limit, kept by Xen for its memory map; a no-op for PVH.
+    ///
+    /// # Errors
+    /// `NoSuchDomain`.
+    fn set_memory_map_limit(&self, shell: &Shell, memory_max_kib: u64) -> Result<(), XenError>;
+
+    /// The populate-on-demand target of a PVH guest booted with less memory than its maximum; a no-op for PV.
+    ///
+    /// # Errors
+    /// `NoSuchDomain`, `OutOfMemory`.
+    fn set_pod_target(&self, domid: DomId, target_kib: u64) -> Result<(), XenError>;
+}
