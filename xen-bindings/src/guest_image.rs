@@ -16,6 +16,8 @@ pub struct BuildSpec {
     pub initramfs: Option<PathBuf>,
     /// The kernel's command line.
     pub cmdline: String,
+    /// vCPUs that the guest brings up when it boots; the others, up to the shell's `vcpus_max`, wait to be hot-added.
+    pub vcpus_online: u32,
     /// Memory at boot.
     pub memory_target_kib: u64,
     /// Memory that the guest's map ends at; above the target it is populated on demand (PVH) or ballooned in (PV).
@@ -41,6 +43,6 @@ pub trait GuestImage: Send + Sync {
     ///
     /// # Errors
     /// `NotFound` or `BadImage` for a kernel or initramfs that cannot be used (the detail has the library's words),
-    /// `OutOfMemory` when the host cannot hold it. The domain is still there and must be destroyed by the caller.
+    /// `OutOfMemory` when the host cannot hold it, `Invalid` when `vcpus_online` is 0 or above the shell's maximum. The domain is still there and must be destroyed by the caller.
     fn build(&self, shell: &Shell, spec: &BuildSpec) -> Result<BuiltGuest, XenError>;
 }
