@@ -1,0 +1,253 @@
+//! The outer layer: mutual TLS 1.3, one provider (aws-lc-rs), named in every config.
+//!
+//! Names of hosts play no part. A certificate is good if it chains to the pool's authority, is
+//! valid now, and carries an [`Identity`]; a client also demands the one principal that it meant to
+//! reach. There are no session tickets, no early data and no revocation lists in this form.
+//!
+//! A refusal is a [`PeerError`] inside rustls' error; it says which certificate came and which was
+//! expected. The peer that was refused sees an alert only.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError,
+    RootCertStore, ServerConfig, SignatureScheme,
+};
+use thiserror::Error as ThisError;
+
+use crate::clock::{RustlsClock, WallClock};
+use crate::credentials::{Credentials, Identity, IdentityError};
+use crate::principal::Principal;
+
+const VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
+
+/// ALPN names: HTTP/2 first.
+pub(crate) const ALPN_H2: &[u8] = b"h2";
+const ALPN_HTTP1: &[u8] = b"http/1.1";
+
+/// Why a peer's certificate was refused.
+#[derive(Debug, ThisError)]
+pub enum PeerError {
+    /// It does not chain to our authority, or is outside its validity.
+    #[error(
+        "the certificate of {claimed} was refused ({source}): credentials of both sides must come \
+         from the same authority and be valid now"
+    )]
+    Chain {
+        /// What it says about its owner, unverified.
+        claimed: String,
+        /// Why.
+        source: Error,
+    },
+    /// Of our authority, but with no identity.
+    #[error("a certificate of our authority carries no identity: issue it anew")]
+    Identity(#[from] IdentityError),
+    /// Somebody else answered.
+    #[error(
+        "expected {expected} but {found} answered: check the address, or which host's credentials \
+         lie there"
+    )]
+    Principal {
+        /// Whom we called.
+        expected: Principal,
+        /// Who answered.
+        found: Principal,
+    },
+}
+
+impl From<PeerError> for Error {
+    fn from(error: PeerError) -> Error {
+        Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
+    }
+}
+
+/// The configuration of a server: any principal of the pool may connect.
+///
+/// # Errors
+/// rustls does not accept the certificate or key.
+pub fn server_config(
+    credentials: &Credentials,
+    clock: Arc<dyn WallClock>,
+) -> Result<Arc<ServerConfig>, Error> {
+    let verifier = PeerVerifier::new(credentials, None)?;
+    let mut config = ServerConfig::builder_with_details(provider(), Arc::new(RustlsClock(clock)))
+        .with_protocol_versions(VERSIONS)?
+        .with_client_cert_verifier(Arc::new(verifier))
+        .with_single_cert(vec![credentials.certificate.clone()], credentials.tls_key())?;
+    config.alpn_protocols = vec![ALPN_H2.to_vec(), ALPN_HTTP1.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+/// The configuration of a client that will speak with `server` and nobody else.
+///
+/// # Errors
+/// rustls does not accept the certificate or key.
+pub fn client_config(
+    credentials: &Credentials,
+    server: &Principal,
+    clock: Arc<dyn WallClock>,
+) -> Result<Arc<ClientConfig>, Error> {
+    let verifier = PeerVerifier::new(credentials, Some(server.clone()))?;
+    let mut config = ClientConfig::builder_with_details(provider(), Arc::new(RustlsClock(clock)))
+        .with_protocol_versions(VERSIONS)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_auth_cert(vec![credentials.certificate.clone()], credentials.tls_key())?;
+    config.alpn_protocols = vec![ALPN_H2.to_vec()];
+    config.resumption = Resumption::disabled();
+    config.enable_sni = false;
+    Ok(Arc::new(config))
+}
+
+/// The name that rustls wants and nobody looks at.
+pub(crate) fn server_name() -> ServerName<'static> {
+    ServerName::try_from("xvmp.invalid").expect("a valid DNS name")
+}
+
+/// Whether the key is the certificate's.
+pub(crate) fn check_key_matches(credentials: &Credentials) -> Result<(), Error> {
+    let chain = vec![credentials.certificate.clone()];
+    CertifiedKey::from_der(chain, credentials.tls_key(), &provider())?.keys_match()
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// Checks the certificates of both directions.
+#[derive(Debug)]
+struct PeerVerifier {
+    roots: RootCertStore,
+    algorithms: WebPkiSupportedAlgorithms,
+    clients: Arc<dyn ClientCertVerifier>,
+    expected: Option<Principal>,
+}
+
+impl PeerVerifier {
+    fn new(credentials: &Credentials, expected: Option<Principal>) -> Result<PeerVerifier, Error> {
+        let provider = provider();
+        let mut roots = RootCertStore::empty();
+        roots.add(credentials.ca.clone())?;
+        let clients =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots.clone()), provider.clone())
+                .build()
+                .map_err(|error| Error::General(error.to_string()))?;
+        let algorithms = provider.signature_verification_algorithms;
+        Ok(PeerVerifier { roots, algorithms, clients, expected })
+    }
+
+    fn check_identity(&self, certificate: &[u8]) -> Result<(), PeerError> {
+        let found = Identity::of(certificate)?.principal;
+        match &self.expected {
+            Some(expected) if *expected != found => {
+                Err(PeerError::Principal { expected: expected.clone(), found })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn refused(certificate: &[u8], source: Error) -> Error {
+    let claimed = match Identity::of(certificate) {
+        Ok(identity) => identity.principal.to_string(),
+        Err(_) => "an unknown party".to_owned(),
+    };
+    PeerError::Chain { claimed, source }.into()
+}
+
+impl ServerCertVerifier for PeerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = self.algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(
+            &parsed,
+            &self.roots,
+            intermediates,
+            now,
+            algorithms,
+        )
+        .map_err(|source| refused(end_entity, source))?;
+        self.check_identity(end_entity)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(Error::General("TLS 1.2 is not spoken here".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for PeerVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.clients.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self
+            .clients
+            .verify_client_cert(end_entity, intermediates, now)
+            .map_err(|source| refused(end_entity, source))?;
+        self.check_identity(end_entity)?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        ServerCertVerifier::verify_tls12_signature(self, message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.clients.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.clients.supported_verify_schemes()
+    }
+}
