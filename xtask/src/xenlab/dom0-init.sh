@@ -1,0 +1,45 @@
+#!/bin/busybox sh
+# The first program of dom0. Kernel command line: hostid=N xenstored=c|ocaml.
+/bin/busybox --install -s /bin
+export PATH=/usr/lib/xen-4.17/bin:/usr/sbin:/usr/bin:/sbin:/bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mkdir -p /dev/pts /dev/shm /run/xen /run/xenstored /run/sshd /run/lock /var/lib/xenstored /var/lib/vmm /var/log/xen/console
+mount -t devpts devpts /dev/pts
+mount -t tmpfs shm /dev/shm
+ln -s /run /var/run
+ln -s /run/lock /var/lock
+argument() { sed -n "s/.*\b$1=\([^ ]*\).*/\1/p" /proc/cmdline; }
+
+for module in $(cat /etc/modules); do
+    modprobe "$module" || echo "DOM0 LACKS module $module"
+done
+mount -t xenfs xenfs /proc/xen
+
+id=$(argument hostid)
+hostname "xen$id"
+ip link set lo up
+ip addr add 10.0.2.15/24 dev eth0
+ip link set eth0 up
+ip route add default via 10.0.2.2
+ip addr add "10.77.0.$id/24" dev eth1
+ip link set eth1 up
+
+case $(argument xenstored) in
+c) xenstored --pid-file /run/xenstore.pid ;;
+*) oxenstored --pid-file /run/xenstore.pid ;;
+esac
+tries=0
+while [ ! -S /run/xenstored/socket ] && [ $tries -lt 200 ]; do
+    sleep .1
+    tries=$((tries + 1))
+done
+[ -S /run/xenstored/socket ] || echo "DOM0 LACKS xenstored"
+xen-init-dom0
+# Guests' consoles end in /var/log/xen/console/guest-NAME.log as well.
+xenconsoled --pid-file=/run/xenconsoled.pid --log=guest --log-dir=/var/log/xen/console
+truncate -s 16M /g/disk.img
+/usr/sbin/sshd
+echo "DOM0 READY $(cut -d' ' -f1 /proc/uptime)"
+exec setsid cttyhack sh

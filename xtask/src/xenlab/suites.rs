@@ -1,0 +1,153 @@
+//! The suites that need real Xen: run, their `ok` and `FAIL` lines counted, the hosts ended whatever happens.
+//!
+//! A suite that ends badly, is overdue, or does not print its own summary counts as a failure on top of those it named.
+
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::host::{Flavour, Hosts, Lifetime};
+use super::image;
+use super::paths::Lab;
+use super::ssh;
+use crate::args::Args;
+use crate::run;
+
+const CONTRACT_LIMIT: Duration = Duration::from_mins(20);
+const E2E_LIMIT: Duration = Duration::from_mins(45);
+const E2E_FULL_LIMIT: Duration = Duration::from_hours(3);
+const BENCH_LIMIT: Duration = Duration::from_hours(1);
+
+const SUITES: &[&str] = &["contract", "e2e"];
+const E2E: &[&str] = &["--locked", "--profile", "lab", "-p", "vmm-e2e", "--bin", "vmm-lab"];
+const BENCH_BINARY: &str = "vmm-lab-bench";
+
+/// What the suites said.
+#[derive(Default)]
+struct Tally {
+    passed: u32,
+    failed: u32,
+    retried: u32,
+    names: Vec<String>,
+}
+
+impl Tally {
+    fn fail(&mut self, name: String) {
+        self.failed += 1;
+        self.names.push(name);
+    }
+
+    /// One line of a suite; returns whether it was the suite's summary.
+    fn line(&mut self, suite: &str, line: &str) -> bool {
+        if line.starts_with("ok ") {
+            self.passed += 1;
+        } else if let Some(what) = line.strip_prefix("FAIL ") {
+            self.fail(format!("{suite}: {what}"));
+        } else if let Some(count) = line.strip_prefix("retried ") {
+            self.retried += count.split_whitespace().next().map_or(0, |n| n.parse().unwrap_or(1));
+        }
+        let summary = line.strip_prefix(suite).and_then(|rest| rest.strip_prefix(": "));
+        summary.is_some_and(|rest| rest.contains(" passed, ") && rest.ends_with(" failed"))
+    }
+
+    /// Runs a suite and adds what it says.
+    fn run(&mut self, suite: &str, command: &mut Command, limit: Duration) {
+        let mut summed_up = false;
+        let before = self.failed;
+        let status = run::stream(command, limit, |line| summed_up |= self.line(suite, line));
+        match status {
+            Ok(status) if !summed_up => {
+                self.fail(format!("{suite}: ended with {status} before its summary"));
+            }
+            Ok(status) if !status.success() && self.failed == before => {
+                self.fail(format!("{suite}: ended with {status} though nothing failed"));
+            }
+            Ok(_) => {}
+            Err(error) => self.fail(format!("{suite}: {error:#}")),
+        }
+    }
+}
+
+pub(crate) fn test(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
+    let full = args.flag("--full");
+    let flavour: Option<Flavour> = args.value("--xenstored")?;
+    let suite = args.positional();
+    args.finish()?;
+    let wanted = |name: &str| suite.as_deref().is_none_or(|suite| suite == name);
+    if !SUITES.iter().any(|name| wanted(name)) {
+        bail!("no suite {suite:?}; there are {}", SUITES.join(" and "));
+    }
+    image::build(lab, false)?;
+    if wanted("e2e") {
+        // Before the hosts are up: a build beside two emulators takes several times as long.
+        run::success(run::cargo(lab.workspace).arg("build").args(E2E))?;
+    }
+    let mut tally = Tally::default();
+    {
+        let hosts = Hosts::start(lab, 2, flavour, Lifetime::ThisCommand)?;
+        if wanted("contract") {
+            contract(lab, &hosts, full, &mut tally);
+        }
+        if wanted("e2e") {
+            e2e(lab, full, &mut tally);
+        }
+    }
+    for name in &tally.names {
+        println!("FAILED {name}");
+    }
+    if tally.retried > 0 {
+        println!("retried {} (guests that the emulated SVM broke)", tally.retried);
+    }
+    println!("xenlab: {} passed, {} failed", tally.passed, tally.failed);
+    Ok(if tally.failed == 0 && tally.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// On the first host, or with `full` on both, which run different xenstore daemons.
+fn contract(lab: &Lab<'_>, hosts: &Hosts<'_>, full: bool, tally: &mut Tally) {
+    for host in hosts.iter().take(if full { 2 } else { 1 }) {
+        println!("contract on host {} ({} xenstored)", host.id, host.flavour);
+        let mut ssh = ssh::command(lab, host.ssh_port, run::tied("ssh"));
+        ssh.args(["root@127.0.0.1", "/opt/vmm/xen-contract"]);
+        tally.run("contract", &mut ssh, CONTRACT_LIMIT);
+    }
+}
+
+fn e2e(lab: &Lab<'_>, full: bool, tally: &mut Tally) {
+    let mut cargo = run::tied_cargo(lab.workspace);
+    cargo.args(["run", "--quiet"]).args(E2E).args(["--", "--hosts"]).arg(lab.hosts_file());
+    cargo.args(full.then_some("--full"));
+    tally.run("e2e", &mut cargo, if full { E2E_FULL_LIMIT } else { E2E_LIMIT });
+}
+
+pub(crate) fn bench(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
+    let json = args.flag("--json");
+    let suite = args.positional().context("bench needs the name of a suite")?;
+    args.finish()?;
+    if !json {
+        bail!("bench prints JSON only: say --json");
+    }
+    if !has_bench(lab)? {
+        bail!("there is no binary {BENCH_BINARY} in vmm-benches, so no suites run in the lab yet");
+    }
+    image::build(lab, false)?;
+    let mut build = run::cargo(lab.workspace);
+    run::success(build.args(["build", "--locked", "--release", "-p", "vmm-benches", "--bin", BENCH_BINARY]))?;
+    let _hosts = Hosts::start(lab, 1, None, Lifetime::ThisCommand)?;
+    let mut cargo = run::tied_cargo(lab.workspace);
+    cargo.args(["run", "--quiet", "--locked", "--release", "-p", "vmm-benches", "--bin", BENCH_BINARY]);
+    cargo.args(["--", &suite, "--json", "--hosts"]).arg(lab.hosts_file());
+    let mut last = String::new();
+    let status = run::stream(&mut cargo, BENCH_LIMIT, |line| line.clone_into(&mut last))?;
+    let report: Result<serde_json::Value, _> = serde_json::from_str(&last);
+    if !status.success() || !report.is_ok_and(|report| report.is_object()) {
+        bail!("bench {suite} ended with {status}; its last line must be a JSON object");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn has_bench(lab: &Lab<'_>) -> Result<bool> {
+    let mut cargo = run::cargo(lab.workspace);
+    let metadata = run::output(cargo.args(["metadata", "--no-deps", "--format-version", "1"]))?;
+    Ok(metadata.contains(&format!("\"name\":\"{BENCH_BINARY}\"")))
+}
