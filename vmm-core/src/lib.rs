@@ -1,1 +1,21 @@
-//! placeholder
+//! The domain model and the policy of SMPS-VMM, pure.
+//!
+//! No I/O, no clock, no randomness that was not given, no Xen words below a VM, no XML: whoever needs one of these stands
+//! outside and hands the facts in. So every policy here can be tested in microseconds and replayed from its inputs.
+//!
+//! - [`id`], [`units`]: ids and quantities that cannot be confused.
+//! - [`vm`]: what a VM shall be, what state it is in, which request is admitted in which state.
+//! - [`host`]: what a host has, what is reserved on it, whether it is heard.
+//! - [`scheduler`]: which host a VM costs least on, with every term of the answer.
+//! - [`stats`]: samples, and rates from two of them.
+//! - [`task`]: a multi-step change as data, an action and its undo each.
+//! - [`invariant`]: what must always hold, by id.
+
+pub mod host;
+pub mod id;
+pub mod invariant;
+pub mod scheduler;
+pub mod stats;
+pub mod task;
+pub mod units;
+pub mod vm;

@@ -1,0 +1,75 @@
+//! What a VM does now, and which changes of that make sense.
+
+/// Why a VM does not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StopReason {
+    /// Never started.
+    New,
+    /// The guest powered itself off.
+    Poweroff,
+    /// The guest's kernel crashed.
+    Crash,
+    /// An operator destroyed it.
+    Destroyed,
+    /// It could not be built or started.
+    Failed,
+    /// It was gone when the agent looked: the host restarted, or somebody else destroyed it.
+    Lost,
+}
+
+/// What a VM does now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum VmState {
+    /// Being built.
+    Starting,
+    /// Running.
+    Running,
+    /// Stopped by the toolstack; continues where it was.
+    Paused,
+    /// Asked to power off.
+    ShuttingDown,
+    /// Asked to reboot, or being built anew after it did.
+    Rebooting,
+    /// Not on any host.
+    Stopped(StopReason),
+}
+
+impl VmState {
+    /// Does a domain exist for it?
+    #[must_use]
+    pub fn has_domain(self) -> bool {
+        !matches!(self, Self::Stopped(_))
+    }
+
+    /// May a VM go from this state to `next`?
+    #[must_use]
+    pub fn may_become(self, next: Self) -> bool {
+        use VmState::{Paused, Rebooting, Running, ShuttingDown, Starting, Stopped};
+        match (self, next) {
+            // Whatever runs can crash, be destroyed or be lost at any time.
+            (from, Stopped(_)) => from.has_domain(),
+            (Stopped(_), Starting) => true,
+            (Starting, Running | Paused) => true,
+            (Running, Paused | ShuttingDown | Rebooting) | (Paused, Running) => true,
+            // The guest may refuse to go down, or turn a shutdown into a reboot.
+            (ShuttingDown, Running | Rebooting) | (Rebooting, Running | ShuttingDown) => true,
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stopped_vm_can_only_start() {
+        let stopped = VmState::Stopped(StopReason::Poweroff);
+        assert!(stopped.may_become(VmState::Starting));
+        for next in
+            [VmState::Running, VmState::Paused, VmState::ShuttingDown, VmState::Rebooting, stopped]
+        {
+            assert!(!stopped.may_become(next), "{next:?}");
+        }
+    }
+}
