@@ -1,0 +1,201 @@
+//! Hosts: the manager's inventory of them, and what an agent reports of itself.
+
+use serde::{Deserialize, Serialize};
+
+use super::vm::VmPhase;
+
+/// To the manager: take a host into the pool. Its agent must be reachable, or the host joins when it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddHost {
+    /// The name that its agent's certificate was issued for.
+    #[serde(rename = "@name")]
+    pub name: String,
+    /// Where its agent listens: `address:port`.
+    #[serde(rename = "@address")]
+    pub address: String,
+}
+
+/// To the manager: forget a host without VMs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveHost {
+    /// Id or name.
+    #[serde(rename = "@host")]
+    pub host: String,
+}
+
+/// To the manager: switch placements on a host off or on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetMaintenance {
+    /// Id or name.
+    #[serde(rename = "@host")]
+    pub host: String,
+    /// Off or on.
+    #[serde(rename = "@maintenance")]
+    pub maintenance: bool,
+}
+
+/// To the manager: all hosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListHosts {}
+
+/// A host by its id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRef {
+    /// Its id.
+    #[serde(rename = "@host")]
+    pub host: String,
+}
+
+/// Is the host heard?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HostHealth {
+    /// Not since the manager started.
+    Unknown,
+    /// Yes.
+    Up,
+    /// Not lately.
+    Silent,
+}
+
+/// What a host has, as its agent reports.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFacts {
+    /// Physical CPUs.
+    #[serde(rename = "@pcpus")]
+    pub pcpus: u32,
+    /// Memory for VMs.
+    #[serde(rename = "@memory-kib")]
+    pub memory_kib: u64,
+    /// What its disks sustain.
+    #[serde(rename = "@disk-bytes-per-s")]
+    pub disk_bytes_per_s: u64,
+    /// Such as `4.17.7`, or `simulated`.
+    #[serde(rename = "@xen-version")]
+    pub xen_version: String,
+    /// `libxc` or `simulator`: a stand-in never passes for the real thing.
+    #[serde(rename = "@backend")]
+    pub backend: String,
+    /// Version of the agent.
+    #[serde(rename = "@agent-version")]
+    pub agent_version: String,
+}
+
+/// What a host uses now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostLoad {
+    /// Busy CPUs in thousandths.
+    #[serde(rename = "@cpu-milli")]
+    pub cpu_milli: u64,
+    /// Memory that Xen has free.
+    #[serde(rename = "@memory-free-kib")]
+    pub memory_free_kib: u64,
+    /// Disk throughput of its VMs.
+    #[serde(rename = "@disk-bytes-per-s")]
+    pub disk_bytes_per_s: u64,
+}
+
+/// A host of the pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Its id.
+    #[serde(rename = "@host")]
+    pub host: String,
+    /// Its name.
+    #[serde(rename = "@name")]
+    pub name: String,
+    /// Where its agent listens.
+    #[serde(rename = "@address")]
+    pub address: String,
+    /// Is it heard?
+    #[serde(rename = "@health")]
+    pub health: HostHealth,
+    /// Time since the last report.
+    #[serde(rename = "@heard-ms-ago", default, skip_serializing_if = "Option::is_none")]
+    pub heard_ms_ago: Option<u64>,
+    /// Takes no new VM.
+    #[serde(rename = "@maintenance")]
+    pub maintenance: bool,
+    /// VMs placed on it.
+    #[serde(rename = "@vm-count")]
+    pub vm_count: u64,
+    /// Memory reserved on it.
+    #[serde(rename = "@memory-reserved-kib")]
+    pub memory_reserved_kib: u64,
+    /// Processor time reserved on it, in thousandths of a CPU.
+    #[serde(rename = "@cpu-reserved-milli")]
+    pub cpu_reserved_milli: u64,
+    /// Disk throughput reserved on it.
+    #[serde(rename = "@disk-reserved-bytes-per-s")]
+    pub disk_reserved_bytes_per_s: u64,
+    /// What it has; missing until its agent was heard once.
+    #[serde(rename = "Facts", default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<HostFacts>,
+    /// What it uses; missing until its agent was heard since the manager started.
+    #[serde(rename = "Load", default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<HostLoad>,
+}
+
+/// All hosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hosts {
+    /// In order of name.
+    #[serde(rename = "Host", default)]
+    pub hosts: Vec<Host>,
+}
+
+/// To an agent: report when something has changed since `cursor`, or after the wait at the latest. The heartbeat.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AwaitReport {
+    /// From the last report; empty for the first.
+    #[serde(rename = "@cursor")]
+    pub cursor: String,
+    /// Answer after this time even when nothing has changed.
+    #[serde(rename = "@wait-ms-max")]
+    pub wait_ms_max: u64,
+}
+
+/// What an agent reports: always all of it, so that a lost report costs nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentReport {
+    /// For the next [`AwaitReport`]; starts anew when the agent does.
+    #[serde(rename = "@cursor")]
+    pub cursor: String,
+    /// The host's id, kept by the agent on its disk.
+    #[serde(rename = "@host")]
+    pub host: String,
+    /// What the host has.
+    #[serde(rename = "Facts")]
+    pub facts: HostFacts,
+    /// What it uses.
+    #[serde(rename = "Load")]
+    pub load: HostLoad,
+    /// The VMs that the agent knows.
+    #[serde(rename = "ReportedVm", default)]
+    pub vms: Vec<ReportedVm>,
+}
+
+/// A VM in an agent's report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportedVm {
+    /// Its id.
+    #[serde(rename = "@vm")]
+    pub vm: String,
+    /// Grows with each change on this host.
+    #[serde(rename = "@generation")]
+    pub generation: u64,
+    /// What it does.
+    #[serde(rename = "@phase")]
+    pub phase: VmPhase,
+    /// In words, when it stopped by itself or failed.
+    #[serde(rename = "@reason", default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// vCPUs online in the guest.
+    #[serde(rename = "@vcpus-online")]
+    pub vcpus_online: u32,
+    /// Memory that it holds.
+    #[serde(rename = "@memory-kib")]
+    pub memory_kib: u64,
+    /// Xen's number of it on this host, for people who look there; never an identity.
+    #[serde(rename = "@domid", default, skip_serializing_if = "Option::is_none")]
+    pub domid: Option<u16>,
+}

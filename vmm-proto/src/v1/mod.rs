@@ -1,0 +1,33 @@
+//! The messages of XVMP/1, one file a noun.
+//!
+//! These are wire types: plain, serialisable, unchecked. [`crate::convert`] turns them into the types of `vmm-core`, and
+//! refuses what those refuse. Every variant of [`Request`] and [`Reply`] is one XML element of the same name; quantities
+//! carry their unit in the attribute's name; ids are uuids in text; bytes are base64.
+//!
+//! One table, [`verb`], says of each request what it is called, who may send it, and whether it changes anything.
+
+mod fault;
+mod host;
+mod request;
+mod stats;
+mod task;
+mod verb;
+mod vm;
+
+pub use fault::{Fault, FaultCode};
+pub use host::{
+    AddHost, AgentReport, AwaitReport, Host, HostFacts, HostHealth, HostLoad, HostRef, Hosts,
+    ListHosts, RemoveHost, ReportedVm, SetMaintenance,
+};
+pub use request::{Done, Ping, Reply, Request};
+pub use stats::{DiskCounters, GetHostStats, GetVmStats, HostStats, Pcpu, Vcpu, VmStats};
+pub use task::{CancelTask, ListTasks, Task, TaskState, Tasks, WaitTask};
+pub use verb::{Verb, verb};
+pub use vm::{
+    BuildVm, Candidate, ConsoleText, CreateVm, DeleteVm, DestroyVm, Disk, ListVms, Memory, PauseVm,
+    Placement, ReadConsole, RebootVm, SetMemory, SetVcpus, ShowVm, ShutdownVm, Spec, StartVm,
+    UnpauseVm, Vcpus, Vm, VmPhase, Vms,
+};
+
+/// The namespace of every element.
+pub const NAMESPACE: &str = "urn:smps-vmm:xvmp:1";

@@ -1,0 +1,69 @@
+//! All requests and all replies.
+
+use serde::{Deserialize, Serialize};
+
+use super::{host, stats, task, vm};
+
+/// Is anybody there? Answers with the same text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ping {
+    /// Comes back.
+    #[serde(rename = "@text")]
+    pub text: String,
+}
+
+/// It is done, and there is nothing more to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {}
+
+/// A request. [`super::verb`] says who may send which.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "each variant is documented at its type")]
+pub enum Request {
+    Ping(Ping),
+    AddHost(host::AddHost),
+    RemoveHost(host::RemoveHost),
+    SetMaintenance(host::SetMaintenance),
+    ListHosts(host::ListHosts),
+    AwaitReport(host::AwaitReport),
+    CreateVm(vm::CreateVm),
+    BuildVm(vm::BuildVm),
+    StartVm(vm::StartVm),
+    PauseVm(vm::PauseVm),
+    UnpauseVm(vm::UnpauseVm),
+    ShutdownVm(vm::ShutdownVm),
+    RebootVm(vm::RebootVm),
+    DestroyVm(vm::DestroyVm),
+    DeleteVm(vm::DeleteVm),
+    SetVcpus(vm::SetVcpus),
+    SetMemory(vm::SetMemory),
+    ShowVm(vm::ShowVm),
+    ListVms(vm::ListVms),
+    ReadConsole(vm::ReadConsole),
+    GetVmStats(stats::GetVmStats),
+    GetHostStats(stats::GetHostStats),
+    ListTasks(task::ListTasks),
+    WaitTask(task::WaitTask),
+    CancelTask(task::CancelTask),
+}
+
+/// A reply.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "each variant is documented at its type")]
+pub enum Reply {
+    Pong(Ping),
+    Done(Done),
+    HostRef(host::HostRef),
+    Hosts(host::Hosts),
+    AgentReport(host::AgentReport),
+    Placement(vm::Placement),
+    Vcpus(vm::Vcpus),
+    Memory(vm::Memory),
+    Vm(Box<vm::Vm>),
+    Vms(vm::Vms),
+    ConsoleText(vm::ConsoleText),
+    VmStats(stats::VmStats),
+    HostStats(stats::HostStats),
+    Task(Box<task::Task>),
+    Tasks(task::Tasks),
+}
