@@ -62,8 +62,14 @@ pub(crate) fn ensure(packages: &[&str], install: Install) -> Result<()> {
         Install::IfRoot => root,
     };
     if !wanted || !root {
-        let hint = if install == Install::IfRoot { "or run this as root" } else { "or pass --install as root" };
-        bail!("missing Debian packages: {names}; `apt-get install --no-install-recommends {names}`, {hint}");
+        let hint = if install == Install::IfRoot {
+            "or run this as root"
+        } else {
+            "or pass --install as root"
+        };
+        bail!(
+            "missing Debian packages: {names}; `apt-get install --no-install-recommends {names}`, {hint}"
+        );
     }
     println!("installing Debian packages: {names}");
     run::output(run::command("apt-get").args(["update", "-q"]))?;

@@ -90,7 +90,8 @@ struct Disk {
 
 impl Disk {
     fn open() -> Result<Self> {
-        let flags = i32::try_from((OFlags::DIRECT | OFlags::DSYNC).bits()).expect("flags are small");
+        let flags =
+            i32::try_from((OFlags::DIRECT | OFlags::DSYNC).bits()).expect("flags are small");
         let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(DEVICE)?;
         let bytes = vec![0; BLOCK_BYTES + ALIGN];
         let from = bytes.as_ptr().align_offset(ALIGN);

@@ -19,13 +19,14 @@ fn each(folder: &str, prefix: &str, file: &str, idle: &str, wanted: &str) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let number = name.to_str().and_then(|name| name.strip_prefix(prefix));
-        if !number.is_some_and(|number| number.parse::<u32>().is_ok()) {
+        if number.is_none_or(|number| number.parse::<u32>().is_err()) {
             continue;
         }
         let path = entry.path().join(file);
         let is_idle = fs::read_to_string(&path).is_ok_and(|state| state.trim() == idle);
-        if is_idle && fs::write(&path, wanted).is_err() {
-            // Tried again by the next call.
+        if is_idle {
+            // A refusal is tried again by the next call.
+            fs::write(&path, wanted).ok();
         }
     }
 }

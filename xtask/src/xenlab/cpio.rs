@@ -113,7 +113,7 @@ mod tests {
             let mut out = Vec::new();
             entry(&mut out, 1, path, FILE, data.as_bytes()).unwrap();
             assert_eq!(out.len() % 4, 0);
-            assert_eq!(&out[54..62], format!("{:08x}", path.len() + 1).as_bytes().split_at(8).0);
+            assert_eq!(&out[94..102], format!("{:08x}", path.len() + 1).as_bytes());
         }
     }
 }

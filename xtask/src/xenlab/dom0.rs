@@ -16,15 +16,41 @@ const INIT: &str = include_str!("dom0-init.sh");
 
 /// In load order: xenfs finds nothing to show before xen-privcmd is there.
 const MODULES: &[&str] = &[
-    "virtio_pci", "xen-privcmd", "xen-evtchn", "xen-gntdev", "xen-gntalloc", "xenfs", "virtio_net",
-    "bridge", "loop", "tun", "xen-netback", "xen-blkback",
+    "virtio_pci",
+    "xen-privcmd",
+    "xen-evtchn",
+    "xen-gntdev",
+    "xen-gntalloc",
+    "xenfs",
+    "virtio_net",
+    "bridge",
+    "loop",
+    "tun",
+    "xen-netback",
+    "xen-blkback",
     // rate limits and counters on guests' links
-    "sch_tbf", "sch_ingress", "sch_htb", "cls_matchall", "cls_u32", "act_police", "ifb",
+    "sch_tbf",
+    "sch_ingress",
+    "sch_htb",
+    "cls_matchall",
+    "cls_u32",
+    "act_police",
+    "ifb",
 ];
 
 const XEN_TOOLS: &[&str] = &[
-    "xl", "oxenstored", "xenstored", "xenconsoled", "xenconsole", "libxl-save-helper",
-    "xen-init-dom0", "xenctx", "xentop", "xen-hvmctx", "xenstore-control", "xenpm",
+    "xl",
+    "oxenstored",
+    "xenstored",
+    "xenconsoled",
+    "xenconsole",
+    "libxl-save-helper",
+    "xen-init-dom0",
+    "xenctx",
+    "xentop",
+    "xen-hvmctx",
+    "xenstore-control",
+    "xenpm",
 ];
 
 const SSHD: &str = "\

@@ -120,7 +120,8 @@ impl Host {
         if !self.runs(lab) {
             return Ok(false);
         }
-        pidfd_send_signal(&process, Signal::KILL).with_context(|| format!("end host {}", self.id))?;
+        pidfd_send_signal(&process, Signal::KILL)
+            .with_context(|| format!("end host {}", self.id))?;
         let deadline = Instant::now() + END_LIMIT;
         while self.runs(lab) {
             if Instant::now() > deadline {
@@ -204,7 +205,11 @@ impl<'a> Hosts<'a> {
         for (host, child) in &mut self.hosts {
             while !ssh::answers(self.lab, host.ssh_port)? {
                 if let Some(status) = child.try_wait()? {
-                    bail!("host {}: QEMU ended with {status}\n{}", host.id, logs(self.lab, host.id));
+                    bail!(
+                        "host {}: QEMU ended with {status}\n{}",
+                        host.id,
+                        logs(self.lab, host.id)
+                    );
                 }
                 if start.elapsed() > UP_LIMIT {
                     let limit = UP_LIMIT.as_secs();
@@ -214,7 +219,11 @@ impl<'a> Hosts<'a> {
             }
             println!(
                 "host {}  ssh 127.0.0.1:{}  agent 127.0.0.1:{}  10.77.0.{0}  {} xenstored  up after {} s",
-                host.id, host.ssh_port, host.agent_port, host.flavour, start.elapsed().as_secs()
+                host.id,
+                host.ssh_port,
+                host.agent_port,
+                host.flavour,
+                start.elapsed().as_secs()
             );
         }
         Ok(())

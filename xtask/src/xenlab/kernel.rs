@@ -56,7 +56,10 @@ fn find(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<PathBuf> {
             return Ok(entry.path());
         }
     }
-    bail!("{} lacks a kernel or Xen; remove target/xenlab/sysroot.stamp and build again", folder.display())
+    bail!(
+        "{} lacks a kernel or Xen; remove target/xenlab/sysroot.stamp and build again",
+        folder.display()
+    )
 }
 
 /// The compressed kernel inside a bzImage.

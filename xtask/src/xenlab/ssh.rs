@@ -32,6 +32,9 @@ pub(crate) fn command(lab: &Lab<'_>, port: u16, mut ssh: Command) -> Command {
 /// Whether a command runs in that dom0 now.
 pub(crate) fn answers(lab: &Lab<'_>, port: u16) -> Result<bool> {
     let mut ssh = command(lab, port, crate::run::command("ssh"));
-    ssh.args(["root@127.0.0.1", "true"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    ssh.args(["root@127.0.0.1", "true"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     Ok(ssh.status()?.success())
 }

@@ -132,10 +132,27 @@ pub(crate) fn bench(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
     }
     image::build(lab, false)?;
     let mut build = run::cargo(lab.workspace);
-    run::success(build.args(["build", "--locked", "--release", "-p", "vmm-benches", "--bin", BENCH_BINARY]))?;
+    run::success(build.args([
+        "build",
+        "--locked",
+        "--release",
+        "-p",
+        "vmm-benches",
+        "--bin",
+        BENCH_BINARY,
+    ]))?;
     let _hosts = Hosts::start(lab, 1, None, Lifetime::ThisCommand)?;
     let mut cargo = run::tied_cargo(lab.workspace);
-    cargo.args(["run", "--quiet", "--locked", "--release", "-p", "vmm-benches", "--bin", BENCH_BINARY]);
+    cargo.args([
+        "run",
+        "--quiet",
+        "--locked",
+        "--release",
+        "-p",
+        "vmm-benches",
+        "--bin",
+        BENCH_BINARY,
+    ]);
     cargo.args(["--", &suite, "--json", "--hosts"]).arg(lab.hosts_file());
     let mut last = String::new();
     let status = run::stream(&mut cargo, BENCH_LIMIT, |line| line.clone_into(&mut last))?;

@@ -56,7 +56,8 @@ impl Sysroot {
     /// The release of the one kernel in the packages.
     pub(crate) fn kernel_release(&self) -> Result<String> {
         let folder = self.0.join("lib/modules");
-        let entry = fs::read_dir(&folder)?.next().context("the kernel package has no modules")??;
+        let entry =
+            fs::read_dir(&folder)?.next().context("the kernel package has no modules")??;
         Ok(entry.file_name().to_string_lossy().into_owned())
     }
 
