@@ -4,6 +4,8 @@ pub mod client;
 pub mod clock;
 pub mod convert;
 pub mod credentials;
+pub mod endpoint;
+pub mod envelope;
 pub mod principal;
 pub mod server;
 pub mod tls;

@@ -1,0 +1,54 @@
+//! Paths, media types and the limits of the HTTP layer.
+
+use std::time::Duration;
+
+/// The method of everything but the health check.
+pub const METHOD: &str = "POST";
+
+/// Opens a session.
+pub const OPEN_PATH: &str = "/xvmp/1/open";
+
+/// Carries one request and its answer.
+pub const RPC_PATH: &str = "/xvmp/1/rpc";
+
+/// Says that the server is up. Needs a certificate like everything else, but no session.
+pub const HEALTH_PATH: &str = "/healthz";
+
+/// The one content type, compared as bytes.
+pub const CONTENT_TYPE: &str = "application/vnd.smps-vmm.xvmp+xml;charset=utf-8";
+
+/// Largest body of a request or an answer.
+pub const BODY_BYTES_MAX: usize = 8 << 20;
+
+/// Time for a TLS handshake.
+pub const TLS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time for the header of an HTTP/1.1 request, from when it may begin.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time for the body of a request.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Connections that a server holds; further ones wait unaccepted.
+pub const CONNECTION_COUNT_MAX: usize = 1024;
+
+/// Requests that a server works on; a further one gets status 503.
+pub const REQUEST_COUNT_MAX: usize = 512;
+
+/// Requests of one HTTP/2 connection at a time.
+pub const STREAM_COUNT_MAX: u32 = 64;
+
+/// Bytes of an HTTP/2 header list.
+pub const HEADER_BYTES_MAX: u32 = 16 << 10;
+
+/// What a client is told to wait after a 503.
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How often an idle HTTP/2 connection is probed, and how long the answer may take.
+pub const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+
+/// How long a stopping server lets its requests finish.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// Longest deadline that a server honours, and what a call gets that names none.
+pub const DEADLINE_MAX: Duration = Duration::from_secs(600);

@@ -1,0 +1,53 @@
+//! From bytes to a value, through the gate.
+
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use super::gate::{Checked, GateError, Limits, Namespaces, check};
+use crate::v1::NAMESPACE;
+
+/// Why a document gave no value.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The gate refused it.
+    #[error("the document is refused: {0}")]
+    Gate(#[from] GateError),
+    /// Another document than expected.
+    #[error("expected a {expected} document, found {found}")]
+    Root {
+        /// The root that was asked for.
+        expected: &'static str,
+        /// The root that stands there.
+        found: String,
+    },
+    /// The elements do not fit the type.
+    #[error("the content of {root} does not fit: {source}")]
+    Content {
+        /// The document.
+        root: &'static str,
+        /// Where it does not.
+        source: quick_xml::DeError,
+    },
+}
+
+/// Reads a document of this protocol whose root is `root`.
+///
+/// # Errors
+/// See [`ReadError`].
+pub fn read<T: DeserializeOwned>(bytes: &[u8], root: &'static str) -> Result<T, ReadError> {
+    read_checked(&check(bytes, &Limits::INNER, Namespaces::Only(NAMESPACE))?, root)
+}
+
+/// As [`read`], for a document that passed the gate with [`Namespaces::Only`] already.
+///
+/// # Errors
+/// See [`ReadError`].
+pub fn read_checked<T: DeserializeOwned>(
+    document: &Checked<'_>,
+    root: &'static str,
+) -> Result<T, ReadError> {
+    if document.root != root || document.namespace != NAMESPACE {
+        return Err(ReadError::Root { expected: root, found: document.root.to_owned() });
+    }
+    quick_xml::de::from_str(document.text).map_err(|source| ReadError::Content { root, source })
+}
