@@ -12,8 +12,10 @@
 //! One task owns one VM; it asks [`admission::admit`] before it acts, and nothing else changes the VM.
 
 pub mod admission;
+mod overhead;
 mod spec;
 mod state;
 
+pub use overhead::{MAXMEM_SLACK, overhead, paging_pool};
 pub use spec::{Demand, DiskSpec, SpecError, VCPUS_LIMIT, VmName, VmSpec};
 pub use state::{StopReason, VmState};
