@@ -61,6 +61,13 @@ impl XenError {
         self
     }
 
+    /// The same failure as another kind: the caller knows what the errno means for this operation.
+    #[must_use]
+    pub fn with_kind(mut self, kind: XenErrorKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
     /// The kind to decide by.
     #[must_use]
     pub fn kind(&self) -> XenErrorKind {

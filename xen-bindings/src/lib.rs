@@ -12,6 +12,8 @@
 //! What fails: every operation answers [`XenError`] or [`store::StoreError`], which name the operation, the domain and the
 //! kind of failure; a value from Xen that we do not know is an error, never a guess.
 
+#[cfg(any(feature = "libxc", test))]
+mod acpi;
 pub mod contract;
 pub mod control;
 pub mod domid;

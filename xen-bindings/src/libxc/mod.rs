@@ -1,1 +1,106 @@
-//! The real backend.
+//! The real hypervisor, through libxenctrl and libxenguest.
+//!
+//! ```text
+//!   Xen { control, vcpu, memory, host, evtchn, image }      store
+//!              all the same  Arc<Libxc>                      store::client::Client (no C in it)
+//!                       │
+//!                 handle.rs   a pool: an xc_interface belongs to one thread at a time
+//!                       │     call() = clear the log, clear errno, run, then errno + log → XenError
+//!              xenctrl-sys │ ffi.rs (libxenguest)
+//! ```
+//!
+//! This module owns every `unsafe` of the suite, one `SAFETY` comment a block. The rules that make the blocks sound:
+//!
+//! - A raw `xc_interface` is lent to a closure for one call and never kept.
+//! - Out-parameters are plain C structs that live on this side's stack or in a `Vec` of the stated length.
+//! - xenctrl-sys has C's enums as Rust enums, where an unknown value is undefined behaviour. We use its integer constants and
+//!   convert at the edge; the one enum that C hands to us (a log level) is bound again as a number in [`ffi`].
+//! - What libxenguest keeps a pointer to (e820, firmware modules) is owned by the object whose `Drop` ends libxenguest's use.
+//!
+//! What fails: errno gives the kind ([`error`]); libxenguest often fails with errno 0 and says why only in its log, so each
+//! handle has a logger of its own whose lines end up in the error's detail ([`log`]).
+
+#![allow(unsafe_code)]
+
+mod control;
+mod dom_image;
+mod error;
+mod evtchn;
+mod ffi;
+mod handle;
+mod host;
+mod image;
+mod log;
+mod machine;
+mod memory;
+mod vcpu;
+
+use std::ffi::c_int;
+use std::path::Path;
+use std::sync::Arc;
+
+use xenctrl_sys::xc_interface;
+
+use crate::domid::DomId;
+use crate::error::{XenError, XenErrorKind};
+use crate::store::client::{self, Client};
+use crate::{StoreError, Xen};
+
+use self::handle::Handles;
+
+/// Connects to the hypervisor and to the xenstore daemon at its usual socket.
+///
+/// # Errors
+/// `PermissionDenied` or `NotFound` outside dom0; `NotFound` without a xenstore daemon.
+pub fn open() -> Result<Xen, XenError> {
+    open_at(Path::new(client::DEFAULT_SOCKET))
+}
+
+/// As [`open`], with another socket of the xenstore daemon.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_at(store_socket: &Path) -> Result<Xen, XenError> {
+    let libxc = Arc::new(Libxc { handles: Handles::open()? });
+    let store = Client::connect(store_socket).map_err(store_unreachable)?;
+    Ok(Xen {
+        control: libxc.clone(),
+        vcpu: libxc.clone(),
+        memory: libxc.clone(),
+        host: libxc.clone(),
+        evtchn: libxc.clone(),
+        image: libxc,
+        store: Arc::new(store),
+    })
+}
+
+fn store_unreachable(error: StoreError) -> XenError {
+    XenError::new("xenstore_connect", XenErrorKind::NotFound).detail(error.to_string())
+}
+
+/// Implements every capability but the store.
+struct Libxc {
+    handles: Handles,
+}
+
+impl Libxc {
+    /// One libxc call about the host.
+    fn call(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(*mut xc_interface) -> c_int,
+    ) -> Result<c_int, XenError> {
+        self.handles.lend(|handle| handle.call(operation, work))?
+    }
+
+    /// One libxc call about a domain.
+    fn call_domain(
+        &self,
+        operation: &'static str,
+        domid: DomId,
+        work: impl FnOnce(*mut xc_interface, u32) -> c_int,
+    ) -> Result<c_int, XenError> {
+        self.call(operation, |xch| work(xch, domid.get().into()))
+            .map_err(|error| error.domain(domid))
+    }
+}

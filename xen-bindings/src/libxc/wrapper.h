@@ -1,0 +1,7 @@
+/* xenguest.h is not self-contained: it needs the headers before it, in this order. */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <xentoollog.h>
+#include <xenctrl.h>
+#include <xenguest.h>

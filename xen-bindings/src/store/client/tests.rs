@@ -1,0 +1,1 @@
+//! The client against a daemon that a test plays itself.

@@ -1,0 +1,119 @@
+//! Messages: a header of four native-endian words (type, req_id, tx_id, length), then the payload.
+
+use std::io::{self, Read};
+
+use super::super::StoreError;
+
+/// The daemon's limit on a payload, both ways; one byte more kills the connection.
+pub(super) const PAYLOAD_BYTES_MAX: usize = 4096;
+pub(super) const HEADER_BYTES: usize = 16;
+
+/// The transaction id of what is outside any transaction.
+pub(super) const NO_TRANSACTION: u32 = 0;
+
+/// Types of messages that we send or know. There is no 20.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum Kind {
+    Directory = 1,
+    Read = 2,
+    GetPermissions = 3,
+    Watch = 4,
+    Unwatch = 5,
+    TransactionStart = 6,
+    TransactionEnd = 7,
+    Introduce = 8,
+    Release = 9,
+    Write = 11,
+    MakeDir = 12,
+    Remove = 13,
+    SetPermissions = 14,
+    WatchEvent = 15,
+    Error = 16,
+    IsIntroduced = 17,
+    DirectoryPart = 22,
+}
+
+/// A message; its type as the number that it came with.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) kind: u32,
+    pub(super) req_id: u32,
+    pub(super) tx_id: u32,
+    pub(super) payload: Vec<u8>,
+}
+
+impl Message {
+    pub(super) fn is(&self, kind: Kind) -> bool {
+        self.kind == kind as u32
+    }
+
+    /// Header and payload as one piece, so that one write sends them. `None` when the payload is too long.
+    pub(super) fn encode(&self) -> Option<Vec<u8>> {
+        let length = u32::try_from(self.payload.len()).ok()?;
+        if self.payload.len() > PAYLOAD_BYTES_MAX {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + self.payload.len());
+        for word in [self.kind, self.req_id, self.tx_id, length] {
+            bytes.extend_from_slice(&word.to_ne_bytes());
+        }
+        bytes.extend_from_slice(&self.payload);
+        Some(bytes)
+    }
+
+    /// Reads one message; a payload longer than the protocol allows is an error before it is read.
+    pub(super) fn read_from(reader: &mut impl Read) -> io::Result<Self> {
+        let mut header = [[0_u8; 4]; 4];
+        reader.read_exact(header.as_flattened_mut())?;
+        let [kind, req_id, tx_id, length] = header.map(u32::from_ne_bytes);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if length > PAYLOAD_BYTES_MAX {
+            let text = format!("a message of {length} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        let mut payload = vec![0; length];
+        reader.read_exact(&mut payload)?;
+        Ok(Self { kind, req_id, tx_id, payload })
+    }
+}
+
+/// Each string and its NUL.
+pub(super) fn strings(fields: &[impl AsRef<str>]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    for field in fields {
+        payload.extend_from_slice(field.as_ref().as_bytes());
+        payload.push(0);
+    }
+    payload
+}
+
+/// One string, with or without its NUL.
+pub(super) fn text(payload: &[u8]) -> Result<&str, StoreError> {
+    let bytes = payload.strip_suffix(&[0]).unwrap_or(payload);
+    std::str::from_utf8(bytes).map_err(|_| StoreError::Other("bytes that are not text".into()))
+}
+
+/// Strings that each end in a NUL.
+pub(super) fn list(payload: &[u8]) -> Result<Vec<String>, StoreError> {
+    payload.split_inclusive(|byte| *byte == 0).map(|part| Ok(text(part)?.to_owned())).collect()
+}
+
+/// The payload of an ERROR reply.
+pub(super) fn error(payload: &[u8]) -> StoreError {
+    let name = match text(payload) {
+        Ok(name) => name,
+        Err(error) => return error,
+    };
+    match name {
+        "ENOENT" => StoreError::NotFound,
+        "EEXIST" => StoreError::Exists,
+        "EACCES" | "EPERM" => StoreError::Access,
+        "EINVAL" => StoreError::Invalid(name.into()),
+        "E2BIG" => StoreError::TooLarge,
+        "ENOSPC" | "EDQUOT" => StoreError::Quota,
+        "EAGAIN" => StoreError::Conflict,
+        "EISCONN" | "EBUSY" => StoreError::Busy(name.into()),
+        other => StoreError::Other(other.into()),
+    }
+}
