@@ -22,6 +22,8 @@ mod host;
 mod image;
 mod kernel;
 mod paths;
+mod qemu;
+mod record;
 mod segment;
 mod ssh;
 mod stamp;
@@ -38,8 +40,9 @@ use crate::args::Args;
 use crate::demo::finish;
 use crate::run;
 use crate::workspace::Workspace;
-use host::{Flavour, Hosts, Lifetime};
+use host::{Hosts, Lifetime};
 use paths::Lab;
+use record::Flavour;
 
 const HELP: &str = "\
 usage: cargo xtask xenlab COMMAND
@@ -100,14 +103,14 @@ fn up(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
 
 fn down(lab: &Lab<'_>, args: Args) -> Result<ExitCode> {
     args.finish()?;
-    let ended = host::end_recorded(lab)?;
+    let ended = record::end_recorded(lab)?;
     println!("xenlab down: {ended} hosts ended");
     Ok(ExitCode::SUCCESS)
 }
 
 fn shell(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
     let id: u32 = args.positional().context("shell needs the id of a host")?.parse()?;
-    let host = host::recorded(lab)?
+    let host = record::recorded(lab)?
         .into_iter()
         .find(|host| host.id == id)
         .with_context(|| format!("host {id} is not up; `cargo xtask xenlab up {id}` starts it"))?;

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::host::{Flavour, Hosts, Lifetime};
+use super::host::{Hosts, Lifetime};
 use super::image;
 use super::paths::Lab;
+use super::record::Flavour;
 use super::ssh;
 use crate::args::Args;
 use crate::run;

@@ -1,0 +1,64 @@
+//! The emulator's command line, and what it and the host said when something went wrong.
+//!
+//! Fails when its log cannot be made.
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use super::paths::Lab;
+use super::record::Flavour;
+
+const LOG_LINES: usize = 25;
+
+const RAM_MIB: &str = "2048";
+/// `max` crashes the PV dom0 and `EPYC` panics Xen. Without npt Xen offers no PVH; without rdrand dom0's random pool
+/// stays empty for 40 s; the rest keeps TLS and AES off their portable code.
+const CPU: &str = "qemu64,+svm,+npt,+rdrand,+ssse3,+sse4.1,+sse4.2,+popcnt,+aes,+pclmulqdq";
+const XEN: &str = "console=com1 com1=115200,8n1 dom0_mem=768M,max:768M dom0_max_vcpus=1 noreboot=1";
+const DOM0: &str = "console=hvc0 net.ifnames=0 quiet";
+
+/// `qemu` is the program, tied to us or not; the caller adds the network.
+pub(crate) fn command(
+    lab: &Lab<'_>,
+    mut qemu: Command,
+    id: u32,
+    flavour: Flavour,
+) -> Result<Command> {
+    let path = |path: PathBuf| path.display().to_string();
+    let modules = format!(
+        "{} {DOM0} hostid={id} xenstored={},{}",
+        path(lab.vmlinuz()),
+        flavour.name(),
+        path(lab.dom0())
+    );
+    qemu.args(["-accel", "tcg,thread=multi", "-cpu", CPU, "-m", RAM_MIB, "-smp", "2"]);
+    qemu.args(["-no-reboot", "-display", "none", "-vga", "none", "-monitor", "none"]);
+    qemu.args(["-kernel", &path(lab.xen()), "-append", XEN, "-initrd", &modules]);
+    qemu.args(["-serial", &serial(lab, id)]);
+    // A group of its own: an interrupt in the terminal is for us, and we end the hosts.
+    qemu.process_group(0).stdin(Stdio::null());
+    let log = File::create(lab.qemu_log(id)).context("make the emulator's log")?;
+    qemu.stdout(log.try_clone()?).stderr(log);
+    Ok(qemu)
+}
+
+/// Also what tells our emulators from others: the path is of this workspace and this host.
+pub(crate) fn serial(lab: &Lab<'_>, id: u32) -> String {
+    format!("file:{}", lab.serial_log(id).display())
+}
+
+pub(crate) fn logs(lab: &Lab<'_>, id: u32) -> String {
+    let mut text = String::new();
+    for log in [lab.qemu_log(id), lab.serial_log(id)] {
+        let content = fs::read(&log).unwrap_or_default();
+        let content = String::from_utf8_lossy(&content);
+        let lines: Vec<_> = content.lines().collect();
+        let tail = &lines[lines.len().saturating_sub(LOG_LINES)..];
+        text += &format!("--- {}\n{}\n", log.display(), tail.join("\n"));
+    }
+    text
+}
