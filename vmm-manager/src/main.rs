@@ -1,2 +1,2 @@
-//! placeholder
+//! The manager's program.
 fn main() {}
