@@ -71,7 +71,7 @@ pub(crate) fn unpack(lab: &Lab<'_>) -> Result<()> {
         }
     }
     let release = super::tree::Sysroot(sysroot.clone()).kernel_release()?;
-    run::output(run::command("depmod").arg("-b").arg(&sysroot).arg(&release))?;
+    run::output(run::command("/usr/sbin/depmod").arg("-b").arg(&sysroot).arg(&release))?;
     stamp.write()
 }
 

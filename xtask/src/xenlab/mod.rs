@@ -62,17 +62,17 @@ pub(crate) fn main(workspace: &Workspace, mut args: Args) -> Result<ExitCode> {
     let lab = Lab::open(workspace)?;
     match command.as_deref() {
         Some("shell") => return shell(&lab, args),
-        None | Some("help") => return help(),
         _ if args.flag("--help") || args.flag("-h") => return help(),
         _ => {}
     }
     match command.as_deref() {
+        None | Some("help") => help(),
         Some("build") => build(&lab, args),
         Some("up") => up(&lab, args),
         Some("down") => down(&lab, args),
         Some("test") => suites::test(&lab, args),
         Some("bench") => suites::bench(&lab, args),
-        other => bail!("no command {other:?}; `cargo xtask xenlab --help` lists them"),
+        Some(other) => bail!("no command {other:?}; `cargo xtask xenlab --help` lists them"),
     }
 }
 

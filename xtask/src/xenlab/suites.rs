@@ -77,7 +77,7 @@ pub(crate) fn test(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
     args.finish()?;
     let wanted = |name: &str| suite.as_deref().is_none_or(|suite| suite == name);
     if !SUITES.iter().any(|name| wanted(name)) {
-        bail!("no suite {suite:?}; there are {}", SUITES.join(" and "));
+        bail!("no suite {:?}; there are {}", suite.unwrap_or_default(), SUITES.join(" and "));
     }
     image::build(lab, false)?;
     if wanted("e2e") {

@@ -74,7 +74,7 @@ impl Sysroot {
         }
         let mut loads = Vec::new();
         for name in names {
-            let mut modprobe = run::command("modprobe");
+            let mut modprobe = run::command("/usr/sbin/modprobe");
             modprobe.arg("-d").arg(&self.0).args(["-S", &release, "--show-depends", name]);
             for line in run::output(&mut modprobe)?.lines() {
                 // "insmod PATH.ko OPTIONS" or "builtin NAME"
