@@ -1,1 +1,141 @@
-//! A model of a Xen machine.
+//! A model of one Xen machine, with Xen's own rules, seeded, on a clock that it is given.
+//!
+//! ```text
+//!   trait calls ──► handle ──► faults, recorder ──► State (one lock)
+//!                                                    ├── hypervisor   domains, memory, CPU time
+//!                                                    ├── store        the tree, transactions, watches
+//!                                                    ├── guests       scripted Linux, one state machine a domain
+//!                                                    ├── backend      dom0's blkback and netback
+//!                                                    └── timeline     what happens when
+//!   clock ──► advance ──────────────────────────────►┘      └──► watch sinks, called after the lock is released
+//! ```
+//!
+//! Time moves only when somebody looks: every trait call and [`SimMachine::advance`] first let happen what is due by the
+//! clock. A driver task calls `advance`, sleeps for what it answers, and is told by [`SimMachine::on_wake`] when something
+//! earlier comes up. Guests are level-triggered: any change in their xenstore nodes makes them look at everything again, as a
+//! wake-up a moment later; so an idle machine has no events at all.
+//!
+//! A call on a handle from before [`SimMachine::power_loss`] answers `Disconnected` or `Other`, as a dead host would.
+
+mod backend;
+mod backend_step;
+mod config;
+mod cpu;
+mod domain;
+mod faults;
+mod guest;
+mod handle;
+mod hypervisor;
+mod image;
+mod ledger;
+mod machine;
+mod ops;
+mod probe;
+mod recorder;
+mod rng;
+mod store;
+mod timeline;
+mod xen_traits;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::Xen;
+pub use crate::contract::StoreFlavour;
+use crate::control::ShutdownReason;
+use crate::domid::DomId;
+pub use config::SimConfig;
+pub use faults::{Fault, Faults};
+pub use ops::Op;
+pub use probe::{Behaviour, GuestProbe, MemoryLedger, VbdCounters};
+pub use recorder::{CALLS_MAX, Call, Recorder};
+
+use machine::Inner;
+
+/// The time since the simulation began.
+pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// One simulated machine; clones are the same machine.
+#[derive(Clone)]
+pub struct SimMachine {
+    inner: Arc<Inner>,
+}
+
+impl SimMachine {
+    /// A machine that has just booted: dom0 and xenstore run, nothing else.
+    #[must_use]
+    pub fn new(config: SimConfig, clock: Clock) -> Self {
+        Self { inner: Arc::new(Inner::new(config, clock)) }
+    }
+
+    /// The capabilities, valid until the next [`SimMachine::power_loss`].
+    #[must_use]
+    pub fn xen(&self) -> Xen {
+        handle::bundle(&self.inner)
+    }
+
+    /// Lets happen all that is due by the clock; how long until the next event.
+    pub fn advance(&self) -> Option<Duration> {
+        self.inner.advance()
+    }
+
+    /// `wake` is called when an event was scheduled that is earlier than what the last [`SimMachine::advance`] answered. It may
+    /// be called from within a trait call and must not call the machine.
+    pub fn on_wake(&self, wake: Arc<dyn Fn() + Send + Sync>) {
+        self.inner.set_wake(wake);
+    }
+
+    /// The inside of a guest; `None` when no guest was built there.
+    #[must_use]
+    pub fn guest(&self, domid: DomId) -> Option<GuestProbe> {
+        self.inner.with(|state| state.probe(domid))
+    }
+
+    /// The guest's kernel panics now.
+    pub fn crash_guest(&self, domid: DomId) {
+        self.inner.with(|state| state.guest_shutdown(domid, ShutdownReason::Crash));
+    }
+
+    /// Changes how a guest behaves from now on. The kernel command line can say it too: `behaviour=deaf|hostile|crash-on-plug`.
+    pub fn set_guest_behaviour(&self, domid: DomId, behaviour: Behaviour) {
+        self.inner.with(|state| state.set_behaviour(domid, behaviour));
+    }
+
+    /// What dom0's block backend counted for a disk, as its sysfs shows it; `None` when it has no such disk.
+    #[must_use]
+    pub fn vbd_counters(&self, domid: DomId, devid: u32) -> Option<VbdCounters> {
+        self.inner.with(|state| state.vbd_counters(domid, devid))
+    }
+
+    /// Size of a block device of dom0, by the `physical-device` (hex `major:minor`) that a vbd's backend names. Others have
+    /// 1 GiB.
+    pub fn set_block_device(&self, physical_device: &str, bytes: u64) {
+        self.inner.with(|state| {
+            state.block_devices.insert(physical_device.to_owned(), bytes);
+        });
+    }
+
+    /// Orders failures.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.inner.faults
+    }
+
+    /// What was asked of the machine.
+    #[must_use]
+    pub fn recorder(&self) -> &Recorder {
+        &self.inner.recorder
+    }
+
+    /// Where all memory is.
+    #[must_use]
+    pub fn memory(&self) -> MemoryLedger {
+        self.inner.with(|state| state.hypervisor.ledger())
+    }
+
+    /// The machine loses power and boots again at once: every guest, the store and all handles are gone. Take new ones with
+    /// [`SimMachine::xen`].
+    pub fn power_loss(&self) {
+        self.inner.power_loss();
+    }
+}

@@ -1,0 +1,284 @@
+//! A scripted Linux: boots, talks xenbus, obeys the toolstack or does not.
+//!
+//! ```text
+//!   built ─ unpause ─► booting ─ guest_boot later ─► running ─ control/shutdown ─► stopping ─ 200 ms ─► shut down
+//! ```
+//!
+//! One step looks at everything: time that has come, vCPU availability, the balloon's target, devices, the shutdown node. It is
+//! idempotent, so that a wake-up too many costs nothing. All xenstore requests are made as the guest itself.
+
+mod balloon;
+mod boot;
+mod devices;
+mod hostile;
+mod plug;
+mod workload;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::backend::{DeviceKey, DeviceKind, xenbus};
+use super::hypervisor::{PAGE_KIB, domid};
+use super::machine::State;
+use super::probe::{Behaviour, GuestProbe};
+use super::timeline::Event;
+use crate::control::ShutdownReason;
+use crate::domid::DomId;
+use crate::guest_image::BuildSpec;
+use balloon::Balloon;
+use workload::Workload;
+
+/// What the kernel keeps for itself of its memory.
+const KERNEL_KIB: u64 = 49_152;
+/// Lines that a console keeps.
+const CONSOLE_LINES_MAX: usize = 256;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Built,
+    Booting { until: Duration },
+    Running,
+    Stopping { at: Duration, reason: ShutdownReason },
+}
+
+#[derive(Debug)]
+pub(crate) struct Guest {
+    phase: Phase,
+    behaviour: Behaviour,
+    workload: Workload,
+    vcpus_at_boot: u32,
+    balloon: Balloon,
+    /// vCPUs on their way up.
+    plugging: BTreeMap<u32, Duration>,
+    /// Frontends, with the state that they are in and when they close.
+    frontends: BTreeMap<DeviceKey, Frontend>,
+    console: Vec<String>,
+    booted_at: Option<Duration>,
+    disk_read_bytes: u64,
+    disk_written_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Frontend {
+    state: u32,
+    closed_at: Option<Duration>,
+}
+
+/// One step's view: the machine, the guest's own id and its path.
+struct Step<'a> {
+    state: &'a mut State,
+    id: DomId,
+    home: String,
+    due: Option<Duration>,
+}
+
+impl Step<'_> {
+    fn read(&mut self, relative: &str) -> Option<String> {
+        let path = format!("{}/{relative}", self.home);
+        self.state.store.read_str(self.id, &path)
+    }
+
+    /// What the guest may not write stays as it is.
+    fn write(&mut self, relative: &str, value: &str) -> bool {
+        let path = format!("{}/{relative}", self.home);
+        self.state.store.write_str(self.id, &path, value)
+    }
+
+    fn children(&mut self, relative: &str) -> Vec<String> {
+        let path = format!("{}/{relative}", self.home);
+        self.state.store.children(self.id, &path)
+    }
+
+    fn now(&self) -> Duration {
+        self.state.now
+    }
+
+    /// Look again then, at the latest.
+    fn again_at(&mut self, at: Duration) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+}
+
+impl Guest {
+    pub(crate) fn new(spec: &BuildSpec) -> Self {
+        let workload = Workload::parse(&spec.cmdline);
+        Self {
+            phase: Phase::Built,
+            behaviour: workload.behaviour,
+            workload,
+            vcpus_at_boot: spec.vcpus_online,
+            balloon: Balloon::new(spec.memory_target_kib, spec.memory_max_kib),
+            plugging: BTreeMap::new(),
+            frontends: BTreeMap::new(),
+            console: Vec::new(),
+            booted_at: None,
+            disk_read_bytes: 0,
+            disk_written_bytes: 0,
+        }
+    }
+
+    fn say(&mut self, line: impl Into<String>) {
+        if self.console.len() == CONSOLE_LINES_MAX {
+            self.console.remove(0);
+        }
+        self.console.push(line.into());
+    }
+
+    fn step(&mut self, step: &mut Step<'_>) {
+        match self.phase {
+            Phase::Built => {
+                self.say("Linux version 6.1 (simulated)");
+                let until = step.now() + step.state.config.guest_boot;
+                self.phase = Phase::Booting { until };
+                step.again_at(until);
+            }
+            Phase::Booting { until } if step.now() < until => step.again_at(until),
+            Phase::Booting { .. } => {
+                self.boot(step);
+                self.run(step);
+            }
+            Phase::Running => self.run(step),
+            Phase::Stopping { at, .. } if step.now() < at => step.again_at(at),
+            Phase::Stopping { reason, .. } => step.state.guest_shutdown(step.id, reason),
+        }
+    }
+
+    fn run(&mut self, step: &mut Step<'_>) {
+        if let Some(at) = self.crash_due() {
+            if at <= step.now() {
+                self.say("VMM-GUEST-CRASH");
+                step.state.guest_shutdown(step.id, ShutdownReason::Crash);
+                return;
+            }
+            step.again_at(at);
+        }
+        if !step.state.store.is_introduced(step.id) {
+            return;
+        }
+        match self.behaviour {
+            Behaviour::Deaf => {}
+            Behaviour::Hostile => self.vandalise(step),
+            Behaviour::Cooperative | Behaviour::CrashOnPlug => {
+                self.follow_availability(step);
+                self.follow_target(step);
+                self.follow_devices(step);
+                self.follow_control(step);
+            }
+        }
+    }
+
+    fn crash_due(&self) -> Option<Duration> {
+        Some(self.booted_at? + self.workload.crash_after?)
+    }
+
+    /// True when a plug has killed it.
+    fn plug_kills(&mut self, step: &mut Step<'_>, what: &str) -> bool {
+        if self.behaviour != Behaviour::CrashOnPlug {
+            return false;
+        }
+        self.say(format!("kernel panic: {what}"));
+        step.state.guest_shutdown(step.id, ShutdownReason::Crash);
+        true
+    }
+
+    fn connected(&self, kind: DeviceKind) -> u32 {
+        let up =
+            |(key, f): &(&DeviceKey, &Frontend)| key.kind == kind && f.state == xenbus::CONNECTED;
+        u32::try_from(self.frontends.iter().filter(up).count()).unwrap_or(u32::MAX)
+    }
+}
+
+impl State {
+    pub(crate) fn step_guest(&mut self, raw: u16) {
+        let Some(id) = domid(raw) else { return };
+        self.settle_guest(raw);
+        let runs = self.hypervisor.get(id).is_ok_and(|domain| domain.runs());
+        if !runs {
+            return;
+        }
+        let Some(mut guest) = self.guests.remove(&raw) else { return };
+        let home = format!("/local/domain/{raw}");
+        let mut step = Step { state: self, id, home, due: None };
+        guest.step(&mut step);
+        let due = step.due;
+        if let Some(due) = due {
+            self.timeline.schedule(Event::Guest(raw), due);
+        }
+        self.guests.insert(raw, guest);
+    }
+
+    /// The last pause was taken back.
+    pub(crate) fn resume_guest(&mut self, raw: u16) {
+        let now = self.now;
+        for (_, backend) in self.backends.iter_mut().filter(|(key, _)| key.frontend == raw) {
+            backend.counted_until = now;
+        }
+        if self.guests.contains_key(&raw) {
+            self.timeline.schedule(Event::Guest(raw), now);
+        }
+    }
+
+    /// Counts what a guest's disks have moved until now, as things stand.
+    pub(crate) fn settle_guest(&mut self, raw: u16) {
+        let runs = domid(raw)
+            .and_then(|id| self.hypervisor.get(id).ok())
+            .is_some_and(|domain| domain.runs());
+        let Some(guest) = self.guests.get_mut(&raw) else { return };
+        let running = runs && guest.phase == Phase::Running;
+        let rate = if running { guest.workload.disk_bytes_per_s } else { 0 };
+        let mut first = true;
+        for (key, backend) in &mut self.backends {
+            if key.frontend != raw || key.kind != DeviceKind::Vbd {
+                continue;
+            }
+            let before = (backend.read_bytes, backend.write_bytes);
+            // The workload uses the first disk.
+            backend.settle(self.now, if first { rate } else { 0 });
+            guest.disk_read_bytes += backend.read_bytes - before.0;
+            guest.disk_written_bytes += backend.write_bytes - before.1;
+            first = false;
+        }
+    }
+
+    pub(crate) fn set_behaviour(&mut self, id: DomId, behaviour: Behaviour) {
+        if let Some(guest) = self.guests.get_mut(&id.get()) {
+            guest.behaviour = behaviour;
+            self.wake_guest(id.get());
+        }
+    }
+
+    pub(crate) fn probe(&mut self, id: DomId) -> Option<GuestProbe> {
+        self.settle_guest(id.get());
+        let domain = self.hypervisor.get(id).ok()?;
+        let guest = self.guests.get(&id.get())?;
+        let ram_kib = domain.pages.saturating_sub(domain.special_pages) * PAGE_KIB;
+        let uptime = guest.booted_at.map_or(Duration::ZERO, |at| self.now.saturating_sub(at));
+        let mut probe = GuestProbe {
+            booted: guest.booted_at.is_some(),
+            cpus_online: domain.vcpus_online(),
+            memory_total_kib: ram_kib.saturating_sub(KERNEL_KIB),
+            uptime,
+            console: guest.console.clone(),
+            disk_read_bytes: guest.disk_read_bytes,
+            disk_written_bytes: guest.disk_written_bytes,
+            vbds_connected: guest.connected(DeviceKind::Vbd),
+            vifs_connected: guest.connected(DeviceKind::Vif),
+        };
+        if probe.booted {
+            probe.console.push(status_line(&probe));
+        }
+        Some(probe)
+    }
+}
+
+/// As the lab's guest image prints it every second.
+fn status_line(probe: &GuestProbe) -> String {
+    format!(
+        "VMM-GUEST t={} cpus_online={} mem_total_kib={} disk_read={} disk_written={} selfcheck=ok",
+        probe.uptime.as_secs(),
+        probe.cpus_online,
+        probe.memory_total_kib,
+        probe.disk_read_bytes,
+        probe.disk_written_bytes,
+    )
+}

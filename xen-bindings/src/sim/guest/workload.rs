@@ -1,0 +1,70 @@
+//! What a guest does all day, from its kernel's command line: the words of the lab's guest image, and `behaviour=`.
+
+use std::time::Duration;
+
+use crate::sim::probe::Behaviour;
+
+const MIB: u64 = 1 << 20;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Workload {
+    /// Threads that compute without end.
+    pub(super) busy_vcpus: u32,
+    /// Read and written each second on the first disk.
+    pub(super) disk_bytes_per_s: u64,
+    pub(super) crash_after: Option<Duration>,
+    pub(super) behaviour: Behaviour,
+}
+
+impl Workload {
+    /// Words that it does not know are idle.
+    pub(super) fn parse(cmdline: &str) -> Self {
+        let mut workload = Self::default();
+        for word in cmdline.split_whitespace() {
+            match word.split_once('=') {
+                Some(("workload", works)) => works.split(',').for_each(|work| workload.add(work)),
+                Some(("crash", seconds)) => {
+                    workload.crash_after = seconds.parse().ok().map(Duration::from_secs);
+                }
+                Some(("behaviour", name)) => workload.behaviour = behaviour(name),
+                _ => {}
+            }
+        }
+        workload
+    }
+
+    fn add(&mut self, work: &str) {
+        let mut parts = work.split(':');
+        let (name, number) = (parts.next(), parts.next().and_then(|n| n.parse::<u32>().ok()));
+        match (name, number) {
+            (Some("burn"), Some(threads)) => {
+                self.busy_vcpus = self.busy_vcpus.saturating_add(threads);
+            }
+            (Some("disk"), Some(mib)) => self.disk_bytes_per_s += u64::from(mib) * MIB,
+            _ => {}
+        }
+    }
+}
+
+fn behaviour(name: &str) -> Behaviour {
+    match name {
+        "deaf" => Behaviour::Deaf,
+        "hostile" => Behaviour::Hostile,
+        "crash-on-plug" => Behaviour::CrashOnPlug,
+        _ => Behaviour::Cooperative,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_says_what_to_do() {
+        let load = Workload::parse("console=hvc0 quiet workload=burn:2,disk:3,echo crash=5");
+        assert_eq!((load.busy_vcpus, load.disk_bytes_per_s), (2, 3 * MIB));
+        assert_eq!(load.crash_after, Some(Duration::from_secs(5)));
+        assert_eq!(Workload::parse("workload=burn:x root=/dev/xvda"), Workload::default());
+        assert_eq!(Workload::parse("behaviour=deaf").behaviour, Behaviour::Deaf);
+    }
+}

@@ -1,0 +1,103 @@
+//! Every operation of the traits by name: what faults are injected into and what the recorder writes down.
+
+macro_rules! operations {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// An operation of one of the traits.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Op {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Op {
+            /// All of them.
+            pub const ALL: &[Op] = &[$(Op::$variant,)*];
+
+            /// Its name in errors.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Op::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+operations! {
+    /// [`crate::DomainControl::create`]
+    DomainCreate = "domain_create",
+    /// [`crate::DomainControl::apply_cpu_policy`]
+    CpuPolicy = "cpu_policy",
+    /// [`crate::DomainControl::pause`]
+    DomainPause = "domain_pause",
+    /// [`crate::DomainControl::unpause`]
+    DomainUnpause = "domain_unpause",
+    /// [`crate::DomainControl::shutdown`]
+    DomainShutdown = "domain_shutdown",
+    /// [`crate::DomainControl::destroy`]
+    DomainDestroy = "domain_destroy",
+    /// [`crate::DomainControl::list`]
+    DomainList = "domain_list",
+    /// [`crate::DomainControl::info`]
+    DomainInfo = "domain_info",
+    /// [`crate::VcpuControl::allocate`]
+    VcpuAllocate = "vcpu_allocate",
+    /// [`crate::VcpuControl::info`]
+    VcpuInfo = "vcpu_info",
+    /// [`crate::VcpuControl::credit2`]
+    Credit2Get = "credit2_get",
+    /// [`crate::VcpuControl::set_credit2`]
+    Credit2Set = "credit2_set",
+    /// [`crate::DomainMemory::set_max`]
+    MemorySetMax = "memory_set_max",
+    /// [`crate::DomainMemory::set_paging_pool`]
+    MemoryPagingPool = "memory_paging_pool",
+    /// [`crate::DomainMemory::set_memory_map_limit`]
+    MemoryMapLimit = "memory_map_limit",
+    /// [`crate::DomainMemory::set_pod_target`]
+    MemoryPodTarget = "memory_pod_target",
+    /// [`crate::HostInfo::physinfo`]
+    HostPhysinfo = "host_physinfo",
+    /// [`crate::HostInfo::pcpu_times`]
+    HostPcpuTimes = "host_pcpu_times",
+    /// [`crate::HostInfo::version`]
+    HostVersion = "host_version",
+    /// [`crate::EventChannels::alloc_unbound`]
+    EvtchnAlloc = "evtchn_alloc_unbound",
+    /// [`crate::GuestImage::build`]
+    GuestBuild = "guest_build",
+    /// [`crate::StoreOps::read`]
+    StoreRead = "store_read",
+    /// [`crate::StoreOps::write`]
+    StoreWrite = "store_write",
+    /// [`crate::StoreOps::directory`]
+    StoreDirectory = "store_directory",
+    /// [`crate::StoreOps::remove`]
+    StoreRemove = "store_remove",
+    /// [`crate::StoreOps::make_dir`]
+    StoreMakeDir = "store_make_dir",
+    /// [`crate::StoreOps::permissions`]
+    StorePermissions = "store_permissions",
+    /// [`crate::StoreOps::set_permissions`]
+    StoreSetPermissions = "store_set_permissions",
+    /// [`crate::Store::begin`]
+    StoreBegin = "store_begin",
+    /// [`crate::StoreTransaction::commit`]
+    StoreCommit = "store_commit",
+    /// [`crate::Store::watch`]
+    StoreWatch = "store_watch",
+    /// [`crate::Store::introduce`]
+    StoreIntroduce = "store_introduce",
+    /// [`crate::Store::release`]
+    StoreRelease = "store_release",
+    /// [`crate::Store::is_introduced`]
+    StoreIsIntroduced = "store_is_introduced",
+}
+
+impl Op {
+    /// Does it answer with a [`crate::StoreError`] (else with a [`crate::XenError`])?
+    #[must_use]
+    pub fn is_store(self) -> bool {
+        self >= Op::StoreRead
+    }
+}

@@ -1,0 +1,132 @@
+//! Nodes by path. Each knows its children's names, so that making a child changes the parent, as in xenstored's database.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::domid::DomId;
+use crate::store::{Access, Permissions};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) value: Vec<u8>,
+    pub(crate) permissions: Permissions,
+    pub(crate) children: BTreeSet<String>,
+    /// When it was written last; set by the tree.
+    pub(crate) generation: u64,
+}
+
+impl Node {
+    pub(crate) fn new(permissions: Permissions) -> Self {
+        Self { value: Vec::new(), permissions, children: BTreeSet::new(), generation: 0 }
+    }
+
+    pub(crate) fn allows(&self, caller: DomId, write: bool) -> bool {
+        if caller == DomId::DOM0 || caller == self.permissions.owner {
+            return true;
+        }
+        let named = self.permissions.grants.iter().find(|(domid, _)| *domid == caller);
+        match named.map_or(self.permissions.others, |(_, access)| *access) {
+            Access::None => false,
+            Access::Read => !write,
+            Access::Write => write,
+            Access::Both => true,
+        }
+    }
+}
+
+/// Where a request looks and writes: the tree itself, or a transaction's view of it.
+pub(crate) trait Nodes {
+    fn get(&mut self, path: &str) -> Option<Arc<Node>>;
+    fn put(&mut self, path: &str, node: Node);
+    fn delete(&mut self, path: &str);
+    /// How many nodes a domain owns.
+    fn owned(&self, domid: DomId) -> usize;
+}
+
+#[derive(Debug)]
+pub(crate) struct Tree {
+    nodes: BTreeMap<String, Arc<Node>>,
+    generation: u64,
+    owned: BTreeMap<u16, usize>,
+}
+
+impl Tree {
+    pub(crate) fn new(root: Node) -> Self {
+        let nodes = BTreeMap::from([("/".to_owned(), Arc::new(root))]);
+        Self { nodes, generation: 1, owned: BTreeMap::from([(0, 1)]) }
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Looks without being a request.
+    pub(crate) fn peek(&self, path: &str) -> Option<&Arc<Node>> {
+        self.nodes.get(path)
+    }
+
+    pub(crate) fn generation_of(&self, path: &str) -> Option<u64> {
+        self.peek(path).map(|node| node.generation)
+    }
+
+    fn forget_owner(&mut self, old: Option<Arc<Node>>) {
+        let count = old.and_then(|node| self.owned.get_mut(&node.permissions.owner.get()));
+        if let Some(count) = count {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn check(&self) {
+        let mut owned: BTreeMap<u16, usize> = BTreeMap::new();
+        for (path, node) in &self.nodes {
+            *owned.entry(node.permissions.owner.get()).or_default() += 1;
+            for child in &node.children {
+                assert!(self.nodes.contains_key(&below(path, child)), "{path} lost {child}");
+            }
+            if let Some((parent, name)) = split(path) {
+                assert!(self.nodes[parent].children.contains(name), "{path} is an orphan");
+            }
+        }
+        let counted: BTreeMap<u16, usize> =
+            self.owned.iter().filter(|(_, n)| **n > 0).map(|(d, n)| (*d, *n)).collect();
+        assert_eq!(owned, counted);
+    }
+}
+
+impl Nodes for Tree {
+    fn get(&mut self, path: &str) -> Option<Arc<Node>> {
+        self.nodes.get(path).cloned()
+    }
+
+    fn put(&mut self, path: &str, mut node: Node) {
+        self.generation += 1;
+        node.generation = self.generation;
+        *self.owned.entry(node.permissions.owner.get()).or_default() += 1;
+        let old = self.nodes.insert(path.to_owned(), Arc::new(node));
+        self.forget_owner(old);
+    }
+
+    fn delete(&mut self, path: &str) {
+        self.generation += 1;
+        let old = self.nodes.remove(path);
+        self.forget_owner(old);
+    }
+
+    fn owned(&self, domid: DomId) -> usize {
+        self.owned.get(&domid.get()).copied().unwrap_or(0)
+    }
+}
+
+/// Parent and name; `None` for the root.
+pub(crate) fn split(path: &str) -> Option<(&str, &str)> {
+    let (parent, name) = path.rsplit_once('/')?;
+    if name.is_empty() {
+        return None;
+    }
+    Some((if parent.is_empty() { "/" } else { parent }, name))
+}
+
+pub(crate) fn below(path: &str, name: &str) -> String {
+    if path == "/" { format!("/{name}") } else { format!("{path}/{name}") }
+}
