@@ -1,2 +1,2 @@
-//! placeholder
+//! The agent on a simulated host.
 fn main() {}

@@ -1,2 +1,2 @@
-//! placeholder
+//! The agent.
 fn main() {}

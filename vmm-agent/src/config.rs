@@ -1,0 +1,176 @@
+//! The agent's configuration: what stands in the file ([`RawConfig`]), and what is left once it was checked ([`AgentConfig`]).
+//!
+//! ```toml
+//! name = "host-1"                        # as in the agent's certificate
+//! listen = "0.0.0.0:8443"
+//! credentials = "/etc/smps-vmm/agent"    # ca.pem cert.pem key.pem inner.key
+//! state = "/var/lib/smps-vmm/agent"      # host id, one file a VM
+//! disk_bytes_per_s = 200000000           # what the disks sustain; the scheduler shares it out
+//! memory_reserve_mib = 64                # kept free for dom0 and Xen
+//! ```
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use thiserror::Error;
+use vmm_core::units::{BytesPerSecond, Kib};
+use vmm_proto::principal::Principal;
+
+/// What disks sustain when nobody said.
+const DISK_DEFAULT: u64 = 200_000_000;
+/// What is kept free when nobody said.
+const RESERVE_MIB_DEFAULT: u64 = 64;
+/// Where the agent listens when nobody said.
+pub const LISTEN_DEFAULT: &str = "127.0.0.1:8443";
+
+/// The file, unchecked.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawConfig {
+    /// The host's name.
+    pub name: String,
+    /// `address:port`.
+    #[serde(default = "default_listen")]
+    pub listen: String,
+    /// Directory with `ca.pem`, `cert.pem`, `key.pem` and `inner.key`.
+    pub credentials: PathBuf,
+    /// Directory that the agent keeps its journal in.
+    pub state: PathBuf,
+    /// What the disks sustain.
+    #[serde(default = "default_disk")]
+    pub disk_bytes_per_s: u64,
+    /// Memory kept free for dom0 and Xen.
+    #[serde(default = "default_reserve")]
+    pub memory_reserve_mib: u64,
+}
+
+fn default_listen() -> String {
+    LISTEN_DEFAULT.to_owned()
+}
+
+fn default_disk() -> u64 {
+    DISK_DEFAULT
+}
+
+fn default_reserve() -> u64 {
+    RESERVE_MIB_DEFAULT
+}
+
+/// A configuration that can be used.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// The host's name: the id of the agent's principal.
+    pub name: String,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Directory of the agent's credentials.
+    pub credentials: PathBuf,
+    /// Directory of the journal.
+    pub state: PathBuf,
+    /// What the disks sustain.
+    pub disk: BytesPerSecond,
+    /// Memory kept free for dom0 and Xen.
+    pub memory_reserve: Kib,
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}")]
+    Read {
+        /// Which file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is not what it should be.
+    #[error("the configuration {path} is refused")]
+    Parse {
+        /// Which file.
+        path: String,
+        /// Where and why.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// The name cannot stand in a certificate.
+    #[error("name {0:?} is refused: use 1 to 128 of A-Z a-z 0-9 . _ -")]
+    Name(String),
+    /// The address cannot be listened at.
+    #[error("listen {0:?} is refused: write an IP address and a port, such as 0.0.0.0:8443")]
+    Listen(String),
+}
+
+impl RawConfig {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// The first field that cannot be used.
+    pub fn validated(self) -> Result<AgentConfig, ConfigError> {
+        if Principal::agent(self.name.clone()).check().is_err() {
+            return Err(ConfigError::Name(self.name));
+        }
+        let listen = self.listen.parse().map_err(|_| ConfigError::Listen(self.listen.clone()))?;
+        Ok(AgentConfig {
+            name: self.name,
+            listen,
+            credentials: self.credentials,
+            state: self.state,
+            disk: BytesPerSecond(self.disk_bytes_per_s),
+            memory_reserve: Kib::from_mib(self.memory_reserve_mib),
+        })
+    }
+}
+
+impl AgentConfig {
+    /// A configuration with all defaults, as tests and the simulator's command line need it.
+    ///
+    /// # Errors
+    /// [`ConfigError::Name`].
+    pub fn new(name: &str, state: &Path) -> Result<Self, ConfigError> {
+        RawConfig {
+            name: name.to_owned(),
+            listen: default_listen(),
+            credentials: PathBuf::new(),
+            state: state.to_owned(),
+            disk_bytes_per_s: DISK_DEFAULT,
+            memory_reserve_mib: RESERVE_MIB_DEFAULT,
+        }
+        .validated()
+    }
+
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: shown.clone(), source })?;
+        let raw: RawConfig = toml::from_str(&text)
+            .map_err(|source| ConfigError::Parse { path: shown, source: Box::new(source) })?;
+        raw.validated()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(change: &str, accepted: bool) {
+        let text = format!("name = \"h1\"\ncredentials = \"/c\"\nstate = \"/s\"\n{change}");
+        let outcome = toml::from_str::<RawConfig>(&text).map(|raw| raw.validated().is_ok());
+        assert_eq!(outcome.unwrap_or(false), accepted, "{change}");
+    }
+
+    #[test]
+    fn a_file_needs_little_and_unknown_words_are_refused() {
+        check("", true);
+        check("listen = \"0.0.0.0:9000\"", true);
+        check("listen = \"nowhere\"", false);
+        check("memory_reserve_mib = 512", true);
+        check("memory_reserve = 512", false);
+    }
+}
