@@ -81,6 +81,7 @@ unsafe extern "C" fn collect(
 mod tests {
     use super::*;
 
+    #[link(name = "xentoollog")]
     unsafe extern "C" {
         fn xtl_log(
             logger: *mut xenctrl_sys::xentoollog_logger,

@@ -19,7 +19,7 @@ mod perms;
 use std::sync::Arc;
 
 pub use error::StoreError;
-pub use path::StorePath;
+pub use path::{PATH_BYTES_MAX, StorePath};
 pub use perms::{Access, Permissions};
 
 use crate::domid::DomId;

@@ -4,8 +4,11 @@ use std::io::{self, Read};
 
 use super::super::StoreError;
 
-/// The daemon's limit on a payload, both ways; one byte more kills the connection.
+/// The protocol's limit on a payload; one byte more in a request kills the connection.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 4096;
+/// What we accept in a reply: oxenstored answers a long DIRECTORY in one message far above the protocol's limit, where C
+/// xenstored says E2BIG.
+pub(super) const REPLY_BYTES_MAX: usize = 1024 * 1024;
 pub(super) const HEADER_BYTES: usize = 16;
 
 /// The transaction id of what is outside any transaction.
@@ -62,13 +65,13 @@ impl Message {
         Some(bytes)
     }
 
-    /// Reads one message; a payload longer than the protocol allows is an error before it is read.
+    /// Reads one message; one that is too long is an error before it is read.
     pub(super) fn read_from(reader: &mut impl Read) -> io::Result<Self> {
         let mut header = [[0_u8; 4]; 4];
         reader.read_exact(header.as_flattened_mut())?;
         let [kind, req_id, tx_id, length] = header.map(u32::from_ne_bytes);
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        if length > PAYLOAD_BYTES_MAX {
+        if length > REPLY_BYTES_MAX {
             let text = format!("a message of {length} bytes");
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
