@@ -26,7 +26,6 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// Writes blocks in turn over the whole disk, at a rate.
 pub(crate) fn write_forever(rate_mib: u32, tally: &Tally) {
-    // Past anything an earlier run left, so that its blocks are seen to be older.
     let mut generation = 0;
     loop {
         if let Err(error) = write_until_error(rate_mib, &mut generation, tally)
