@@ -1,19 +1,54 @@
-//! The server half.
+//! The server half: from a listener's streams to a [`Service`]'s replies.
+//!
+//! ```text
+//!   Listener ─► TLS (certificate → Identity) ─► HTTP/2 or 1.1 by ALPN ─► path, type, body
+//!        /xvmp/1/open ─► handshake ─► SessionTable
+//!        /xvmp/1/rpc  ─► parse ─► session of this principal ─► tag ─► replay ─► inner document
+//!                        ─► task: Service::call ─► sealed answer
+//! ```
+//!
+//! Nothing reaches the service that both layers have not verified (SEC1): the caller's principal is
+//! that of the certificate, and the session's, which are compared.
+//!
+//! Who owns what: the accept loop owns the listener and one permit per connection; a connection
+//! owns its stream; a call runs in a task of its own with a permit for a request, so that a caller
+//! who hangs up does not stop a change half way.
+//!
+//! How it fails. A failed handshake costs that connection. Whatever is wrong with a message before
+//! its tag has verified (form, session, tag, replay) is answered by status 400 and the same bytes,
+//! [`BAD_MESSAGE`]; the reason goes to the log. After that, faults are sealed. A panic becomes the
+//! fault `Internal`, a passed deadline `TimedOut`, too many requests status 503 with `Retry-After`.
+//! Stopping: no new connections, requests under way get [`crate::endpoint::DRAIN_TIMEOUT`], then
+//! everything is cut.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use thiserror::Error;
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use crate::transport::tcp::TcpListenerAdapter;
 pub use crate::transport::{Accepted, Listener};
+pub use refusal::BAD_MESSAGE;
 
 use crate::clock::WallClock;
 use crate::credentials::Credentials;
-use crate::principal::Principal;
-use crate::v1;
+use crate::endpoint::{CONNECTION_COUNT_MAX, DRAIN_TIMEOUT, REQUEST_COUNT_MAX};
+use crate::principal::{Principal, Role};
+use crate::session::SessionTable;
+use crate::{tls, v1};
+
+mod connection;
+mod http;
+mod refusal;
+mod rpc;
+
+/// How long the accept loop rests after the listener failed, out of file descriptors perhaps.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Who calls, and how: everything here was authenticated by both layers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +66,7 @@ pub struct Caller {
 /// What a server does with requests.
 pub trait Service: Send + Sync + 'static {
     /// Handles one request. The future is run in a task of its own: it is not dropped when the
-    /// caller goes away, and a panic becomes a fault.
+    /// caller goes away or its deadline passes, and a panic becomes a fault.
     fn call(
         &self,
         caller: Caller,
@@ -44,13 +79,56 @@ pub trait Service: Send + Sync + 'static {
 pub struct ServerOptions {
     /// Dates certificates.
     pub clock: Arc<dyn WallClock>,
+    /// Connections held at once.
+    pub connection_count_max: usize,
+    /// Requests worked on at once, long polls included.
+    pub request_count_max: usize,
+    /// How long requests may finish after the stop.
+    pub drain_timeout: Duration,
+}
+
+impl ServerOptions {
+    /// The usual limits.
+    pub fn new(clock: Arc<dyn WallClock>) -> ServerOptions {
+        ServerOptions {
+            clock,
+            connection_count_max: CONNECTION_COUNT_MAX,
+            request_count_max: REQUEST_COUNT_MAX,
+            drain_timeout: DRAIN_TIMEOUT,
+        }
+    }
 }
 
 /// Answers requests until told to stop.
 pub struct Server {
-    _credentials: Arc<Credentials>,
-    _service: Arc<dyn Service>,
-    _options: ServerOptions,
+    credentials: Arc<Credentials>,
+    service: Arc<dyn Service>,
+    options: ServerOptions,
+}
+
+/// What all connections share.
+struct Shared {
+    credentials: Arc<Credentials>,
+    service: Arc<dyn Service>,
+    sessions: SessionTable,
+    requests: Arc<Semaphore>,
+    tls: TlsAcceptor,
+    tasks: TaskTracker,
+    /// Finish what is under way.
+    stop: CancellationToken,
+    /// Drop everything.
+    abort: CancellationToken,
+}
+
+impl Shared {
+    /// Where a fault happened, as people read it.
+    fn hop(&self) -> String {
+        let principal = self.credentials.principal();
+        match principal.role {
+            Role::Manager => "manager".to_owned(),
+            role => format!("{role} {}", principal.id),
+        }
+    }
 }
 
 impl Server {
@@ -60,7 +138,7 @@ impl Server {
         service: Arc<dyn Service>,
         options: ServerOptions,
     ) -> Server {
-        Server { _credentials: credentials, _service: service, _options: options }
+        Server { credentials, service, options }
     }
 
     /// Serves until `stop` is cancelled, then drains.
@@ -69,10 +147,58 @@ impl Server {
     /// The credentials cannot be used.
     pub async fn serve(
         self,
-        _listener: impl Listener,
-        _stop: CancellationToken,
+        listener: impl Listener,
+        stop: CancellationToken,
     ) -> Result<(), ServeError> {
-        todo!()
+        let Server { credentials, service, options } = self;
+        let config = tls::server_config(&credentials, options.clock.clone())
+            .map_err(|source| ServeError::Credentials { source })?;
+        let shared = Arc::new(Shared {
+            credentials,
+            service,
+            sessions: SessionTable::default(),
+            requests: Arc::new(Semaphore::new(options.request_count_max)),
+            tls: TlsAcceptor::from(config),
+            tasks: TaskTracker::new(),
+            stop,
+            abort: CancellationToken::new(),
+        });
+        accept(&shared, listener, options.connection_count_max).await;
+        shared.tasks.close();
+        if tokio::time::timeout(options.drain_timeout, shared.tasks.wait()).await.is_err() {
+            tracing::warn!(task_count = shared.tasks.len(), "requests were cut by the stop");
+            shared.abort.cancel();
+            shared.tasks.wait().await;
+        }
+        Ok(())
+    }
+}
+
+/// Accepts connections until the stop.
+async fn accept(shared: &Arc<Shared>, mut listener: impl Listener, connection_count_max: usize) {
+    let connections = Arc::new(Semaphore::new(connection_count_max));
+    loop {
+        let next = async {
+            let permit = connections.clone().acquire_owned().await;
+            (permit.expect("this semaphore is never closed"), listener.accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
+            () = shared.stop.cancelled() => return,
+            next = next => next,
+        };
+        match accepted {
+            Ok(accepted) => {
+                let connection = connection::run(shared.clone(), accepted);
+                shared.tasks.spawn(async move {
+                    connection.await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accepting a connection failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
     }
 }
 

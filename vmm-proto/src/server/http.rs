@@ -1,0 +1,80 @@
+//! One HTTP request: path, content type, body.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::time::timeout;
+
+use super::refusal::{Refusal, respond};
+use super::{Shared, rpc};
+use crate::credentials::Identity;
+use crate::endpoint::{self, BODY_BYTES_MAX, BODY_TIMEOUT, HEALTH_PATH, OPEN_PATH, RPC_PATH};
+
+/// Answers a request, whatever happens.
+pub(super) async fn handle(
+    shared: Arc<Shared>,
+    peer: Arc<Identity>,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
+    let answer = AssertUnwindSafe(route(&shared, &peer, request)).catch_unwind().await;
+    let answer = answer.unwrap_or_else(|_| {
+        tracing::error!(principal = %peer.principal, "a request panicked");
+        Err(Refusal::Status(StatusCode::INTERNAL_SERVER_ERROR))
+    });
+    answer.unwrap_or_else(|refusal| {
+        tracing::warn!(principal = %peer.principal, %refusal, "request refused");
+        refusal.into_response()
+    })
+}
+
+async fn route(
+    shared: &Arc<Shared>,
+    peer: &Arc<Identity>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Refusal> {
+    let path = request.uri().path();
+    if path == HEALTH_PATH && request.method() == Method::GET {
+        return Ok(respond(StatusCode::OK, ""));
+    }
+    if ![OPEN_PATH, RPC_PATH, HEALTH_PATH].contains(&path) {
+        return Err(Refusal::Status(StatusCode::NOT_FOUND));
+    }
+    if request.method() != Method::POST || path == HEALTH_PATH {
+        return Err(Refusal::Status(StatusCode::METHOD_NOT_ALLOWED));
+    }
+    let permit = shared.requests.clone().try_acquire_owned().map_err(|_| Refusal::Busy)?;
+    let is_open = path == OPEN_PATH;
+    let body = body(request).await?;
+    let answer = match is_open {
+        true => rpc::open(shared, peer, &body)?,
+        false => rpc::call(shared, peer, &body, permit).await?,
+    };
+    Ok(respond(StatusCode::OK, answer))
+}
+
+async fn body(request: Request<Incoming>) -> Result<Bytes, Refusal> {
+    let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.as_bytes());
+    let is_ours = content_type == Some(endpoint::CONTENT_TYPE.as_bytes());
+    if !is_ours || request.headers().contains_key(CONTENT_ENCODING) {
+        return Err(Refusal::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+    }
+    let body = request.into_body();
+    let limit = u64::try_from(BODY_BYTES_MAX).expect("a limit of this module");
+    if body.size_hint().lower() > limit {
+        return Err(Refusal::Status(StatusCode::PAYLOAD_TOO_LARGE));
+    }
+    match timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(Refusal::Status(StatusCode::PAYLOAD_TOO_LARGE))
+        }
+        Ok(Err(error)) => Err(Refusal::bad(error)),
+        Err(_) => Err(Refusal::Status(StatusCode::REQUEST_TIMEOUT)),
+    }
+}

@@ -1,0 +1,116 @@
+//! From a body to a sealed answer.
+
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use super::refusal::Refusal;
+use super::{Caller, Shared};
+use crate::credentials::Identity;
+use crate::endpoint::DEADLINE_MAX;
+use crate::envelope::Sealed;
+use crate::message::{self, MessageError};
+use crate::session::{ServerSession, SessionError};
+use crate::v1::{Fault, FaultCode, Reply, Request, verb};
+
+/// Opens a session.
+pub(super) fn open(shared: &Shared, peer: &Identity, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let (session, document) =
+        ServerSession::accept(&shared.credentials, peer, body).map_err(Refusal::bad)?;
+    tracing::debug!(principal = %peer.principal, session = session.id(), "session opened");
+    match shared.sessions.insert(session) {
+        Ok(()) => Ok(document.into_bytes()),
+        Err(SessionError::TooMany) => Err(Refusal::Busy),
+        Err(error) => Err(Refusal::bad(error)),
+    }
+}
+
+/// Carries out one request.
+pub(super) async fn call(
+    shared: &Arc<Shared>,
+    peer: &Identity,
+    body: &[u8],
+    permit: OwnedSemaphorePermit,
+) -> Result<Vec<u8>, Refusal> {
+    let sealed = Sealed::parse(body).map_err(Refusal::bad)?;
+    let header = sealed.header();
+    let session = shared
+        .sessions
+        .find(&header.session, &peer.principal)
+        .ok_or_else(|| Refusal::bad("no such session of this principal"))?;
+    let plaintext = session.open(&sealed).map_err(Refusal::bad)?;
+    let outcome = match message::read_request(&plaintext, header) {
+        Ok((terms, request)) => {
+            let caller = Caller {
+                principal: peer.principal.clone(),
+                request_id: header.id.clone(),
+                idempotency_key: terms.idempotency_key,
+                deadline: terms.deadline,
+            };
+            run(shared, caller, request, permit).await
+        }
+        Err(error @ MessageError::Elsewhere { .. }) => return Err(Refusal::bad(error)),
+        Err(error @ MessageError::Verb { .. }) => {
+            Err(Fault::new(FaultCode::Unsupported, format!("{error}: update the older side")))
+        }
+        Err(error) => Err(Fault::new(FaultCode::BadRequest, error.to_string())),
+    };
+    answer(&session, &header.id, outcome.map_err(|fault| fault.at(&shared.hop())))
+        .map_err(Refusal::bad)
+}
+
+/// Runs the service in a task of its own and waits for it as long as the caller does.
+async fn run(
+    shared: &Arc<Shared>,
+    caller: Caller,
+    request: Request,
+    permit: OwnedSemaphorePermit,
+) -> Result<Reply, Fault> {
+    let deadline = caller.deadline.unwrap_or(DEADLINE_MAX).min(DEADLINE_MAX);
+    let (request_id, verb) = (caller.request_id.clone(), verb(&request).name);
+    let (service, abort) = (shared.service.clone(), shared.abort.clone());
+    let task = shared.tasks.spawn(async move {
+        let _permit = permit;
+        tokio::select! {
+            result = service.call(caller, request) => result,
+            () = abort.cancelled() => Err(Fault::new(FaultCode::Busy, "this server stops")),
+        }
+    });
+    match timeout(deadline, task).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(error)) => {
+            tracing::error!(request_id, verb, %error, "a call panicked");
+            let message = format!("{verb} failed by a defect: see the log for {request_id}");
+            Err(Fault::new(FaultCode::Internal, message))
+        }
+        Err(_) => {
+            let message = format!("{verb} took more than {deadline:?}: it goes on, look again");
+            Err(Fault::new(FaultCode::TimedOut, message))
+        }
+    }
+}
+
+fn answer(
+    session: &ServerSession,
+    id: &str,
+    outcome: Result<Reply, Fault>,
+) -> Result<Vec<u8>, SessionError> {
+    let result = seal_answer(session, id, &outcome);
+    if let (Err(error), true) = (&result, outcome.is_ok()) {
+        tracing::error!(request_id = id, %error, "a reply cannot be sent");
+        let message = format!("the reply cannot be sent: {error}");
+        return seal_answer(session, id, &Err(Fault::new(FaultCode::Internal, message)));
+    }
+    result
+}
+
+fn seal_answer(
+    session: &ServerSession,
+    id: &str,
+    outcome: &Result<Reply, Fault>,
+) -> Result<Vec<u8>, SessionError> {
+    let header = session.next_header(id);
+    let plaintext = message::write_response(&header, outcome)?;
+    session.seal(&header, plaintext.as_bytes())
+}

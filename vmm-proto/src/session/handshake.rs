@@ -1,0 +1,83 @@
+//! Noise_IK_25519_AESGCM_SHA256, and the keys that come out of it.
+
+use sha2::{Digest as _, Sha256};
+use snow::{Builder, HandshakeState};
+use zeroize::Zeroizing;
+
+use super::SessionError;
+use crate::credentials::INNER_KEY_BYTES;
+use crate::envelope::{Direction, DirectionKey, push_prefixed};
+use crate::principal::Principal;
+
+const PATTERN: &str = "Noise_IK_25519_AESGCM_SHA256";
+
+/// Longest message of a handshake, and longest payload in it.
+const MESSAGE_BYTES_MAX: usize = 4096;
+
+/// Both keys of a session.
+#[derive(Debug)]
+pub(crate) struct SessionKeys {
+    pub(super) c2s: DirectionKey,
+    pub(super) s2c: DirectionKey,
+}
+
+/// Binds the handshake to protocol, server and the server's TLS certificate (DER).
+pub(super) fn prologue(server: &Principal, server_certificate: &[u8]) -> Vec<u8> {
+    let mut prologue = Vec::new();
+    push_prefixed(&mut prologue, b"XVMP/1");
+    push_prefixed(&mut prologue, server.to_string().as_bytes());
+    push_prefixed(&mut prologue, &Sha256::digest(server_certificate));
+    prologue
+}
+
+/// The client's side.
+pub(super) fn initiate(
+    inner_key: &[u8; INNER_KEY_BYTES],
+    server_inner_key: &[u8; INNER_KEY_BYTES],
+    prologue: &[u8],
+) -> Result<HandshakeState, SessionError> {
+    Ok(builder()
+        .local_private_key(inner_key)?
+        .remote_public_key(server_inner_key)?
+        .prologue(prologue)?
+        .build_initiator()?)
+}
+
+/// The server's side.
+pub(super) fn respond(
+    inner_key: &[u8; INNER_KEY_BYTES],
+    prologue: &[u8],
+) -> Result<HandshakeState, SessionError> {
+    Ok(builder().local_private_key(inner_key)?.prologue(prologue)?.build_responder()?)
+}
+
+/// The next message, with a payload in it.
+pub(super) fn write(state: &mut HandshakeState, payload: &str) -> Result<Vec<u8>, SessionError> {
+    let mut message = vec![0; MESSAGE_BYTES_MAX];
+    let length = state.write_message(payload.as_bytes(), &mut message)?;
+    message.truncate(length);
+    Ok(message)
+}
+
+/// The payload of the next message.
+pub(super) fn read(state: &mut HandshakeState, message: &[u8]) -> Result<Vec<u8>, SessionError> {
+    let mut payload = vec![0; MESSAGE_BYTES_MAX];
+    let length = state.read_message(message, &mut payload)?;
+    payload.truncate(length);
+    Ok(payload)
+}
+
+/// The keys, when both messages have passed.
+pub(super) fn finish(mut state: HandshakeState) -> SessionKeys {
+    let hash = state.get_handshake_hash().to_vec();
+    let (k1, k2) = state.dangerously_get_raw_split();
+    let (k1, k2) = (Zeroizing::new(k1), Zeroizing::new(k2));
+    SessionKeys {
+        c2s: DirectionKey::derive(&k1, Direction::ClientToServer, &hash),
+        s2c: DirectionKey::derive(&k2, Direction::ServerToClient, &hash),
+    }
+}
+
+fn builder<'a>() -> Builder<'a> {
+    Builder::new(PATTERN.parse().expect("a pattern that snow knows"))
+}
