@@ -108,8 +108,13 @@ impl Store for Client {
     }
 
     fn release(&self, domid: DomId) -> Result<(), StoreError> {
-        self.request(Kind::Release, &wire::strings(&[domid.to_string()]))?;
-        Ok(())
+        let answer = self.request(Kind::Release, &wire::strings(&[domid.to_string()]));
+        match answer {
+            Ok(_) => Ok(()),
+            // oxenstored's word for an unknown domain; C xenstored says ENOENT.
+            Err(StoreError::Invalid(_)) => Err(StoreError::NotFound),
+            Err(error) => Err(error),
+        }
     }
 
     fn is_introduced(&self, domid: DomId) -> Result<bool, StoreError> {
