@@ -1,2 +1,63 @@
-//! placeholder
-fn main() {}
+//! The lab suite. Started by `cargo xtask xenlab test`; prints `ok` or `FAIL` for each case and a summary last.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use vmm_e2e::lab::{LabHost, LabPool, cases};
+
+/// Runs the product against real Xen hosts.
+#[derive(Parser)]
+struct Arguments {
+    /// The hosts, as the lab wrote them.
+    #[arg(long)]
+    hosts: PathBuf,
+    /// Only cases whose name contains this (the preparations of placement always run).
+    #[arg(long)]
+    filter: Option<String>,
+    /// The whole matrix.
+    #[arg(long)]
+    full: bool,
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let hosts = LabHost::load(&arguments.hosts)?;
+    let own = std::env::current_exe()?;
+    let programs = own.parent().context("this program is nowhere")?;
+    let rounds = if arguments.full { 2 } else { 1 };
+    let (mut passed, mut failed) = (0, 0);
+    for round in 0..rounds {
+        // The second round swaps the hosts, so that each part runs on either xenstore daemon.
+        let mut hosts = hosts.clone();
+        if round == 1 {
+            hosts.swap(0, 1);
+        }
+        let mut pool = LabPool::start(hosts, programs)?;
+        for case in cases::all() {
+            let wanted = arguments.filter.as_ref().is_none_or(|part| case.name.contains(part.as_str()));
+            if !wanted && !case.name.starts_with("a_vm_goes") && !case.name.starts_with("both_hosts") {
+                continue;
+            }
+            let start = std::time::Instant::now();
+            match (case.run)(&mut pool) {
+                Ok(()) => {
+                    passed += 1;
+                    println!("ok {}", case.name);
+                }
+                Err(error) => {
+                    failed += 1;
+                    println!("FAIL {}: {}", case.name, format!("{error:#}").replace('\n', "\n    "));
+                    println!("    {}", pool.words().replace('\n', "\n    "));
+                }
+            }
+            println!("took {} s", start.elapsed().as_secs());
+        }
+        if pool.retried > 0 {
+            println!("retried {}", pool.retried);
+        }
+    }
+    println!("e2e: {passed} passed, {failed} failed");
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

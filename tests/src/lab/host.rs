@@ -1,0 +1,200 @@
+//! A real Xen host of the lab: commands in its dom0, and the agent there.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use super::eventually;
+
+/// Where the agent keeps its things in dom0.
+const AGENT_DIR: &str = "/etc/vmm";
+
+/// A host, as the lab describes it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct LabHost {
+    /// `xen1`, `xen2`, …; also the agent's name.
+    pub name: String,
+    /// The agent's address as seen from here.
+    pub agent: String,
+    ssh_port: u16,
+    ssh_key: PathBuf,
+    serial_log: PathBuf,
+    /// Which xenstore daemon runs: `c` or `ocaml`.
+    pub xenstored: String,
+}
+
+impl LabHost {
+    /// All hosts of a hosts file.
+    ///
+    /// # Errors
+    /// The file is missing or not the lab's.
+    pub fn load(path: &Path) -> Result<Vec<Self>> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("read {}; start hosts with `cargo xtask xenlab up 2`", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is not a hosts file", path.display()))
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "a test drives real programs")]
+    fn command(&self, command: &str) -> Command {
+        let mut ssh = Command::new("ssh");
+        ssh.args(["-q", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"])
+            .args(["-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=15"])
+            .arg("-i")
+            .arg(&self.ssh_key)
+            .args(["-p", &self.ssh_port.to_string(), "root@127.0.0.1"])
+            .arg(format!("export PATH=/usr/lib/xen-4.17/bin:/usr/sbin:/usr/bin:/sbin:/bin; {command}"));
+        ssh
+    }
+
+    /// Runs a command in dom0; its standard output.
+    ///
+    /// # Errors
+    /// It ended with a bad status.
+    pub fn ssh(&self, command: &str) -> Result<String> {
+        let output = self.command(command).stdin(Stdio::null()).output().context("start ssh")?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if !output.status.success() {
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            bail!("{}: `{command}` ended with {}: {text}{stderr}", self.name, output.status);
+        }
+        Ok(text)
+    }
+
+    /// Writes a file in dom0.
+    ///
+    /// # Errors
+    /// ssh failed.
+    pub fn upload(&self, path: &str, contents: &[u8]) -> Result<()> {
+        let mut child = self
+            .command(&format!("umask 077; mkdir -p $(dirname {path}); cat > {path}"))
+            .stdin(Stdio::piped())
+            .spawn()
+            .context("start ssh")?;
+        child.stdin.take().context("ssh has no stdin")?.write_all(contents)?;
+        if !child.wait()?.success() {
+            bail!("{}: cannot write {path}", self.name);
+        }
+        Ok(())
+    }
+
+    /// What Xen and dom0 wrote to the serial line.
+    #[must_use]
+    pub fn serial_log(&self) -> String {
+        std::fs::read(&self.serial_log).map_or_else(|_| String::new(), |b| String::from_utf8_lossy(&b).into_owned())
+    }
+
+    /// How many guests the emulated processor has broken so far.
+    #[must_use]
+    pub fn triple_faults(&self) -> usize {
+        self.serial_log().matches("riple fault").count()
+    }
+
+    /// Copies credentials and configuration over and starts the agent.
+    ///
+    /// # Errors
+    /// It did not start, or does not listen.
+    pub fn install_agent(&self, bundle: &Path) -> Result<()> {
+        for entry in std::fs::read_dir(bundle)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            self.upload(&format!("{AGENT_DIR}/credentials/{name}"), &std::fs::read(entry.path())?)?;
+        }
+        let config = format!(
+            "name = \"{}\"\nlisten = \"0.0.0.0:7443\"\ncredentials = \"{AGENT_DIR}/credentials\"\n\
+             state = \"/var/lib/vmm\"\ndisk_bytes_per_s = 100000000\n",
+            self.name
+        );
+        self.upload(&format!("{AGENT_DIR}/agent.toml"), config.as_bytes())?;
+        self.start_agent()
+    }
+
+    /// Starts the agent that is installed.
+    ///
+    /// # Errors
+    /// It does not listen in time.
+    pub fn start_agent(&self) -> Result<()> {
+        self.ssh(&format!(
+            "RUST_LOG=info setsid /opt/vmm/vmm-agent --config {AGENT_DIR}/agent.toml >>/var/log/vmm-agent.log 2>&1 </dev/null & \
+             echo $! > /run/vmm-agent.pid"
+        ))?;
+        // 7443 in hexadecimal.
+        eventually("the agent listens", || Ok(self.ssh("cat /proc/net/tcp /proc/net/tcp6")?.contains(":1D13 ")))
+            .with_context(|| self.agent_log())
+    }
+
+    /// Ends the agent at once, as a crash would.
+    ///
+    /// # Errors
+    /// ssh failed.
+    pub fn kill_agent(&self) -> Result<()> {
+        self.ssh("kill -9 $(cat /run/vmm-agent.pid)").map(drop)
+    }
+
+    /// The end of the agent's log.
+    #[must_use]
+    pub fn agent_log(&self) -> String {
+        self.ssh("tail -n 40 /var/log/vmm-agent.log").unwrap_or_default()
+    }
+
+    /// Rows of `xl list` but dom0's: name, domid, memory in MiB, vCPUs, state, seconds of CPU time.
+    ///
+    /// # Errors
+    /// xl failed.
+    pub fn xl_list(&self) -> Result<Vec<XlRow>> {
+        Ok(self.ssh("xl list")?.lines().skip(1).filter_map(XlRow::parse).filter(|row| row.domid != 0).collect())
+    }
+
+    /// What is left of guests: domains, xenstore trees, loop devices.
+    ///
+    /// # Errors
+    /// A command failed.
+    pub fn leftovers(&self) -> Result<Vec<String>> {
+        let mut found: Vec<String> = self.xl_list()?.into_iter().map(|row| format!("domain {}", row.name)).collect();
+        for (path, expected) in [("/local/domain", &["0"][..]), ("/vm", &[]), ("/local/domain/0/backend/vbd", &[])] {
+            let listed = self.ssh(&format!("xenstore-list {path} 2>/dev/null || true"))?;
+            // xl and xen-init-dom0 keep dom0's own /vm node.
+            let own = if path == "/vm" { Some("00000000-0000-0000-0000-000000000000") } else { None };
+            found.extend(
+                listed
+                    .lines()
+                    .filter(|name| !expected.contains(name) && own != Some(*name))
+                    .map(|name| format!("{path}/{name}")),
+            );
+        }
+        let loops = self.ssh("for l in /sys/block/loop*/loop/backing_file; do [ -e $l ] && cat $l; done; true")?;
+        found.extend(loops.lines().map(|file| format!("loop device on {file}")));
+        Ok(found)
+    }
+}
+
+/// One row of `xl list`.
+#[derive(Clone, Debug)]
+pub struct XlRow {
+    /// The VM's name.
+    pub name: String,
+    /// Its number now.
+    pub domid: u32,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// vCPUs online.
+    pub vcpus: u32,
+    /// CPU time.
+    pub cpu_time_s: f64,
+}
+
+impl XlRow {
+    fn parse(line: &str) -> Option<Self> {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [name, domid, memory, vcpus, .., time] = fields[..] else { return None };
+        Some(Self {
+            name: name.to_owned(),
+            domid: domid.parse().ok()?,
+            memory_mib: memory.parse().ok()?,
+            vcpus: vcpus.parse().ok()?,
+            cpu_time_s: time.parse().ok()?,
+        })
+    }
+}

@@ -1,0 +1,170 @@
+//! The pool under test: a manager, two real hosts, and what stands between them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+use vmm_proto::credentials::Credentials;
+
+use super::{Ctl, Guest, LabHost, ManagerProcess, Proxy, Wire, eventually};
+
+/// Where the lab puts the guests' files in each dom0.
+pub const KERNEL: &str = "/g/vmlinux";
+/// The guests' initramfs.
+pub const INITRAMFS: &str = "/g/guest.cpio.gz";
+
+/// Everything that a case needs.
+pub struct LabPool {
+    /// The command line of a user.
+    pub ctl: Ctl,
+    /// The manager.
+    pub manager: ManagerProcess,
+    /// Both hosts.
+    pub hosts: Vec<LabHost>,
+    /// Between the manager and the first host: records what is on the wire.
+    pub proxy: Proxy,
+    /// Between the manager and the second host: holds the TLS keys of both ends.
+    pub wire: Wire,
+    /// Between the user and the manager.
+    pub front: Proxy,
+    /// Guests that the emulated processor broke and that were started again.
+    pub retried: usize,
+    /// Credentials and logs.
+    pub directory: TempDir,
+}
+
+impl LabPool {
+    /// Makes a pool, installs the agents and joins the hosts.
+    ///
+    /// # Errors
+    /// Any of it failed.
+    pub fn start(hosts: Vec<LabHost>, programs: &Path) -> Result<Self> {
+        ensure!(hosts.len() >= 2, "the suite needs two hosts; `cargo xtask xenlab up 2`");
+        let directory = tempfile::tempdir()?;
+        let home = directory.path().join("manager");
+        let mut manager = ManagerProcess::init(programs.join("vmm-manager"), &home)?;
+        let user = manager.issue("user", "operator")?;
+        let mut bundles: Vec<PathBuf> = Vec::new();
+        for host in &hosts {
+            let bundle = manager.issue("agent", &host.name)?;
+            host.install_agent(&bundle).with_context(|| host.agent_log())?;
+            bundles.push(bundle);
+        }
+        let proxy = Proxy::start(&hosts[0].agent)?;
+        // A user's key would do for TLS, but the inner layer would notice: he has the manager's.
+        let own = manager.credentials()?;
+        let wire = Wire::start(&hosts[1].agent, own, Credentials::load(&bundles[1])?)?;
+        manager.start()?;
+        let front = Proxy::start(manager.address())?;
+        let ctl = Ctl::new(programs.join("vmmctl"), front.address().to_owned(), &user);
+        ctl.text(&["host", "add", &hosts[0].name, proxy.address()])?;
+        ctl.text(&["host", "add", &hosts[1].name, wire.address()])?;
+        Ok(Self { ctl, manager, hosts, proxy, wire, front, retried: 0, directory })
+    }
+
+    /// Creates a VM and waits until its guest speaks.
+    ///
+    /// # Errors
+    /// It was refused, or the guest never spoke.
+    pub fn create(&mut self, name: &str, workload: &str, more: &[&str]) -> Result<()> {
+        for last in [false, true] {
+            let faults = self.triple_faults();
+            let error = match self.try_create(name, workload, more) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            if last || self.triple_faults() == faults {
+                return Err(error.context(self.words()));
+            }
+            eprintln!("the emulated processor broke {name}; once more");
+            self.retried += 1;
+            let _ = self.ctl.run(&["vm", "destroy", name])?;
+            let _ = self.ctl.run(&["vm", "delete", name])?;
+        }
+        bail!("no try left")
+    }
+
+    fn try_create(&self, name: &str, workload: &str, more: &[&str]) -> Result<()> {
+        let mut arguments = create_arguments(name, workload);
+        arguments.extend(more.iter().map(|word| (*word).to_owned()));
+        self.ctl.text(&arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let mut faulted = None;
+        Guest::until(&self.ctl, name, "the guest speaks", |guest| guest.number("cpus_online") > 0)
+            .inspect_err(|error| faulted = Some(format!("{error:#}")))
+            .map(drop)
+    }
+
+    fn triple_faults(&self) -> usize {
+        self.hosts.iter().map(LabHost::triple_faults).sum()
+    }
+
+    /// A VM as the manager has it.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn vm(&self, name: &str) -> Result<Value> {
+        self.ctl.json(&["vm", "show", name])
+    }
+
+    /// Waits until a VM is in a phase.
+    ///
+    /// # Errors
+    /// It never was.
+    pub fn until_phase(&self, name: &str, phase: &str) -> Result<()> {
+        let mut seen = Value::Null;
+        eventually(&format!("{name} is {phase}"), || {
+            seen = self.vm(name)?["phase"].clone();
+            Ok(seen == phase)
+        })
+        .with_context(|| format!("it is {seen}"))
+    }
+
+    /// The host that a VM is on.
+    ///
+    /// # Errors
+    /// It is on none.
+    pub fn host_of(&self, name: &str) -> Result<&LabHost> {
+        let vm = self.vm(name)?;
+        let host = vm["host"].as_str().with_context(|| format!("{name} is on no host"))?;
+        self.hosts.iter().find(|lab| lab.name == host).with_context(|| format!("no host {host}"))
+    }
+
+    /// What `xl` on its host says of a VM.
+    ///
+    /// # Errors
+    /// It does not list it.
+    pub fn xl_row(&self, name: &str) -> Result<super::XlRow> {
+        let host = self.host_of(name)?;
+        let row = host.xl_list()?.into_iter().find(|row| row.name == name);
+        row.with_context(|| format!("xl on {} does not list {name}", host.name))
+    }
+
+    /// Ends a VM and forgets it.
+    ///
+    /// # Errors
+    /// It was refused.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        self.ctl.text(&["vm", "destroy", name])?;
+        self.ctl.text(&["vm", "delete", name]).map(drop)
+    }
+
+    /// What manager and agents logged last, for a failure.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let mut words = format!("manager:\n{}", self.manager.log());
+        for host in &self.hosts {
+            words += &format!("\nagent on {}:\n{}", host.name, host.agent_log());
+        }
+        words
+    }
+}
+
+/// The command that creates a small guest.
+#[must_use]
+pub fn create_arguments(name: &str, workload: &str) -> Vec<String> {
+    let cmdline = format!("console=hvc0 quiet memhp_default_state=online workload={workload}");
+    ["vm", "create", name, "--kernel", KERNEL, "--initramfs", INITRAMFS, "--memory", "128M", "--cmdline", &cmdline]
+        .map(str::to_owned)
+        .to_vec()
+}
