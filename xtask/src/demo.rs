@@ -20,6 +20,10 @@ pub(crate) fn main(workspace: &Workspace, mut args: Args) -> Result<ExitCode> {
     let check = args.flag("--check");
     args.finish()?;
     packages::ensure(PACKAGES, Install::Asked(install))?;
+    // The demo's tour, and the person who tries it, use the command line.
+    run::success(
+        run::cargo(workspace).args(["build", "--locked", "-p", "vmmctl", "-p", "vmm-e2e"]),
+    )?;
     let mut cargo = run::cargo(workspace);
     cargo.args(["run", "--locked", "-p", "vmm-e2e", "--bin", "vmm-demo", "--"]);
     if !check {

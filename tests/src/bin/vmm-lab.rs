@@ -36,8 +36,12 @@ fn main() -> Result<ExitCode> {
         }
         let mut pool = LabPool::start(hosts, programs)?;
         for case in cases::all() {
-            let wanted = arguments.filter.as_ref().is_none_or(|part| case.name.contains(part.as_str()));
-            if !wanted && !case.name.starts_with("a_vm_goes") && !case.name.starts_with("both_hosts") {
+            let wanted =
+                arguments.filter.as_ref().is_none_or(|part| case.name.contains(part.as_str()));
+            if !wanted
+                && !case.name.starts_with("a_vm_goes")
+                && !case.name.starts_with("both_hosts")
+            {
                 continue;
             }
             let start = std::time::Instant::now();
@@ -48,7 +52,11 @@ fn main() -> Result<ExitCode> {
                 }
                 Err(error) => {
                     failed += 1;
-                    println!("FAIL {}: {}", case.name, format!("{error:#}").replace('\n', "\n    "));
+                    println!(
+                        "FAIL {}: {}",
+                        case.name,
+                        format!("{error:#}").replace('\n', "\n    ")
+                    );
                     println!("    {}", pool.words().replace('\n', "\n    "));
                 }
             }

@@ -53,7 +53,10 @@ impl Ctl {
         Ok(if output.status.success() {
             Ok(text(&output.stdout))
         } else {
-            Err(Refused { code: output.status.code(), message: text(&output.stderr) + &text(&output.stdout) })
+            Err(Refused {
+                code: output.status.code(),
+                message: text(&output.stderr) + &text(&output.stdout),
+            })
         })
     }
 
@@ -63,7 +66,12 @@ impl Ctl {
     /// It failed; with its words.
     pub fn text(&self, arguments: &[&str]) -> Result<String> {
         self.run(arguments)?.map_err(|refused| {
-            anyhow!("vmmctl {} ended with {:?}: {}", arguments.join(" "), refused.code, refused.message)
+            anyhow!(
+                "vmmctl {} ended with {:?}: {}",
+                arguments.join(" "),
+                refused.code,
+                refused.message
+            )
         })
     }
 
@@ -75,7 +83,8 @@ impl Ctl {
         let mut all = vec!["-o", "json"];
         all.extend(arguments);
         let text = self.text(&all)?;
-        serde_json::from_str(&text).with_context(|| format!("vmmctl {}: not JSON: {text}", arguments.join(" ")))
+        serde_json::from_str(&text)
+            .with_context(|| format!("vmmctl {}: not JSON: {text}", arguments.join(" ")))
     }
 
     /// Runs a command that must be refused, with all of `words` in what it says.
@@ -88,7 +97,9 @@ impl Ctl {
             Err(refused) => {
                 let said = refused.message.to_lowercase();
                 match words.iter().find(|word| !said.contains(&word.to_lowercase())) {
-                    Some(word) => bail!("vmmctl {}: no {word:?} in: {}", arguments.join(" "), refused.message),
+                    Some(word) => {
+                        bail!("vmmctl {}: no {word:?} in: {}", arguments.join(" "), refused.message)
+                    }
                     None => Ok(refused),
                 }
             }

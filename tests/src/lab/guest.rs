@@ -19,7 +19,10 @@ impl Guest {
     /// The console cannot be read.
     pub fn look(ctl: &Ctl, vm: &str) -> Result<Option<Self>> {
         let console = ctl.text(&["vm", "console", vm])?;
-        let report = console.lines().rev().find(|line| line.starts_with("VMM-GUEST t=") && line.contains("selfcheck="));
+        let report = console
+            .lines()
+            .rev()
+            .find(|line| line.starts_with("VMM-GUEST t=") && line.contains("selfcheck="));
         Ok(report.map(|line| Self {
             values: line
                 .split_whitespace()

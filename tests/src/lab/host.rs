@@ -26,15 +26,23 @@ pub struct LabHost {
     pub xenstored: String,
 }
 
+#[derive(Deserialize)]
+struct HostsFile {
+    hosts: Vec<LabHost>,
+}
+
 impl LabHost {
     /// All hosts of a hosts file.
     ///
     /// # Errors
     /// The file is missing or not the lab's.
     pub fn load(path: &Path) -> Result<Vec<Self>> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("read {}; start hosts with `cargo xtask xenlab up 2`", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} is not a hosts file", path.display()))
+        let text = std::fs::read_to_string(path).with_context(|| {
+            format!("read {}; start hosts with `cargo xtask xenlab up 2`", path.display())
+        })?;
+        let file: HostsFile = serde_json::from_str(&text)
+            .with_context(|| format!("{} is not a hosts file", path.display()))?;
+        Ok(file.hosts)
     }
 
     #[allow(clippy::disallowed_methods, reason = "a test drives real programs")]
@@ -45,7 +53,9 @@ impl LabHost {
             .arg("-i")
             .arg(&self.ssh_key)
             .args(["-p", &self.ssh_port.to_string(), "root@127.0.0.1"])
-            .arg(format!("export PATH=/usr/lib/xen-4.17/bin:/usr/sbin:/usr/bin:/sbin:/bin; {command}"));
+            .arg(format!(
+                "export PATH=/usr/lib/xen-4.17/bin:/usr/sbin:/usr/bin:/sbin:/bin; {command}"
+            ));
         ssh
     }
 
@@ -83,7 +93,8 @@ impl LabHost {
     /// What Xen and dom0 wrote to the serial line.
     #[must_use]
     pub fn serial_log(&self) -> String {
-        std::fs::read(&self.serial_log).map_or_else(|_| String::new(), |b| String::from_utf8_lossy(&b).into_owned())
+        std::fs::read(&self.serial_log)
+            .map_or_else(|_| String::new(), |b| String::from_utf8_lossy(&b).into_owned())
     }
 
     /// How many guests the emulated processor has broken so far.
@@ -121,8 +132,10 @@ impl LabHost {
              echo $! > /run/vmm-agent.pid"
         ))?;
         // 7443 in hexadecimal.
-        eventually("the agent listens", || Ok(self.ssh("cat /proc/net/tcp /proc/net/tcp6")?.contains(":1D13 ")))
-            .with_context(|| self.agent_log())
+        eventually("the agent listens", || {
+            Ok(self.ssh("cat /proc/net/tcp /proc/net/tcp6")?.contains(":1D13 "))
+        })
+        .with_context(|| self.agent_log())
     }
 
     /// Ends the agent at once, as a crash would.
@@ -144,7 +157,13 @@ impl LabHost {
     /// # Errors
     /// xl failed.
     pub fn xl_list(&self) -> Result<Vec<XlRow>> {
-        Ok(self.ssh("xl list")?.lines().skip(1).filter_map(XlRow::parse).filter(|row| row.domid != 0).collect())
+        Ok(self
+            .ssh("xl list")?
+            .lines()
+            .skip(1)
+            .filter_map(XlRow::parse)
+            .filter(|row| row.domid != 0)
+            .collect())
     }
 
     /// What is left of guests: domains, xenstore trees, loop devices.
@@ -152,11 +171,15 @@ impl LabHost {
     /// # Errors
     /// A command failed.
     pub fn leftovers(&self) -> Result<Vec<String>> {
-        let mut found: Vec<String> = self.xl_list()?.into_iter().map(|row| format!("domain {}", row.name)).collect();
-        for (path, expected) in [("/local/domain", &["0"][..]), ("/vm", &[]), ("/local/domain/0/backend/vbd", &[])] {
+        let mut found: Vec<String> =
+            self.xl_list()?.into_iter().map(|row| format!("domain {}", row.name)).collect();
+        for (path, expected) in
+            [("/local/domain", &["0"][..]), ("/vm", &[]), ("/local/domain/0/backend/vbd", &[])]
+        {
             let listed = self.ssh(&format!("xenstore-list {path} 2>/dev/null || true"))?;
             // xl and xen-init-dom0 keep dom0's own /vm node.
-            let own = if path == "/vm" { Some("00000000-0000-0000-0000-000000000000") } else { None };
+            let own =
+                if path == "/vm" { Some("00000000-0000-0000-0000-000000000000") } else { None };
             found.extend(
                 listed
                     .lines()
@@ -164,7 +187,9 @@ impl LabHost {
                     .map(|name| format!("{path}/{name}")),
             );
         }
-        let loops = self.ssh("for l in /sys/block/loop*/loop/backing_file; do [ -e $l ] && cat $l; done; true")?;
+        let loops = self.ssh(
+            "for l in /sys/block/loop*/loop/backing_file; do [ -e $l ] && cat $l; done; true",
+        )?;
         found.extend(loops.lines().map(|file| format!("loop device on {file}")));
         Ok(found)
     }

@@ -98,9 +98,17 @@ impl ManagerProcess {
 
     fn command(&self, arguments: &[&str]) -> Result<()> {
         #[allow(clippy::disallowed_methods, reason = "a test drives real programs")]
-        let output = Command::new(&self.program).args(arguments).arg("--dir").arg(&self.directory).output()?;
+        let output = Command::new(&self.program)
+            .args(arguments)
+            .arg("--dir")
+            .arg(&self.directory)
+            .output()?;
         if !output.status.success() {
-            bail!("vmm-manager {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+            bail!(
+                "vmm-manager {}: {}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stderr)
+            );
         }
         Ok(())
     }

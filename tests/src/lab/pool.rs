@@ -164,7 +164,19 @@ impl LabPool {
 #[must_use]
 pub fn create_arguments(name: &str, workload: &str) -> Vec<String> {
     let cmdline = format!("console=hvc0 quiet memhp_default_state=online workload={workload}");
-    ["vm", "create", name, "--kernel", KERNEL, "--initramfs", INITRAMFS, "--memory", "128M", "--cmdline", &cmdline]
-        .map(str::to_owned)
-        .to_vec()
+    [
+        "vm",
+        "create",
+        name,
+        "--kernel",
+        KERNEL,
+        "--initramfs",
+        INITRAMFS,
+        "--memory",
+        "128M",
+        "--cmdline",
+        &cmdline,
+    ]
+    .map(str::to_owned)
+    .to_vec()
 }

@@ -54,7 +54,8 @@ impl Wire {
     /// # Errors
     /// No port could be bound.
     pub fn start(upstream: &str, manager: Credentials, agent: Credentials) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
         let address = listener.local_addr()?.to_string();
         let bodies = Mutex::new(Vec::new());
@@ -136,14 +137,19 @@ impl Route {
         let config = tls::client_config(&self.manager, self.agent.principal(), clock())?;
         let tcp = TcpStream::connect(&self.upstream).await?;
         let name = ServerName::try_from("xvmp.invalid")?;
-        let stream = TlsConnector::from(config).connect(name, tcp).await.context("open TLS as the manager")?;
+        let stream = TlsConnector::from(config)
+            .connect(name, tcp)
+            .await
+            .context("open TLS as the manager")?;
         let (mut sender, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await?;
         let driver = tokio::spawn(connection);
         let request = Request::post(format!("https://xvmp.invalid{path}"))
             .header("content-type", endpoint::CONTENT_TYPE)
             .body(Full::new(body))?;
-        let response = sender.send_request(request).await.map_err(|error| anyhow!("send: {error}"))?;
+        let response =
+            sender.send_request(request).await.map_err(|error| anyhow!("send: {error}"))?;
         let (parts, body) = response.into_parts();
         let body = body.collect().await?.to_bytes();
         driver.abort();

@@ -96,7 +96,10 @@ impl Day {
     /// # Errors
     /// The invariant that broke, with the day until then.
     pub fn run(seed: u64) -> Result<DayReport> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()?;
         runtime.block_on(async {
             let pool = Pool::start(seed, 3).await?;
             let rng = StdRng::seed_from_u64(seed);
@@ -142,7 +145,8 @@ impl Day {
         match deed {
             Deed::Create => self.create().await,
             Deed::Maintenance => {
-                let (host, maintenance) = (self.pool.hosts[host].name.clone(), self.rng.random_bool(0.4));
+                let (host, maintenance) =
+                    (self.pool.hosts[host].name.clone(), self.rng.random_bool(0.4));
                 self.ask(Request::SetMaintenance(v1::SetMaintenance { host, maintenance })).await
             }
             Deed::CrashGuest => self.crash_guest(host),
@@ -177,7 +181,8 @@ impl Day {
         }
         self.vms_named += 1;
         let spec = self.spec(format!("vm{}", self.vms_named));
-        self.ask(Request::CreateVm(v1::CreateVm { dry_run: self.rng.random_bool(0.1), spec })).await
+        let dry_run = self.rng.random_bool(0.1);
+        self.ask(Request::CreateVm(v1::CreateVm { dry_run, spec })).await
     }
 
     fn spec(&mut self, name: String) -> v1::Spec {
@@ -200,7 +205,8 @@ impl Day {
             initramfs: None,
             cmdline: (*["workload=idle", "workload=burn:1", "workload=idle behaviour=deaf"]
                 .choose(&mut self.rng)
-                .unwrap_or(&"")).to_owned(),
+                .unwrap_or(&""))
+            .to_owned(),
             cpu_demand_milli: self.rng.random_range(0..1500),
             disk_demand_bytes_per_s: self.rng.random_range(0..50_000_000),
             disk: disk.map(|path| v1::Disk { path, device: "xvda".into(), read_only: false }),
@@ -221,9 +227,11 @@ impl Day {
             Deed::Reboot => Request::RebootVm(v1::RebootVm { vm, wait_ms_max }),
             Deed::Destroy => Request::DestroyVm(v1::DestroyVm { vm }),
             Deed::Delete => Request::DeleteVm(v1::DeleteVm { vm }),
-            Deed::Vcpus => {
-                Request::SetVcpus(v1::SetVcpus { vm, vcpus: self.rng.random_range(1..4), wait_ms_max })
-            }
+            Deed::Vcpus => Request::SetVcpus(v1::SetVcpus {
+                vm,
+                vcpus: self.rng.random_range(1..4),
+                wait_ms_max,
+            }),
             _ => {
                 let memory_kib = self.rng.random_range(64..1800) << 10;
                 Request::SetMemory(v1::SetMemory { vm, memory_kib, wait_ms_max })
@@ -264,7 +272,8 @@ impl Day {
     fn crash_guest(&mut self, host: usize) -> Result<String> {
         let machine = &self.pool.hosts[host].machine;
         let guests = machine.xen().control.list()?;
-        let guests: Vec<_> = guests.into_iter().filter(|d| d.domid != xen_bindings::DomId::DOM0).collect();
+        let guests: Vec<_> =
+            guests.into_iter().filter(|d| d.domid != xen_bindings::DomId::DOM0).collect();
         Ok(match guests.choose(&mut self.rng) {
             Some(guest) => {
                 machine.crash_guest(guest.domid);
@@ -285,8 +294,15 @@ impl Day {
         };
         let end = tokio::time::Instant::now() + TASK_PATIENCE;
         while matches!(task.state, TaskState::Running | TaskState::Cancelling) {
-            ensure!(tokio::time::Instant::now() < end, "task {} of {} hangs at {:?}", task.verb, task.vm_name, task.step);
-            let wait = Request::WaitTask(v1::WaitTask { task: task.task.clone(), wait_ms_max: 5000 });
+            ensure!(
+                tokio::time::Instant::now() < end,
+                "task {} of {} hangs at {:?}",
+                task.verb,
+                task.vm_name,
+                task.step
+            );
+            let wait =
+                Request::WaitTask(v1::WaitTask { task: task.task.clone(), wait_ms_max: 5000 });
             match self.watched(client.call(wait, Default::default())).await? {
                 Ok(Reply::Task(now)) => task = *now,
                 Ok(other) => bail!("WaitTask answered {other:?}"),
@@ -343,7 +359,8 @@ impl Day {
         for n in 0..self.pool.hosts.len() {
             let host = self.pool.hosts[n].name.clone();
             self.pool.network.plug_in(&host);
-            self.ask(Request::SetMaintenance(v1::SetMaintenance { host, maintenance: false })).await?;
+            self.ask(Request::SetMaintenance(v1::SetMaintenance { host, maintenance: false }))
+                .await?;
         }
         Ok(())
     }
@@ -354,7 +371,9 @@ impl Day {
             self.rest_for(Duration::from_secs(5)).await?;
             match self.pool.check(true) {
                 Ok(()) => return Ok(()),
-                Err(error) if tokio::time::Instant::now() > end => return Err(error.context("the pool does not come to rest")),
+                Err(error) if tokio::time::Instant::now() > end => {
+                    return Err(error.context("the pool does not come to rest"));
+                }
                 Err(_) => {}
             }
         }
@@ -379,7 +398,10 @@ impl Day {
             if believed == real {
                 return Ok(());
             }
-            ensure!(tokio::time::Instant::now() < end, "the manager believes {believed:?}, the machines run {real:?}");
+            ensure!(
+                tokio::time::Instant::now() < end,
+                "the manager believes {believed:?}, the machines run {real:?}"
+            );
             self.rest_for(Duration::from_secs(5)).await?;
         }
     }
@@ -393,7 +415,10 @@ impl Day {
         }
         self.come_to_rest().await?;
         for (host, facts) in self.pool.facts(true)? {
-            ensure!(facts.running.is_empty() && facts.memory_reserved.0 == 0, "{host} is not empty: {facts:?}");
+            ensure!(
+                facts.running.is_empty() && facts.memory_reserved.0 == 0,
+                "{host} is not empty: {facts:?}"
+            );
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use vmm_core::id::VmId;
 use vmm_core::invariant::HostFacts;
-use xen_bindings::{DomId, DomainInfo, RunState, StoreOps, StorePath};
+use xen_bindings::{DomId, DomainInfo, RunState, StorePath};
 
 use super::SimHost;
 
@@ -15,7 +15,8 @@ use super::SimHost;
 /// The machine refuses to say.
 pub fn host_facts(host: &SimHost, quiet: bool) -> Result<HostFacts> {
     let xen = &host.backend().xen;
-    let guests: Vec<DomainInfo> = xen.control.list()?.into_iter().filter(|d| d.domid != DomId::DOM0).collect();
+    let guests: Vec<DomainInfo> =
+        xen.control.list()?.into_iter().filter(|d| d.domid != DomId::DOM0).collect();
     let running = guests
         .iter()
         .filter(|guest| !matches!(guest.state, RunState::Dying | RunState::Shutdown(_)))

@@ -42,7 +42,7 @@ impl SimHost {
         machine: SimMachine,
         state: PathBuf,
         credentials: Arc<Credentials>,
-        random: vmm_agent::Random,
+        random: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
     ) -> Result<Self> {
         let backend = vmm_agent::sim::backend(&machine);
         let driver = CancellationToken::new();
@@ -63,12 +63,16 @@ impl SimHost {
     ///
     /// # Errors
     /// It cannot start.
-    pub async fn start_agent(&mut self, listener: impl Listener, clock: Arc<dyn WallClock>) -> Result<()> {
+    pub async fn start_agent(
+        &mut self,
+        listener: impl Listener,
+        clock: Arc<dyn WallClock>,
+    ) -> Result<()> {
         let agent = Agent::start(self.config.clone(), self.backend.clone(), self.env.clone())
             .await
             .with_context(|| format!("start the agent on {}", self.name))?;
         let stop = CancellationToken::new();
-        let options = ServerOptions { clock };
+        let options = ServerOptions::new(clock);
         let service: Arc<Agent> = Arc::clone(&agent);
         let server = Server::new(Arc::clone(&self.credentials), service, options);
         let token = stop.clone();

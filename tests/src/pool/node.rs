@@ -81,7 +81,9 @@ impl Pool {
     pub async fn start(seed: u64, host_count: u64) -> Result<Self> {
         let clock: Arc<dyn WallClock> = Arc::new(TokioClock::starting_at(EPOCH));
         let authority = CertificateAuthority::create(EPOCH)?;
-        let issue = |principal: Principal| Ok::<_, PoolError>(Arc::new(authority.issue(&principal, EPOCH)?));
+        let issue = |principal: Principal| {
+            Ok::<_, PoolError>(Arc::new(authority.issue(&principal, EPOCH)?))
+        };
         let (network, files) = (MemoryNetwork::new(), tempfile::tempdir()?);
         std::fs::write(files.path().join("kernel"), "SIMKERNEL")?;
         let mut hosts = Vec::new();
@@ -102,7 +104,16 @@ impl Pool {
         let credentials = issue(Principal::manager(MANAGER_ID))?;
         let store = MemoryStore::default();
         let mut pool = Self {
-            network, hosts, client, files, store, manager: None, credentials, clock, seed, managers_started: 0,
+            network,
+            hosts,
+            client,
+            files,
+            store,
+            manager: None,
+            credentials,
+            clock,
+            seed,
+            managers_started: 0,
             keys: random_bytes(seed ^ 0x6b65_7973),
         };
         pool.start_manager().await?;
@@ -131,14 +142,16 @@ impl Pool {
         let env = vmm_manager::Env {
             random: random_bytes(self.seed.wrapping_add(self.managers_started << 32)),
             clock: Arc::clone(&self.clock),
-            dial: Arc::new(move |address| Arc::new(network.connector(address)) as Arc<dyn Connector>),
+            dial: Arc::new(move |address| {
+                Arc::new(network.connector(address)) as Arc<dyn Connector>
+            }),
         };
         let location = StoreLocation::Memory(self.store.clone());
         let credentials = Arc::clone(&self.credentials);
         let manager = Manager::open(ManagerConfig::default(), location, credentials, env).await?;
         let stop = CancellationToken::new();
         let service: Arc<Manager> = Arc::clone(&manager);
-        let options = ServerOptions { clock: Arc::clone(&self.clock) };
+        let options = ServerOptions::new(Arc::clone(&self.clock));
         let server = Server::new(Arc::clone(&self.credentials), service, options);
         let (listener, token) = (self.network.listener(MANAGER), stop.clone());
         let serving = tokio::spawn(async move {
@@ -177,7 +190,9 @@ impl Pool {
     pub async fn ask(&self, request: Request) -> Result<Reply, CallError> {
         let mutating = vmm_proto::v1::verb(&request).mutating;
         let idempotency_key = mutating.then(|| uuid::Uuid::from_bytes((self.keys)()).to_string());
-        self.client.call(request, CallOptions { deadline: Some(CALL_DEADLINE), idempotency_key }).await
+        self.client
+            .call(request, CallOptions { deadline: Some(CALL_DEADLINE), idempotency_key })
+            .await
     }
 
     /// What is true, by host. `quiet` as in [`host_facts`].
@@ -185,7 +200,8 @@ impl Pool {
     /// # Errors
     /// A machine refuses to say.
     pub fn facts(&self, quiet: bool) -> Result<BTreeMap<HostId, HostFacts>> {
-        let figures = self.manager.as_ref().map(|running| running.manager.facts()).unwrap_or_default();
+        let figures =
+            self.manager.as_ref().map(|running| running.manager.facts()).unwrap_or_default();
         let mut all = BTreeMap::new();
         for (host, n) in self.hosts.iter().zip(1u8..) {
             let mut facts = host_facts(host, quiet && host.has_agent())?;
@@ -215,6 +231,11 @@ impl Drop for Pool {
 
 fn machine(seed: u64) -> SimMachine {
     let start = tokio::time::Instant::now();
-    let config = SimConfig { seed, memory_total_kib: 4 << 20, dom0_memory_kib: 1 << 20, ..SimConfig::default() };
+    let config = SimConfig {
+        seed,
+        memory_total_kib: 4 << 20,
+        dom0_memory_kib: 1 << 20,
+        ..SimConfig::default()
+    };
     SimMachine::new(config, Arc::new(move || start.elapsed()))
 }

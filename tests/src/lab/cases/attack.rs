@@ -22,7 +22,10 @@ fn refused(pool: &LabPool, arguments: &[String], words: &[&str]) -> Result<()> {
 
 fn wrong_requests(pool: &mut LabPool) -> Result<()> {
     pool.ctl.refused(&["vm", "show", "nobody"], &["nobody"])?;
-    pool.ctl.refused(&["vm", "create", "a/b", "--kernel", "/g/vmlinux", "--memory", "128M"], &["letters"])?;
+    pool.ctl.refused(
+        &["vm", "create", "a/b", "--kernel", "/g/vmlinux", "--memory", "128M"],
+        &["letters"],
+    )?;
     let mut huge = create_arguments("huge", "idle");
     huge.extend(["--memory".into(), "64G".into(), "--memory-max".into(), "64G".into()]);
     // The last --memory wins or is refused as given twice; either way nothing is built.
@@ -41,7 +44,8 @@ fn dedup_memory(arguments: Vec<String>) -> Vec<String> {
 }
 
 fn failed_build(pool: &mut LabPool) -> Result<()> {
-    let before: Vec<_> = pool.hosts.iter().map(|host| Ok(host.leftovers()?.len())).collect::<Result<_>>()?;
+    let before: Vec<_> =
+        pool.hosts.iter().map(|host| Ok(host.leftovers()?.len())).collect::<Result<_>>()?;
     let kernel = |path: &str| {
         let mut arguments = create_arguments("broken", "idle");
         if let Some(kernel) = arguments.iter_mut().find(|word| *word == "/g/vmlinux") {
@@ -85,13 +89,17 @@ fn replay(pool: &mut LabPool) -> Result<()> {
     ensure!(replayed == 400, "a replayed message got {replayed}");
     for garbage in ["", "<a/>", "<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>", "\u{0}"] {
         let (status, answer) = pool.wire.post(endpoint::RPC_PATH, garbage)?;
-        ensure!(status == 400 && answer == uniform, "{garbage:?} got {status} {answer:?}, a replay {uniform:?}");
+        ensure!(
+            status == 400 && answer == uniform,
+            "{garbage:?} got {status} {answer:?}, a replay {uniform:?}"
+        );
     }
     Ok(())
 }
 
 /// What a reader would look for.
-const CLEAR: &[&str] = &["<?xml", "xmlns", "EncryptedData", "BuildVm", "CreateVm", "load-cpu", "VMM-GUEST", "POST /"];
+const CLEAR: &[&str] =
+    &["<?xml", "xmlns", "EncryptedData", "BuildVm", "CreateVm", "load-cpu", "VMM-GUEST", "POST /"];
 
 fn wire_is_dark(pool: &mut LabPool) -> Result<()> {
     for (who, bytes) in [("agent", pool.proxy.recorded()), ("manager", pool.front.recorded())] {
@@ -108,8 +116,13 @@ fn bodies_are_dark(pool: &mut LabPool) -> Result<()> {
     let messages: Vec<_> = bodies.iter().filter(|body| body.path == endpoint::RPC_PATH).collect();
     ensure!(messages.len() > 10, "only {} messages were recorded", messages.len());
     for body in messages {
-        ensure!(contains(&body.bytes, "EncryptedData") || !body.request, "a message without encryption");
-        for word in ["BuildVm", "AwaitReport", "AgentReport", "Spec", "load-disk", "VMM-GUEST", "/g/"] {
+        ensure!(
+            contains(&body.bytes, "EncryptedData") || !body.request,
+            "a message without encryption"
+        );
+        for word in
+            ["BuildVm", "AwaitReport", "AgentReport", "Spec", "load-disk", "VMM-GUEST", "/g/"]
+        {
             ensure!(!contains(&body.bytes, word), "{word:?} is readable with the TLS keys");
         }
     }

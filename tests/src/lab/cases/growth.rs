@@ -22,7 +22,9 @@ fn vcpus(pool: &mut LabPool) -> Result<()> {
         let done = pool.ctl.json(&["vm", "vcpus", "web", &count.to_string()])?;
         let said = find(&done, "online").with_context(|| format!("no count in {done}"))?;
         ensure!(said == count, "the product says {done}");
-        Guest::until(&pool.ctl, "web", "the guest has the vCPUs", |guest| guest.number("cpus_online") == count)?;
+        Guest::until(&pool.ctl, "web", "the guest has the vCPUs", |guest| {
+            guest.number("cpus_online") == count
+        })?;
         ensure!(u64::from(pool.xl_row("web")?.vcpus) == count, "xl: {:?}", pool.xl_row("web")?);
     }
     Ok(())
@@ -41,7 +43,9 @@ fn memory(pool: &mut LabPool) -> Result<()> {
     let total = |guest: &Guest| guest.number("mem_total_kib");
     let before = total(&Guest::look(&pool.ctl, "web")?.context("the guest is silent")?);
     set_memory(pool, 96)?;
-    let down = Guest::until(&pool.ctl, "web", "the guest has less", |guest| total(guest) + 28_000 < before)?;
+    let down = Guest::until(&pool.ctl, "web", "the guest has less", |guest| {
+        total(guest) + 28_000 < before
+    })?;
     set_memory(pool, 160)?;
     let low = total(&down);
     Guest::until(&pool.ctl, "web", "the guest has more", |guest| total(guest) > low + 56_000)?;
@@ -50,7 +54,9 @@ fn memory(pool: &mut LabPool) -> Result<()> {
 
 fn memory_above_maximum(pool: &mut LabPool) -> Result<()> {
     set_memory(pool, 320)?;
-    Guest::until(&pool.ctl, "web", "the guest has hot-added memory", |guest| guest.number("mem_total_kib") > 220_000)?;
+    Guest::until(&pool.ctl, "web", "the guest has hot-added memory", |guest| {
+        guest.number("mem_total_kib") > 220_000
+    })?;
     set_memory(pool, 128)?;
     Ok(())
 }
@@ -75,8 +81,14 @@ fn cpu_and_memory(pool: &LabPool) -> Result<()> {
     let after = pool.xl_row("web")?;
     #[allow(clippy::cast_precision_loss, reason = "seconds of CPU time")]
     let cpu_s = stats["cpu_time_ns"].as_u64().context("no cpu_time_ns")? as f64 / 1e9;
-    let (low, high) = (before.cpu_time_s * (1.0 - TOLERANCE) - 0.1, after.cpu_time_s * (1.0 + TOLERANCE) + 0.1);
-    ensure!((low..=high).contains(&cpu_s), "CPU time {cpu_s} s, xl says {} to {}", before.cpu_time_s, after.cpu_time_s);
+    let (low, high) =
+        (before.cpu_time_s * (1.0 - TOLERANCE) - 0.1, after.cpu_time_s * (1.0 + TOLERANCE) + 0.1);
+    ensure!(
+        (low..=high).contains(&cpu_s),
+        "CPU time {cpu_s} s, xl says {} to {}",
+        before.cpu_time_s,
+        after.cpu_time_s
+    );
     let memory = stats["memory_kib"].as_u64().context("no memory_kib")? / 1024;
     ensure!(close(memory, after.memory_mib), "memory {memory} MiB, xl says {}", after.memory_mib);
     ensure!(stats["vcpus"].as_array().is_some_and(|all| all.len() == 2), "vCPUs in {stats}");
@@ -88,15 +100,25 @@ fn disk_counters(pool: &LabPool) -> Result<()> {
     let before = written(&Guest::look(&pool.ctl, "web")?.context("the guest is silent")?);
     let stats = pool.ctl.json(&["vm", "stats", "web"])?;
     let shown = Guest::until(&pool.ctl, "web", "another report", |guest| written(guest) > before)?;
-    let counted = stats["disk"]["written_bytes"].as_u64().with_context(|| format!("no disk in {stats}"))?;
+    let counted =
+        stats["disk"]["written_bytes"].as_u64().with_context(|| format!("no disk in {stats}"))?;
     // The guest reports once a second and writes in between: two reports bracket the counter, a MiB a second apart.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "bytes of a short run")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "bytes of a short run"
+    )]
     let within = |low: u64, high: u64| {
         let slack = 3 << 20;
         let (low, high) = (low as f64 * (1.0 - TOLERANCE), high as f64 * (1.0 + TOLERANCE));
         counted + slack >= low as u64 && counted <= high as u64 + slack
     };
-    ensure!(within(before, written(&shown)), "{counted} B counted, the guest wrote {before} to {}", written(&shown));
+    ensure!(
+        within(before, written(&shown)),
+        "{counted} B counted, the guest wrote {before} to {}",
+        written(&shown)
+    );
     Ok(())
 }
 

@@ -32,14 +32,20 @@ fn agent_killed(pool: &mut LabPool) -> Result<()> {
     let before = pool.xl_row("web")?;
     host.kill_agent()?;
     std::thread::sleep(std::time::Duration::from_secs(2));
-    let during = host.xl_list()?.into_iter().find(|row| row.name == "web").context("the guest is gone")?;
+    let during =
+        host.xl_list()?.into_iter().find(|row| row.name == "web").context("the guest is gone")?;
     ensure!(during.domid == before.domid, "another domain: {before:?} {during:?}");
     host.start_agent()?;
-    let seen = Guest::until(&pool.ctl, "web", "the console is back", |guest| guest.number("t") > 0)?.number("t");
+    let seen =
+        Guest::until(&pool.ctl, "web", "the console is back", |guest| guest.number("t") > 0)?
+            .number("t");
     Guest::until(&pool.ctl, "web", "the guest runs on", |guest| guest.number("t") > seen)?;
     pool.until_phase("web", "Running")?;
     let after = pool.xl_row("web")?;
-    ensure!(after.domid == before.domid && after.cpu_time_s >= before.cpu_time_s, "{before:?} {after:?}");
+    ensure!(
+        after.domid == before.domid && after.cpu_time_s >= before.cpu_time_s,
+        "{before:?} {after:?}"
+    );
     // Adopted means that it obeys.
     pool.ctl.text(&["vm", "vcpus", "web", "2"]).map(drop)
 }
@@ -47,7 +53,14 @@ fn agent_killed(pool: &mut LabPool) -> Result<()> {
 fn manager_killed(pool: &mut LabPool) -> Result<()> {
     let names = |pool: &LabPool| -> Result<Vec<String>> {
         let vms = pool.ctl.json(&["vm", "list"])?;
-        Ok(vms.as_array().into_iter().flatten().filter_map(|vm| Some(format!("{} {}", vm["spec"]["name"].as_str()?, vm["host"].as_str()?))).collect())
+        Ok(vms
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|vm| {
+                Some(format!("{} {}", vm["spec"]["name"].as_str()?, vm["host"].as_str()?))
+            })
+            .collect())
     };
     let before = names(pool)?;
     pool.manager.kill()?;
@@ -66,7 +79,10 @@ fn reboot(pool: &mut LabPool) -> Result<()> {
     pool.ctl.text(&["vm", "reboot", "db"])?;
     eventually("another domain runs it", || Ok(pool.xl_row("db")?.domid != domid))?;
     ensure!(pool.vm("db")?["vm"] == id, "the VM's id has changed");
-    Guest::until(&pool.ctl, "db", "the guest is up again", |guest| (1..60).contains(&guest.number("t"))).map(drop)
+    Guest::until(&pool.ctl, "db", "the guest is up again", |guest| {
+        (1..60).contains(&guest.number("t"))
+    })
+    .map(drop)
 }
 
 fn crash(pool: &mut LabPool) -> Result<()> {
@@ -75,7 +91,11 @@ fn crash(pool: &mut LabPool) -> Result<()> {
     pool.ctl.text(&arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
     pool.until_phase("doomed", "Crashed")?;
     for host in &pool.hosts {
-        ensure!(host.xl_list()?.iter().all(|row| row.name != "doomed"), "{} still has it", host.name);
+        ensure!(
+            host.xl_list()?.iter().all(|row| row.name != "doomed"),
+            "{} still has it",
+            host.name
+        );
     }
     pool.ctl.text(&["vm", "delete", "doomed"]).map(drop)
 }

@@ -50,8 +50,14 @@ fn expect_placement(pool: &LabPool, demand: &[&str], winner: usize, term: &str) 
     ensure!(answer["chosen"] == chosen.as_str(), "{answer}");
     let lost = &answer["candidates"][1];
     ensure!(lost["host"] == loser.as_str(), "{answer}");
-    ensure!(lost["reason"].as_str().is_some_and(|why| why.contains(term)), "why {loser} lost: {lost}");
-    ensure!(pool.ctl.text(&arguments)?.contains(chosen.as_str()), "the table does not name {chosen}");
+    ensure!(
+        lost["reason"].as_str().is_some_and(|why| why.contains(term)),
+        "why {loser} lost: {lost}"
+    );
+    ensure!(
+        pool.ctl.text(&arguments)?.contains(chosen.as_str()),
+        "the table does not name {chosen}"
+    );
     Ok(())
 }
 
@@ -62,7 +68,16 @@ fn cpu_decides(pool: &mut LabPool) -> Result<()> {
     pool.hosts[1].ssh("cp /g/disk.img /var/lib/vmm/web.img")?;
     let more = [
         &demand[..],
-        &["--vcpus", "1", "--vcpus-max", "2", "--memory-max", "192M", "--disk", "/var/lib/vmm/web.img"],
+        &[
+            "--vcpus",
+            "1",
+            "--vcpus-max",
+            "2",
+            "--memory-max",
+            "192M",
+            "--disk",
+            "/var/lib/vmm/web.img",
+        ],
     ]
     .concat();
     pool.create("web", "disk:1", &more)?;
