@@ -14,8 +14,7 @@ mod libxenguest {
 
     /// The domain builder, the logger (whose enum must stay a number here: libxc fills it in), and errno.
     const FUNCTIONS: &str = "xc_dom_.*|__errno_location";
-    const TYPES: &str =
-        "xc_dom_.*|xc_hvm_firmware_module|xen_vaddr_t|xen_paddr_t|xentoollog_logger|xentoollog_level";
+    const TYPES: &str = "xc_dom_.*|xc_hvm_firmware_module|xen_vaddr_t|xen_paddr_t|xentoollog_logger|xentoollog_level";
 
     pub(super) fn generate() {
         let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));

@@ -10,8 +10,8 @@
 //! an enabled, present Processor in the DSDT (`_MAT`, `_STA`): only with both can Linux add it later. libxl builds the same
 //! from libacpi, which no shared library exports.
 
-/// Local APIC ids are bytes, twice the vCPU's index, and 255 is the broadcast.
-pub(crate) const VCPUS_MAX: u32 = 127;
+/// Local APIC ids are bytes, twice the vCPU's index; 255 is the broadcast. It is Xen's own limit too.
+pub(crate) const VCPUS_MAX: u32 = 128;
 
 /// Bytes of the RSDP module; the structure itself has 36.
 pub(crate) const RSDP_BYTES: usize = 64;
@@ -76,7 +76,7 @@ impl Area {
 
 /// A table with the standard header.
 fn table(signature: &[u8; 4], revision: u8, body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(HEADER_BYTES + body.len()).expect("127 vCPUs need a few KiB");
+    let length = u32::try_from(HEADER_BYTES + body.len()).expect("128 vCPUs need a few KiB");
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
     bytes.extend_from_slice(signature);
     bytes.extend_from_slice(&length.to_le_bytes());
@@ -267,7 +267,11 @@ mod tests {
             let bytes = package(&[0x10], &vec![0; content]);
             let decoded = match bytes[1] >> 6 {
                 0 => usize::from(bytes[1]),
-                _ => usize::from(bytes[1] & 15) | usize::from(bytes[2]) << 4 | usize::from(bytes[3]) << 12,
+                _ => {
+                    usize::from(bytes[1] & 15)
+                        | usize::from(bytes[2]) << 4
+                        | usize::from(bytes[3]) << 12
+                }
             };
             assert_eq!((decoded, bytes.len()), (length, length + 1), "{content}");
         }
@@ -276,7 +280,7 @@ mod tests {
     #[test]
     fn impossible_counts_are_refused() {
         for (max, online, possible) in
-            [(1, 1, true), (127, 64, true), (128, 1, false), (2, 3, false), (2, 0, false)]
+            [(1, 1, true), (128, 64, true), (129, 1, false), (2, 3, false), (2, 0, false)]
         {
             assert_eq!(build(max, online, BASE).is_some(), possible, "{max} {online}");
         }

@@ -145,8 +145,9 @@ fn create_request(config: &DomainConfig) -> Result<xc::xen_domctl_createdomain, 
 }
 
 fn frames(count: u32) -> Result<i32, XenError> {
-    i32::try_from(count)
-        .map_err(|_| XenError::new(OP_CREATE, XenErrorKind::Invalid).detail("too many grant frames"))
+    i32::try_from(count).map_err(|_| {
+        XenError::new(OP_CREATE, XenErrorKind::Invalid).detail("too many grant frames")
+    })
 }
 
 fn domain_info(raw: &xc::xc_domaininfo_t) -> Result<DomainInfo, XenError> {

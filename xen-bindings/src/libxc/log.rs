@@ -98,7 +98,9 @@ mod tests {
         let log = Log::new();
         for (level, number) in [(8, 7_i32), (3, 8)] {
             // SAFETY: the format takes one int.
-            unsafe { xtl_log(log.as_logger(), level, -1, c"xc".as_ptr(), c"bad %d".as_ptr(), number) };
+            unsafe {
+                xtl_log(log.as_logger(), level, -1, c"xc".as_ptr(), c"bad %d".as_ptr(), number)
+            };
         }
         assert_eq!(log.text(), "bad 7");
         log.clear();

@@ -17,6 +17,9 @@
 //!   convert at the edge; the one enum that C hands to us (a log level) is bound again as a number in [`ffi`].
 //! - What libxenguest keeps a pointer to (e820, firmware modules) is owned by the object whose `Drop` ends libxenguest's use.
 //!
+//! What Xen does not tell: a PVH guest is an HVM guest without a device model, so any HVM guest is listed as PVH. A PV guest
+//! starts all its vCPUs by itself and then puts the spare ones away; `vcpus_online` reaches PVH guests only, through ACPI.
+//!
 //! What fails: errno gives the kind ([`error`]); libxenguest often fails with errno 0 and says why only in its log, so each
 //! handle has a logger of its own whose lines end up in the error's detail ([`log`]).
 

@@ -58,10 +58,8 @@ impl VcpuControl for Libxc {
                 .detail("weight 0"));
         }
         self.require_credit2(OP_SET_CREDIT2, domid)?;
-        let mut raw = xc::xen_domctl_sched_credit2 {
-            weight: parameters.weight,
-            cap: parameters.cap_percent,
-        };
+        let mut raw =
+            xc::xen_domctl_sched_credit2 { weight: parameters.weight, cap: parameters.cap_percent };
         self.call_domain(OP_SET_CREDIT2, domid, |xch, domid| {
             // SAFETY: the parameter lives through the call.
             unsafe { xc::xc_sched_credit2_domain_set(xch, domid, &raw mut raw) }

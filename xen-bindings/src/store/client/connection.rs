@@ -125,12 +125,12 @@ impl Connection {
         match receiver.recv_timeout(self.reply_timeout) {
             Ok(reply) => Ok(reply),
             Err(RecvTimeoutError::Disconnected) => Err(self.shared.why_gone()),
-            Err(RecvTimeoutError::Timeout) => {
-                // The id stays taken until the late reply comes.
-                lock(&self.shared.pending).waiting.insert(req_id, None);
+            Err(RecvTimeoutError::Timeout) if self.shared.give_up(req_id) => {
                 let text = format!("no answer within {} s", self.reply_timeout.as_secs_f32());
                 Err(StoreError::Disconnected(text))
             }
+            // The reader has it in its hands just now.
+            Err(RecvTimeoutError::Timeout) => receiver.recv().map_err(|_| self.shared.why_gone()),
         }
     }
 }
@@ -165,15 +165,26 @@ impl Shared {
         Ok(req_id)
     }
 
+    /// Nobody waits for this reply any more, but its id stays taken until it comes. False when it came already.
+    fn give_up(&self, req_id: u32) -> bool {
+        match lock(&self.pending).waiting.get_mut(&req_id) {
+            Some(reply_to) => {
+                *reply_to = None;
+                true
+            }
+            None => false,
+        }
+    }
+
     /// The reader thread.
-    fn run(&self, mut stream: UnixStream) {
+    fn run(&self, stream: UnixStream) {
+        let mut reader = Reader { shared: self, stream };
         loop {
-            match Message::read_from(&mut stream) {
+            match Message::read_from(&mut reader.stream) {
                 Ok(message) if message.is(Kind::WatchEvent) => self.fire(&message.payload),
                 Ok(message) => self.answer(message),
                 Err(error) => {
                     self.end(&error.to_string());
-                    let _ = stream.shutdown(Shutdown::Both);
                     return;
                 }
             }
@@ -219,6 +230,20 @@ impl Shared {
 
     fn why_gone(&self) -> StoreError {
         StoreError::Disconnected(lock(&self.pending).gone.clone().unwrap_or_default())
+    }
+}
+
+/// Ends the connection however the reader thread ends, a sink's panic included: nobody waits for a thread that is gone.
+struct Reader<'a> {
+    shared: &'a Shared,
+    stream: UnixStream,
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        self.shared.end("the reader thread ended");
+        // The stream may be closed already.
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
 }
 

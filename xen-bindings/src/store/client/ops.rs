@@ -2,8 +2,8 @@
 
 use super::super::{Permissions, StoreError, StoreOps, StorePath};
 use super::connection::Connection;
-use super::wire::{self, Kind};
 use super::perms;
+use super::wire::{self, Kind};
 
 /// How often a long directory is read from its start again because it changed meanwhile.
 const DIRECTORY_RESTARTS_MAX: u32 = 64;

@@ -54,7 +54,11 @@ mod tests {
             (Permissions::owned_by(DomId::DOM0), &b"n0\0"[..]),
             (Permissions::owned_by(DomId::DOM0).grant(five, Access::Read), b"n0\0r5\0"),
             (
-                Permissions { owner: five, others: Access::Both, grants: vec![(five, Access::Write)] },
+                Permissions {
+                    owner: five,
+                    others: Access::Both,
+                    grants: vec![(five, Access::Write)],
+                },
                 b"b5\0w5\0",
             ),
         ] {

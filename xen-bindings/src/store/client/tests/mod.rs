@@ -1,4 +1,6 @@
-//! The client against a daemon that each test plays itself, on the other end of a socket pair.
+//! The client against a daemon that each test plays itself.
+
+mod daemon;
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -9,45 +11,12 @@ use std::time::Duration;
 
 use xenstore_rs::{Xs, XsTransaction, XsTransactionSpan};
 
-use super::wire::{Kind, Message};
+use self::daemon::Daemon;
+use super::wire::Kind;
 use super::*;
 use crate::store::{StoreOps, StorePath};
 
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The daemon's end: reads requests, sends what the test wants.
-struct Daemon(UnixStream);
-
-impl Daemon {
-    fn next(&mut self) -> Message {
-        Message::read_from(&mut self.0).expect("a request")
-    }
-
-    /// The next request, which must be this one.
-    fn expect(&mut self, kind: Kind, payload: &[u8]) -> Message {
-        let message = self.next();
-        assert!(message.is(kind), "{message:?} is no {kind:?}");
-        assert_eq!(message.payload, payload);
-        message
-    }
-
-    fn send(&mut self, kind: u32, req_id: u32, payload: &[u8]) {
-        let message = Message { kind, req_id, tx_id: 0, payload: payload.to_vec() };
-        self.0.write_all(&message.encode().expect("short")).expect("the client reads");
-    }
-
-    fn reply(&mut self, request: &Message, payload: &[u8]) {
-        self.send(request.kind, request.req_id, payload);
-    }
-
-    fn refuse(&mut self, request: &Message, error: &[u8]) {
-        self.send(Kind::Error as u32, request.req_id, error);
-    }
-
-    fn fire(&mut self, payload: &[u8]) {
-        self.send(Kind::WatchEvent as u32, 0, payload);
-    }
-}
 
 /// A client whose daemon runs `script` and then hangs up.
 fn client(script: impl FnOnce(&mut Daemon) + Send + 'static) -> (Client, JoinHandle<()>) {
@@ -59,7 +28,7 @@ fn client_with(
     script: impl FnOnce(&mut Daemon) + Send + 'static,
 ) -> (Client, JoinHandle<()>) {
     let (ours, theirs) = UnixStream::pair().expect("a socket pair");
-    let daemon = thread::spawn(move || script(&mut Daemon(theirs)));
+    let daemon = thread::spawn(move || script(&mut Daemon::new(theirs)));
     (Client::over(ours, patience).expect("a client"), daemon)
 }
 
@@ -101,12 +70,9 @@ fn a_long_directory_is_read_in_parts_and_again_when_it_changes() {
     let (client, daemon) = client(|daemon| {
         let request = daemon.expect(Kind::Directory, b"/d\0");
         daemon.refuse(&request, b"E2BIG\0");
-        for (offset, reply) in [
-            ("0", &b"7\0old\0"[..]),
-            ("4", b"8\0er\0\0"),
-            ("0", b"8\0one\0"),
-            ("4", b"8\0two\0\0"),
-        ] {
+        for (offset, reply) in
+            [("0", &b"7\0old\0"[..]), ("4", b"8\0er\0\0"), ("0", b"8\0one\0"), ("4", b"8\0two\0\0")]
+        {
             let asked = wire::strings(&["/d", offset]);
             let request = daemon.expect(Kind::DirectoryPart, &asked);
             daemon.reply(&request, reply);
@@ -194,6 +160,21 @@ fn a_dead_daemon_fails_pending_and_later_calls() {
 }
 
 #[test]
+fn a_sink_that_panics_ends_the_connection() {
+    let (client, daemon) = client(|daemon| {
+        let request = daemon.next();
+        daemon.reply(&request, b"OK\0");
+        daemon.next();
+        daemon.fire(b"/a\0w1\0");
+    });
+    let sink = |_: &str| std::panic::resume_unwind(Box::new("a bug in a sink"));
+    let _watch = client.watch("/a", Arc::new(sink)).expect("a watch");
+    let answer = StoreOps::read(&client, &path("/b"));
+    assert!(matches!(answer, Err(StoreError::Disconnected(_))), "{answer:?}");
+    daemon.join().unwrap();
+}
+
+#[test]
 fn a_silent_daemon_fails_the_call_and_its_late_reply_confuses_nobody() {
     let (client, daemon) = client_with(Duration::from_millis(50), |daemon| {
         let (late, next) = (daemon.next(), daemon.next());
@@ -211,7 +192,7 @@ fn an_oversized_reply_ends_the_connection() {
     let (client, daemon) = client(|daemon| {
         let request = daemon.next();
         let header = [request.kind, request.req_id, 0, u32::MAX].map(u32::to_ne_bytes);
-        daemon.0.write_all(header.as_flattened()).unwrap();
+        daemon.stream().write_all(header.as_flattened()).unwrap();
     });
     let answer = StoreOps::read(&client, &path("/a"));
     assert!(matches!(answer, Err(StoreError::Disconnected(_))), "{answer:?}");
