@@ -3,9 +3,22 @@
 use std::error::Error;
 use std::io;
 
-use rustls::{AlertDescription, CertificateError, OtherError};
+use rustls::{CertificateError, OtherError};
 
 use crate::tls::PeerError;
+
+/// How rustls names an alert. HTTP/2 keeps of an error of its stream only the text.
+const ALERT: &str = "received fatal alert: ";
+
+/// Alerts by which a peer refuses a certificate.
+const CERTIFICATE_ALERTS: [&str; 6] = [
+    "BadCertificate",
+    "CertificateUnknown",
+    "CertificateExpired",
+    "CertificateRequired",
+    "UnknownCA",
+    "AccessDenied",
+];
 
 /// The reason behind an error, in words.
 pub(crate) fn explain(error: &(dyn Error + 'static)) -> String {
@@ -27,7 +40,10 @@ pub(crate) fn explain(error: &(dyn Error + 'static)) -> String {
             }
         }
     }
-    text
+    match text.split_once(ALERT) {
+        Some((_, alert)) => alert_reason(alert),
+        None => text,
+    }
 }
 
 fn tls_reason(error: &rustls::Error) -> Option<String> {
@@ -35,21 +51,17 @@ fn tls_reason(error: &rustls::Error) -> Option<String> {
         rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => {
             inner.downcast_ref::<PeerError>().map(ToString::to_string)
         }
-        rustls::Error::AlertReceived(alert) => Some(alert_reason(*alert)),
+        rustls::Error::AlertReceived(alert) => Some(alert_reason(&format!("{alert:?}"))),
         _ => None,
     }
 }
 
-fn alert_reason(alert: AlertDescription) -> String {
-    match alert {
-        AlertDescription::BadCertificate
-        | AlertDescription::CertificateUnknown
-        | AlertDescription::CertificateExpired
-        | AlertDescription::UnknownCA
-        | AlertDescription::AccessDenied => format!(
-            "the peer refused our certificate ({alert:?}): its log says why; credentials of both \
-             sides must come from the same authority and be valid now"
-        ),
-        _ => format!("the peer ended TLS ({alert:?}): its log says why"),
+fn alert_reason(alert: &str) -> String {
+    if !CERTIFICATE_ALERTS.iter().any(|name| alert.starts_with(name)) {
+        return format!("the peer ended TLS ({alert}): its log says why");
     }
+    format!(
+        "the peer refused our certificate ({alert}): its log says why; credentials of both sides \
+         must come from the same authority and be valid now"
+    )
 }

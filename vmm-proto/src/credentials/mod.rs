@@ -32,6 +32,9 @@ mod error;
 mod files;
 mod identity;
 
+#[cfg(test)]
+mod tests;
+
 pub use authority::{CERTIFICATE_DAYS, CertificateAuthority};
 pub use error::CredentialsError;
 pub use identity::{Identity, IdentityError};

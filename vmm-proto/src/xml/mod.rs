@@ -22,6 +22,9 @@ mod lexer;
 mod reader;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use lexer::attribute_value as value_of;
 
 pub use gate::{Checked, GateError, Limits, Namespaces, check};

@@ -1,0 +1,276 @@
+//! The gate, line by line; the reader and writer behind it.
+
+use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::gate::{GateReason, Limits, Namespaces, check};
+use super::{read, write};
+use crate::v1::NAMESPACE;
+
+fn admit(document: &str) -> Result<(), GateReason> {
+    check(document.as_bytes(), &Limits::INNER, Namespaces::Any)
+        .map(|_| ())
+        .map_err(|error| error.reason)
+}
+
+#[test]
+fn well_formed_documents_pass() {
+    for document in [
+        "<a/>",
+        "<a></a>",
+        "<a ></a >",
+        "<a\n b = 'c'\td=\"e\"/>",
+        " <a/>\n",
+        "<?xml version=\"1.0\"?><a/>",
+        "<?xml version='1.0' encoding='UTF-8' ?>\n<a/>",
+        "<a>&lt;&gt;&amp;&apos;&quot;&#10;&#x1F980;</a>",
+        "<a>]] > ]></a>",
+        "<a b=']]>'/>",
+        "<a b='\"'/>",
+        "<p:a xmlns:p='urn:p' p:b='1' b='2'><p:c/></p:a>",
+        "<a xmlns='urn:a'><b xmlns=''/></a>",
+        "<a xml:space='preserve'/>",
+        "<a>Ä\u{1F980}\u{fffd}\u{7f}\u{85}</a>",
+        "<a.b-c_1/>",
+    ] {
+        assert_eq!(admit(document), Ok(()), "{document}");
+    }
+}
+
+#[test]
+fn what_is_no_xml_or_not_our_subset_is_refused() {
+    use GateReason as R;
+    for (document, reason) in [
+        ("", R::NoRoot),
+        ("   ", R::NoRoot),
+        ("text", R::OutsideRoot),
+        ("<a/>text", R::OutsideRoot),
+        ("<a/><b/>", R::OutsideRoot),
+        ("<a/>&#32;", R::OutsideRoot),
+        ("\u{feff}<a/>", R::OutsideRoot),
+        ("<a>", R::Unclosed),
+        ("<a><b></a></b>", R::EndTag),
+        ("</a>", R::EndTag),
+        ("<a></b>", R::EndTag),
+        ("<p:a xmlns:p='u' xmlns:q='u'></q:a>", R::EndTag),
+        ("<a", R::Tag),
+        ("<a b='1'c='2'/>", R::Tag),
+        ("<a / >", R::Tag),
+        ("<a//>", R::Tag),
+        ("< a/>", R::Name),
+        ("<1a/>", R::Name),
+        ("<:a/>", R::Name),
+        ("<a:/>", R::Name),
+        ("<a:b:c xmlns:a='u'/>", R::Tag),
+        ("<\u{e4}/>", R::Name),
+        ("<a b/>", R::Attribute),
+        ("<a b=c/>", R::Attribute),
+        ("<a b='c/>", R::Attribute),
+        ("<a b='<'/>", R::Attribute),
+        ("<a b='1' b='2'/>", R::DuplicateAttribute),
+        ("<a xmlns:p='u' xmlns:q='u' p:b='' q:b=''/>", R::DuplicateAttribute),
+        ("<a xmlns='u' xmlns='v'/>", R::DuplicateAttribute),
+        ("<p:a/>", R::Prefix),
+        ("<a p:b=''/>", R::Prefix),
+        ("<a><b xmlns:p='u'/><p:c/></a>", R::Prefix),
+        ("<a xmlns:p=''/>", R::Prefix),
+        ("<a xmlns:xml='urn:other'/>", R::Prefix),
+        ("<a xmlns:xmlns='urn:other'/>", R::Prefix),
+        ("<a xmlns:p='http://www.w3.org/2000/xmlns/'/>", R::Prefix),
+        ("<xmlns:a/>", R::Prefix),
+        ("<a xmlns='a&amp;b'/>", R::Namespace),
+        ("<a>&nbsp;</a>", R::Reference),
+        ("<a>&lt</a>", R::Reference),
+        ("<a>&</a>", R::Reference),
+        ("<a>& b;</a>", R::Reference),
+        ("<a>&#0;</a>", R::Reference),
+        ("<a>&#1;</a>", R::Reference),
+        ("<a>&#xD800;</a>", R::Reference),
+        ("<a>&#xFFFE;</a>", R::Reference),
+        ("<a>&#x110000;</a>", R::Reference),
+        ("<a>&#+10;</a>", R::Reference),
+        ("<a>&#X41;</a>", R::Reference),
+        ("<a>&#;</a>", R::Reference),
+        ("<a>&#00000000065;</a>", R::Reference),
+        ("<a b='&lol;'/>", R::Reference),
+        ("<a>]]></a>", R::CDataEnd),
+        ("<a>\u{1}</a>", R::Character),
+        ("<a>\0</a>", R::Character),
+        ("<a b='\u{ffff}'/>", R::Character),
+        ("<a><!-- comment --></a>", R::Comment),
+        ("<!-- comment --><a/>", R::Comment),
+        ("<a><![CDATA[x]]></a>", R::CData),
+        ("<a><?php ?></a>", R::Instruction),
+        ("<?xml-stylesheet href='x'?><a/>", R::Instruction),
+        (" <?xml version='1.0'?><a/>", R::Instruction),
+        ("<a/><?xml version='1.0'?>", R::Instruction),
+        ("<?xml version='1.1'?><a/>", R::Declaration),
+        ("<?xml encoding='utf-8'?><a/>", R::Declaration),
+        ("<?xml version='1.0' encoding='latin1'?><a/>", R::Declaration),
+        ("<?xml version='1.0' standalone='yes'?><a/>", R::Declaration),
+        ("<?xml version='1.0'encoding='utf-8'?><a/>", R::Declaration),
+        ("<!DOCTYPE a><a/>", R::DocumentType),
+        ("<!DOCTYPE a SYSTEM 'file:///etc/passwd'><a>&x;</a>", R::DocumentType),
+        ("<!DOCTYPE l [<!ENTITY a 'lol'><!ENTITY b '&a;&a;&a;'>]><l>&b;</l>", R::DocumentType),
+        ("<!ELEMENT a EMPTY><a/>", R::DocumentType),
+    ] {
+        assert_eq!(admit(document), Err(reason), "{document:?}");
+    }
+}
+
+#[test]
+fn other_encodings_are_refused() {
+    for bytes in [
+        b"<a>\xff</a>".as_slice(),
+        b"\xfe\xff\0<\0a\0/\0>",
+        b"<a>\xc0\xbc</a>",
+        b"<a>\xed\xa0\x80</a>",
+    ] {
+        let error = check(bytes, &Limits::INNER, Namespaces::Any).unwrap_err();
+        assert_eq!(error.reason, GateReason::Encoding);
+    }
+}
+
+#[test]
+fn limits_are_inclusive() {
+    let limits = Limits {
+        document_bytes: 400,
+        depth: 3,
+        element_count: 5,
+        attribute_count: 3,
+        namespace_count: 1,
+        attribute_bytes: 8,
+        text_bytes: 10,
+        name_bytes: 7,
+    };
+    let long = "x".repeat(401);
+    for (document, expected) in [
+        ("<a><b><c/></b></a>", None),
+        ("<a><b><c><d/></c></b></a>", Some("depth")),
+        ("<a><b/><b/><b/><b/></a>", None),
+        ("<a><b/><b/><b/><b/><b/></a>", Some("elements")),
+        ("<a b='' c='' d=''/>", None),
+        ("<a b='' c='' d='' e=''/>", Some("attributes")),
+        ("<a xmlns:p='u' xmlns:q='v'/>", Some("namespaces")),
+        ("<a b='12345678'/>", None),
+        ("<a b='123456789'/>", Some("attribute bytes")),
+        ("<a>1234567890</a>", None),
+        ("<a>12345678901</a>", Some("text bytes")),
+        ("<abcdefg/>", None),
+        ("<abcdefgh/>", Some("name bytes")),
+        (long.as_str(), Some("document bytes")),
+    ] {
+        let result = check(document.as_bytes(), &limits, Namespaces::Any);
+        let result = result.map(|_| ()).map_err(|error| error.reason);
+        assert_eq!(result, expected.map_or(Ok(()), |what| Err(GateReason::Limit(what))));
+    }
+}
+
+#[test]
+fn inside_the_encryption_there_is_one_namespace() {
+    let only = |document: &str| {
+        check(document.as_bytes(), &Limits::INNER, Namespaces::Only("urn:a")).map(|_| ())
+    };
+    only("<a xmlns='urn:a'><b c='d'/></a>").unwrap();
+    only("<p:a xmlns:p='urn:a'><p:b/></p:a>").unwrap();
+    for document in [
+        "<a/>",
+        "<a xmlns='urn:b'/>",
+        "<a xmlns='urn:a' xmlns:e='urn:evil'><e:b/></a>",
+        "<a xmlns='urn:a'><b xmlns='urn:evil'/></a>",
+        "<a xmlns='urn:a' xmlns:i='http://www.w3.org/2001/XMLSchema-instance' i:nil='true'/>",
+        "<a xmlns='urn:a' xml:lang='en'/>",
+    ] {
+        assert_eq!(only(document).unwrap_err().reason, GateReason::Namespace, "{document}");
+    }
+}
+
+#[test]
+fn hostile_sizes_cost_little() {
+    let start = std::time::Instant::now();
+    let deep = "<a>".repeat(1_000_000);
+    assert_eq!(admit(&deep), Err(GateReason::Limit("depth")));
+    let attributes: String = (0..300_000).map(|n| format!(" a{n}=''")).collect();
+    assert_eq!(admit(&format!("<a{attributes}/>")), Err(GateReason::Limit("attributes")));
+    let references = "&amp;".repeat(200_000);
+    assert_eq!(admit(&format!("<a>{references}</a>")), Ok(()));
+    let ampersands = "&".repeat(1_000_000);
+    assert_eq!(admit(&format!("<a>{ampersands}</a>")), Err(GateReason::Reference));
+    assert!(start.elapsed().as_secs() < 10);
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Note {
+    #[serde(rename = "@xmlns", default)]
+    xmlns: String,
+    #[serde(rename = "@title")]
+    title: String,
+    #[serde(rename = "Text")]
+    text: String,
+}
+
+fn note(title: &str, text: &str) -> Note {
+    Note { xmlns: NAMESPACE.to_owned(), title: title.to_owned(), text: text.to_owned() }
+}
+
+#[test]
+fn another_root_is_refused() {
+    let document = write(&note("t", "x"), "Note").unwrap();
+    assert!(read::<Note>(document.as_bytes(), "Other").is_err());
+}
+
+#[test]
+fn what_cannot_be_written_within_the_limits_is_an_error() {
+    assert!(write(&note("t", &"x".repeat(2 << 20)), "Note").is_err());
+}
+
+fn replaced(text: &str) -> String {
+    text.chars().map(|c| if super::lexer::is_legal(c) { c } else { '\u{fffd}' }).collect()
+}
+
+proptest! {
+    #[test]
+    fn every_attribute_survives(title in any::<String>()) {
+        let document = write(&note(&title, ""), "Note").unwrap();
+        let read: Note = read(document.as_bytes(), "Note").unwrap();
+        prop_assert_eq!(read.title, replaced(&title));
+    }
+
+    #[test]
+    fn every_text_survives_but_for_space_around_it(text in any::<String>()) {
+        let document = write(&note("", &text), "Note").unwrap();
+        let read: Note = read(document.as_bytes(), "Note").unwrap();
+        let expected = replaced(&text);
+        prop_assert_eq!(read.text.trim(), expected.trim());
+    }
+
+    #[test]
+    fn the_gate_never_panics_on_bytes(bytes in any::<Vec<u8>>()) {
+        let _ = check(&bytes, &Limits::INNER, Namespaces::Any);
+    }
+
+    #[test]
+    fn the_gate_never_panics_on_what_looks_like_xml(
+        parts in proptest::collection::vec(
+            prop::sample::select(vec![
+                "<", ">", "/", "</a>", "<a", "<a>", " b='", "'", "\"", "=", "&", "&lt;", "&#x", ";",
+                "<!", "<!--", "-->", "<![CDATA[", "]]>", "<?xml ", "?>", "xmlns:p='u'", "p:", "Ä",
+                " ", "\n", "1", "<a xmlns='u'>", "<p:a/>", "version='1.0'", "\u{1F980}",
+            ]),
+            0..24,
+        ),
+    ) {
+        let text = parts.concat();
+        if check(text.as_bytes(), &Limits::INNER, Namespaces::Any).is_ok() {
+            // What the gate admits, quick-xml reads to its end.
+            let mut reader = quick_xml::NsReader::from_str(&text);
+            loop {
+                match reader.read_event() {
+                    Ok(quick_xml::events::Event::Eof) => break,
+                    Ok(_) => {}
+                    Err(error) => prop_assert!(false, "{text:?}: {error}"),
+                }
+            }
+        }
+    }
+}
