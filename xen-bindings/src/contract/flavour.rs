@@ -22,7 +22,7 @@ pub struct FlavourRules {
     pub rewrite_of_same_value_conflicts: bool,
     /// May a node's name hold a colon?
     pub colon_in_names: bool,
-    /// The largest value that dom0 may write, when that is less than a message holds; above it: `Quota`.
+    /// The largest value that dom0 may write, when that is less than a message holds; above it: `TooLarge`.
     pub dom0_value_bytes_max: Option<usize>,
     /// Nodes that a guest may own.
     pub guest_nodes_max: usize,

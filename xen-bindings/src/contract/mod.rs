@@ -1,5 +1,36 @@
 //! One suite over the traits: real Xen and the simulator must answer alike.
+//!
+//! ```text
+//!   cases() ──► on the simulator, with each xenstore flavour        in every test run
+//!          └──► on real Xen, with C xenstored and with oxenstored   in the lab
+//! ```
+//!
+//! A [`Case`] is a sentence. It makes what it needs, and guards destroy its domains and remove its nodes however it ends.
+//! Where the two daemons differ, the expectation comes from [`flavour`]. A sentence that holds on one side only is a defect of
+//! the simulator, until real Xen proves the sentence wrong.
 
+mod domain;
 pub mod flavour;
+mod guest;
+mod host;
+mod image;
+mod store;
+mod store_transaction;
+mod store_watch;
+mod subject;
+#[cfg(test)]
+mod tests;
 
 pub use flavour::{FlavourRules, StoreFlavour};
+pub use subject::{Case, Subject, Wait};
+
+/// All of them, cheap ones first.
+#[must_use]
+pub fn cases() -> Vec<Case> {
+    [host::CASES, store::CASES, store_transaction::CASES, store_watch::CASES]
+        .into_iter()
+        .chain([domain::CASES, image::CASES, guest::CASES])
+        .flatten()
+        .copied()
+        .collect()
+}

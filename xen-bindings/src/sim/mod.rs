@@ -19,6 +19,7 @@
 
 mod backend;
 mod backend_step;
+mod clock;
 mod config;
 mod cpu;
 mod domain;
@@ -44,6 +45,7 @@ use crate::Xen;
 pub use crate::contract::StoreFlavour;
 use crate::control::ShutdownReason;
 use crate::domid::DomId;
+pub use clock::ManualClock;
 pub use config::SimConfig;
 pub use faults::{Fault, Faults};
 pub use ops::Op;

@@ -9,6 +9,9 @@ use crate::store::{Permissions, StoreError};
 /// Nesting that a path may have; guards the recursion over a subtree.
 const DEPTH_MAX: usize = 1600;
 
+/// The largest value that a guest may write.
+const GUEST_VALUE_BYTES_MAX: usize = 2048;
+
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
     Read { path: String },
@@ -125,11 +128,11 @@ impl Asker<'_> {
         if path.len() + 1 + value.len() > MESSAGE_BYTES_MAX {
             return Err(StoreError::TooLarge);
         }
-        let most = match self.caller {
-            DomId::DOM0 => self.rules.dom0_value_bytes_max,
-            _ => Some(2048),
-        };
-        if most.is_some_and(|most| value.len() > most) {
+        if self.caller == DomId::DOM0 {
+            if self.rules.dom0_value_bytes_max.is_some_and(|most| value.len() > most) {
+                return Err(StoreError::TooLarge);
+            }
+        } else if value.len() > GUEST_VALUE_BYTES_MAX {
             return Err(StoreError::Quota);
         }
         if self.nodes.get(path).is_none() {

@@ -6,7 +6,7 @@
 //! The view is not a snapshot: a node that was not touched yet shows what others commit meanwhile, as in the C daemon.
 //! oxenstored would show the old value and then lose the race; so here such a read dooms the transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::nodes::{Node, Nodes, Tree};
@@ -110,7 +110,7 @@ impl Transaction {
                 if !self.touched.iter().all(same) {
                     return Err(StoreError::Conflict);
                 }
-                (self.touched, self.changes)
+                (self.touched, once_each(self.changes))
             }
             StoreFlavour::Ocaml if self.stale => return Err(StoreError::Conflict),
             StoreFlavour::Ocaml => replay(&self.log, tree, rules)?,
@@ -125,6 +125,12 @@ impl Transaction {
         }
         Ok(changes)
     }
+}
+
+/// The C daemon tells of a node that a transaction changed twice only once.
+fn once_each(changes: Vec<Change>) -> Vec<Change> {
+    let mut told = BTreeSet::new();
+    changes.into_iter().filter(|change| told.insert(change.path.clone())).collect()
 }
 
 type Replayed = (BTreeMap<String, Touched>, Vec<Change>);

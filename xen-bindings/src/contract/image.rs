@@ -1,0 +1,77 @@
+//! Building guests that never run.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::guest::{MEMORY_KIB, build, spec};
+use super::subject::{Case, Outcome, Subject, ensure, refused, same, text};
+use crate::control::{RunState, ShutdownReason};
+use crate::error::XenErrorKind;
+use crate::store::StorePath;
+
+/// What a machine's free memory may change by, for reasons of its own.
+const NOISE_KIB: u64 = 2048;
+const BACK: Duration = Duration::from_secs(10);
+
+pub(super) const CASES: &[Case] = &[
+    Case { name: "a kernel that is missing or none is told from one another", run: bad_kernels },
+    Case { name: "a guest larger than the machine fails and goes without a trace", run: too_big },
+    Case { name: "a crash is announced once and leaves the domain in place", run: crash },
+];
+
+fn bad_kernels(subject: &Subject) -> Outcome {
+    let (guard, shell) = subject.shell(1)?;
+    let mut spec = spec(subject, &guard, &shell, MEMORY_KIB)?;
+    spec.kernel = PathBuf::from("/nonexistent/vmm-contract-kernel");
+    let image = &subject.xen.image;
+    refused("a missing kernel", image.build(&shell, &spec), XenErrorKind::NotFound)?;
+    drop(guard);
+    let (guard, shell) = subject.shell(1)?;
+    let mut spec = self::spec(subject, &guard, &shell, MEMORY_KIB)?;
+    spec.kernel = no_kernel()?;
+    refused("no kernel", image.build(&shell, &spec), XenErrorKind::BadImage)
+}
+
+/// A file that is surely there and surely no kernel: this program's own name is not enough, as it is ELF.
+fn no_kernel() -> Result<PathBuf, String> {
+    let candidates = ["/etc/passwd", "/proc/version", "/etc/hostname"];
+    let found = candidates.into_iter().map(Path::new).find(|path| path.is_file());
+    found.map(Path::to_path_buf).ok_or_else(|| "no plain file to try".into())
+}
+
+fn too_big(subject: &Subject) -> Outcome {
+    let before = subject.free_kib()?;
+    let total = subject.xen.host.physinfo().map_err(text)?.memory_total_kib;
+    let (guard, shell) = subject.shell(1)?;
+    let spec = spec(subject, &guard, &shell, total)?;
+    refused("build", subject.xen.image.build(&shell, &spec), XenErrorKind::OutOfMemory)?;
+    drop(guard);
+    subject.until("its memory is back", BACK, || Ok(subject.free_kib()? + NOISE_KIB >= before))
+}
+
+fn crash(subject: &Subject) -> Outcome {
+    let before = subject.free_kib()?;
+    let (guard, shell) = subject.shell(1)?;
+    build(subject, &guard, shell)?;
+    let held = subject.present(guard.domid)?.pages.kib();
+    ensure(held >= MEMORY_KIB && held <= MEMORY_KIB + 1024, format!("it holds {held} KiB"))?;
+    ensure(subject.free_kib()? + MEMORY_KIB <= before + NOISE_KIB, "its memory came from nowhere")?;
+    let listener = subject.listen("@releaseDomain")?;
+    listener.hears(subject, "@releaseDomain")?;
+    listener.forget();
+    subject.xen.control.shutdown(guard.domid, ShutdownReason::Crash).map_err(text)?;
+    listener.hears(subject, "@releaseDomain")?;
+    let info = subject.present(guard.domid)?;
+    same("its state", info.state, RunState::Shutdown(ShutdownReason::Crash))?;
+    same("its memory", info.pages.kib(), held)?;
+    same("introduced", subject.xen.store.is_introduced(guard.domid).map_err(text)?, true)?;
+    listener.forget();
+    let domid = guard.domid;
+    subject.xen.control.destroy(domid).map_err(text)?;
+    listener.hears(subject, "@releaseDomain")?;
+    drop(guard);
+    same("afterwards", subject.info(domid)?, None)?;
+    let left = subject.xen.store.read(&StorePath::domain(domid)).is_ok();
+    ensure(!left, "its nodes are still there")?;
+    subject.until("its memory is back", BACK, || Ok(subject.free_kib()? + NOISE_KIB >= before))
+}
