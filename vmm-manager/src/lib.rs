@@ -28,9 +28,16 @@
 //! in one process on a paused clock, and a seed replays it.
 
 pub mod agents;
+mod api;
+mod app;
+mod background;
 mod config;
 mod manager;
 mod store;
+mod workflow;
+
+#[cfg(test)]
+mod tests;
 
 pub use config::{ManagerConfig, ManagerConfigError};
 pub use manager::{Env, HostFigures, MANAGER_ID, Manager, OpenError, StoreLocation};

@@ -14,8 +14,10 @@ use vmm_proto::server::{Caller, Service};
 use vmm_proto::v1;
 
 use crate::agents::{AgentCalls, BoxFuture, Dial, RemoteAgents};
+use crate::app::App;
 use crate::config::{ManagerConfig, ManagerConfigError};
-use crate::store::{MemoryStore, StoreError};
+use crate::store::{MemoryStore, Store, StoreError};
+use crate::{api, background};
 
 /// The id of the manager's principal: agents and users expect `manager/manager`.
 pub const MANAGER_ID: &str = "manager";
@@ -52,10 +54,10 @@ pub enum OpenError {
 }
 
 /// One host's figures, as the manager has them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostFigures {
-    /// Its id; `None` never happens for a host of the pool.
-    pub host: Option<HostId>,
+    /// Its id.
+    pub host: HostId,
     /// Memory for VMs, as last reported.
     pub memory_capacity: Kib,
     /// Memory reserved on it.
@@ -65,7 +67,9 @@ pub struct HostFigures {
 }
 
 /// The manager of a pool.
-pub struct Manager {}
+pub struct Manager {
+    app: Arc<App>,
+}
 
 impl Manager {
     /// Opens the store and takes up what it says. Talks to nobody yet.
@@ -78,45 +82,73 @@ impl Manager {
         credentials: Arc<Credentials>,
         env: Env,
     ) -> Result<Arc<Manager>, OpenError> {
-        let agents =
-            RemoteAgents::new(credentials, Arc::clone(&env.clock), Arc::clone(&env.dial));
-        Manager::with_agents(config, store, Arc::new(agents), env.random).await
+        let agents = RemoteAgents::new(credentials, Arc::clone(&env.clock), Arc::clone(&env.dial));
+        Manager::with_agents(config, store, Arc::new(agents), env.random)
     }
 
     /// As [`Manager::open`], with another way to reach agents.
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub async fn with_agents(
-        _config: ManagerConfig,
-        _store: StoreLocation,
-        _agents: Arc<dyn AgentCalls>,
-        _random: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
+    pub fn with_agents(
+        config: ManagerConfig,
+        store: StoreLocation,
+        agents: Arc<dyn AgentCalls>,
+        random: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
     ) -> Result<Arc<Manager>, OpenError> {
-        Ok(Arc::new(Manager {}))
+        let config = config.validated()?;
+        let (store, contents) = Store::open(&store)?;
+        let app = Arc::new(App::new(config, store, contents, agents, random));
+        background::give_up_unresumable(&app);
+        Ok(Arc::new(Manager { app }))
     }
 
     /// Hears the hosts, and finishes what was under way when the last manager ended, until `stop`. Changes that are still
     /// under way then are left where they are, as a crash would leave them: the next [`Manager::open`] takes them up.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        stop.cancelled().await;
+        background::resume(&self.app);
+        let app = &self.app;
+        tokio::join!(background::hear_hosts(app), async {
+            stop.cancelled().await;
+            app.stop.cancel();
+            app.tell_changed();
+        });
+        self.app.jobs.close();
+        self.app.jobs.wait().await;
     }
 
     /// Each host by name, for checks of invariants.
     #[must_use]
     pub fn facts(&self) -> BTreeMap<String, HostFigures> {
-        BTreeMap::new()
+        let state = self.app.lock();
+        let figures = state.hosts.values().map(|host| {
+            let id = host.record.id;
+            let vms = state.vms.values().filter(|vm| vm.record.host == Some(id));
+            let figures = HostFigures {
+                host: id,
+                memory_capacity: host.ledger.capacity().memory,
+                memory_reserved: host.ledger.reserved().memory,
+                vms: vms.map(|vm| vm.record.id).collect(),
+            };
+            (host.record.name.clone(), figures)
+        });
+        figures.collect()
+    }
+}
+
+#[cfg(test)]
+impl Manager {
+    pub(crate) fn app(&self) -> &App {
+        &self.app
     }
 }
 
 impl Service for Manager {
     fn call(
         &self,
-        _caller: Caller,
-        _request: v1::Request,
+        caller: Caller,
+        request: v1::Request,
     ) -> BoxFuture<'_, Result<v1::Reply, v1::Fault>> {
-        Box::pin(async {
-            Err(v1::Fault::new(v1::FaultCode::Unsupported, "not built yet").at("manager"))
-        })
+        Box::pin(api::answer(&self.app, caller, request))
     }
 }

@@ -1,0 +1,196 @@
+//! Changes of a VM that has a domain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use vmm_core::host::Health;
+use vmm_core::id::HostId;
+use vmm_core::task::Workflow;
+use vmm_core::units::Kib;
+use vmm_core::vm::admission::{Admission, VmRequest, admit};
+use vmm_proto::v1::{
+    Fault, FaultCode, Reply, Request, SetMemory, SetVcpus, VmPhase, verb,
+};
+
+use super::create::stored_spec;
+use crate::app::{App, Begin, KeyUse, State, Vm, charge_of, store_fault};
+use crate::store::{Charge, KeyedReply, Put, VmRecord};
+use crate::workflow::{Action, grow_plan, tell_plan};
+
+/// How long an agent may take for what needs no guest.
+const PLAIN_WAIT: Duration = Duration::from_secs(30);
+
+/// A change that is being decided.
+pub(super) struct Change<'a> {
+    pub(super) app: &'a Arc<App>,
+    pub(super) state: &'a mut State,
+    pub(super) key: Option<KeyUse>,
+}
+
+impl Change<'_> {
+    /// Stores a change that is done at once, with its key.
+    pub(super) fn store(self, mut batch: Vec<Put>, reply: KeyedReply) -> Result<(), Fault> {
+        let keys_max = self.app.config.idempotency_keys_max;
+        batch.extend(self.state.remember(self.key, reply, keys_max));
+        self.state.commit(batch).map_err(|error| store_fault(&error))
+    }
+
+    /// A VM that no task owns.
+    pub(super) fn free_vm(&self, text: &str) -> Result<&Vm, Fault> {
+        let vm = self.state.vm_named(text)?;
+        match vm.owner {
+            None => Ok(vm),
+            Some(task) => {
+                let message = format!(
+                    "task {task} is changing VM {}; wait for it, or cancel it",
+                    vm.record.spec.name
+                );
+                Err(Fault::new(FaultCode::Busy, message))
+            }
+        }
+    }
+
+    /// VM1: a VM that has a host, or may have one, is neither started nor forgotten.
+    pub(super) fn check_is_nowhere(&self, vm: &VmRecord) -> Result<(), Fault> {
+        let Some(host) = vm.host else { return Ok(()) };
+        let host = self.state.host_name(host);
+        let message = if vm.state().has_domain() {
+            format!("VM {} runs on host {host}; shut it down or destroy it first", vm.spec.name)
+        } else {
+            format!(
+                "whether VM {} runs on host {host} is not known; wait until that host is heard, or destroy the VM",
+                vm.spec.name
+            )
+        };
+        Err(Fault::new(FaultCode::BadState, message))
+    }
+
+    /// The VM, if the request is admitted; `true` when there is something to do.
+    fn admitted(&self, text: &str, request: VmRequest) -> Result<(VmRecord, bool), Fault> {
+        let vm = self.free_vm(text)?.record.clone();
+        let unresolved = vm.host.is_some() && !vm.state().has_domain();
+        let admission = match (unresolved, request) {
+            (true, VmRequest::Destroy) => Admission::Accept,
+            (true, _) => return self.check_is_nowhere(&vm).map(|()| (vm, false)),
+            (false, _) => admit(vm.state(), request),
+        };
+        match admission {
+            Admission::Ignore => Ok((vm, false)),
+            Admission::Deny(denied) => Err(denied.into()),
+            Admission::Accept => {
+                self.check_is_heard(vm.host)?;
+                Ok((vm, true))
+            }
+        }
+    }
+
+    fn check_is_heard(&self, host: Option<HostId>) -> Result<(), Fault> {
+        let host = host.and_then(|host| self.state.hosts.get(&host));
+        let Some(host) = host else {
+            return Err(Fault::new(FaultCode::BadState, "the VM is on no host"));
+        };
+        if host.health(Instant::now()) == Health::Up {
+            return Ok(());
+        }
+        let message = format!(
+            "host {} is not heard; the VM may well run on it. Check the host and its agent",
+            host.record.name
+        );
+        Err(Fault::new(FaultCode::HostUnreachable, message))
+    }
+
+    fn begin(
+        self,
+        verb: &'static str,
+        vm: &VmRecord,
+        flow: Workflow<Action>,
+    ) -> Result<Reply, Fault> {
+        let nowhere = HostId::from_bytes([0; 16]);
+        let begin = Begin {
+            verb,
+            vm: vm.id,
+            vm_name: vm.spec.name.clone(),
+            host: vm.host.unwrap_or(nowhere),
+            key: self.key,
+            puts: Vec::new(),
+            placement: None,
+            flow,
+        };
+        self.app.begin(self.state, begin)
+    }
+
+    fn guest_wait(&self, wait_ms_max: u64) -> (u64, Duration) {
+        let wait = Duration::from_millis(wait_ms_max).min(self.app.config.guest_wait_max);
+        (u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), wait)
+    }
+}
+
+/// Pause, unpause, shutdown, reboot, destroy.
+pub(super) fn power(change: Change<'_>, mut request: Request) -> Result<Reply, Fault> {
+    let name = verb(&request).name;
+    let (text, asked, wait) = match &mut request {
+        Request::PauseVm(r) => (&mut r.vm, VmRequest::Pause, PLAIN_WAIT),
+        Request::UnpauseVm(r) => (&mut r.vm, VmRequest::Unpause, PLAIN_WAIT),
+        Request::DestroyVm(r) => (&mut r.vm, VmRequest::Destroy, PLAIN_WAIT),
+        Request::ShutdownVm(r) => {
+            let wait;
+            (r.wait_ms_max, wait) = change.guest_wait(r.wait_ms_max);
+            (&mut r.vm, VmRequest::Shutdown, wait)
+        }
+        Request::RebootVm(r) => {
+            let wait;
+            (r.wait_ms_max, wait) = change.guest_wait(r.wait_ms_max);
+            // It must come up again, too.
+            (&mut r.vm, VmRequest::Reboot, wait + change.app.config.build_wait)
+        }
+        _ => return Err(Fault::new(FaultCode::Unsupported, "no such change of a VM")),
+    };
+    let (vm, something_to_do) = change.admitted(text, asked)?;
+    *text = vm.id.to_string();
+    let during = match asked {
+        VmRequest::Shutdown => Some(VmPhase::ShuttingDown),
+        VmRequest::Reboot => Some(VmPhase::Rebooting),
+        _ => None,
+    };
+    let phases = during.filter(|_| something_to_do).map(|during| (during, vm.phase));
+    let flow = tell_plan(something_to_do.then_some(request), wait, phases);
+    change.begin(name, &vm, flow)
+}
+
+/// vCPUs online.
+pub(super) fn set_vcpus(change: Change<'_>, set: SetVcpus) -> Result<Reply, Fault> {
+    let (vm, _) = change.admitted(&set.vm, VmRequest::SetVcpus)?;
+    let most = vm.spec.vcpus_max;
+    if !(1..=most).contains(&set.vcpus) {
+        let message = format!("{} vCPUs are refused: this VM can have 1 to {most}", set.vcpus);
+        return Err(Fault::new(FaultCode::BadRequest, message));
+    }
+    let (wait_ms_max, wait) = change.guest_wait(set.wait_ms_max);
+    let request = Request::SetVcpus(SetVcpus { vm: vm.id.to_string(), wait_ms_max, ..set });
+    change.begin("SetVcpus", &vm, tell_plan(Some(request), wait, None))
+}
+
+/// The balloon. The reservation grows before the guest, and shrinks after it.
+pub(super) fn set_memory(change: Change<'_>, set: SetMemory) -> Result<Reply, Fault> {
+    let (vm, _) = change.admitted(&set.vm, VmRequest::SetMemory)?;
+    if set.memory_kib == 0 {
+        let message = "0 of memory is refused: leave the guest enough to run";
+        return Err(Fault::new(FaultCode::BadRequest, message));
+    }
+    let spec = stored_spec(&vm.spec)?;
+    let (wait_ms_max, wait) = change.guest_wait(set.wait_ms_max);
+    let to = |memory_kib, wait_ms_max| {
+        Request::SetMemory(SetMemory { vm: vm.id.to_string(), memory_kib, wait_ms_max })
+    };
+    let tell = to(set.memory_kib, wait_ms_max);
+    let memory_kib = charge_of(&spec, Kib(set.memory_kib), spec.vcpus, true).memory_kib;
+    let flow = match vm.charge {
+        Some(old) if memory_kib > old.memory_kib => {
+            let charges = (old, Charge { memory_kib, ..old });
+            grow_plan(charges, (tell, to(vm.memory_target_kib, 0)), wait)
+        }
+        _ => tell_plan(Some(tell), wait, None),
+    };
+    change.begin("SetMemory", &vm, flow)
+}

@@ -1,0 +1,79 @@
+//! Hosts: add, remove, maintenance.
+
+use vmm_proto::principal::Principal;
+use vmm_proto::v1::{
+    AddHost, Done, Fault, FaultCode, HostRef, RemoveHost, Reply, SetMaintenance,
+};
+
+use super::change::Change;
+use crate::store::{HostRecord, KeyedReply, Put};
+
+const ADDRESS_BYTES_MAX: usize = 255;
+
+/// Takes a host in; adding the same one again is the same host.
+pub(super) fn add(change: Change<'_>, add: AddHost) -> Result<Reply, Fault> {
+    check(&add)?;
+    let mut hosts = change.state.hosts.values().map(|host| &host.record);
+    let same = hosts.find(|host| host.name == add.name || host.address == add.address);
+    match same {
+        Some(same) if same.name == add.name && same.address == add.address => {
+            return Ok(Reply::HostRef(HostRef { host: same.id.to_string() }));
+        }
+        Some(same) => {
+            let message = format!(
+                "host {} at {} is in the pool already; remove it first, or use another name and address",
+                same.name, same.address
+            );
+            return Err(Fault::new(FaultCode::Conflict, message));
+        }
+        None => {}
+    }
+    let id = change.app.new_host_id();
+    let record = HostRecord {
+        id,
+        name: add.name,
+        address: add.address,
+        maintenance: false,
+        machine: None,
+        facts: None,
+    };
+    change.store(vec![Put::Host(record)], KeyedReply::Host(id.to_string()))?;
+    Ok(Reply::HostRef(HostRef { host: id.to_string() }))
+}
+
+fn check(add: &AddHost) -> Result<(), Fault> {
+    let bad = |message: String| Err(Fault::new(FaultCode::BadRequest, message));
+    if let Err(error) = Principal::agent(add.name.clone()).check() {
+        return bad(format!("host name refused: {error}"));
+    }
+    let address = &add.address;
+    let fits = (1..=ADDRESS_BYTES_MAX).contains(&address.len())
+        && address.chars().all(|c| c.is_ascii_graphic());
+    if !fits {
+        return bad(format!("address {address:?} is refused: write HOST:PORT"));
+    }
+    Ok(())
+}
+
+/// Forgets a host without VMs.
+pub(super) fn remove(change: Change<'_>, remove: &RemoveHost) -> Result<Reply, Fault> {
+    let host = change.state.host_named(&remove.host)?;
+    let (id, name) = (host.record.id, host.record.name.clone());
+    let vms = change.state.vms.values().filter(|vm| vm.record.host == Some(id));
+    let vms: Vec<&str> = vms.map(|vm| vm.record.spec.name.as_str()).collect();
+    if !vms.is_empty() {
+        let message =
+            format!("host {name} has VMs ({}); shut them down or destroy them first", vms.join(", "));
+        return Err(Fault::new(FaultCode::BadState, message));
+    }
+    change.store(vec![Put::DropHost(id)], KeyedReply::Done)?;
+    Ok(Reply::Done(Done {}))
+}
+
+/// Switches placements off or on.
+pub(super) fn set_maintenance(change: Change<'_>, set: &SetMaintenance) -> Result<Reply, Fault> {
+    let mut record = change.state.host_named(&set.host)?.record.clone();
+    record.maintenance = set.maintenance;
+    change.store(vec![Put::Host(record)], KeyedReply::Done)?;
+    Ok(Reply::Done(Done {}))
+}

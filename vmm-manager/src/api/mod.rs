@@ -1,0 +1,81 @@
+//! What callers may ask: translate, call, answer. A file per noun.
+//!
+//! Users ask, and a manager may; agents never do. A change is decided and stored before its reply is sent: the reply is a
+//! task, or the thing itself where it is done at once. Every fault that names no hop comes from here.
+
+mod change;
+mod create;
+mod host;
+mod read;
+mod task;
+
+use std::sync::Arc;
+
+use vmm_proto::principal::Role;
+use vmm_proto::server::Caller;
+use vmm_proto::v1::{self, Fault, FaultCode, Reply, Request};
+
+use crate::app::{App, KeyUse};
+
+/// The hop that faults of this process name.
+const HOP: &str = "manager";
+
+pub(crate) async fn answer(
+    app: &Arc<App>,
+    caller: Caller,
+    request: Request,
+) -> Result<Reply, Fault> {
+    dispatch(app, &caller, request).await.map_err(|fault| fault.at(HOP))
+}
+
+async fn dispatch(app: &Arc<App>, caller: &Caller, request: Request) -> Result<Reply, Fault> {
+    if caller.principal.role == Role::Agent {
+        let message = "an agent may not ask the manager for anything; use a user's credentials";
+        return Err(Fault::new(FaultCode::Denied, message));
+    }
+    match request {
+        Request::Ping(ping) => Ok(Reply::Pong(ping)),
+        Request::ListHosts(_) => Ok(read::list_hosts(app)),
+        Request::ListVms(_) => Ok(read::list_vms(app)),
+        Request::ShowVm(show) => read::show_vm(app, &show),
+        Request::ReadConsole(read) => read::console(app, caller, read).await,
+        Request::GetVmStats(get) => read::vm_stats(app, caller, get).await,
+        Request::GetHostStats(get) => read::host_stats(app, caller, get).await,
+        Request::ListTasks(_) => Ok(task::list(app)),
+        Request::WaitTask(wait) => task::wait(app, caller, &wait).await,
+        Request::CancelTask(cancel) => task::cancel(app, &cancel),
+        change => decide(app, caller, change),
+    }
+}
+
+/// Changes: one at a time, each under the lock from the look at its key to its storing.
+fn decide(app: &Arc<App>, caller: &Caller, request: Request) -> Result<Reply, Fault> {
+    let key = KeyUse::of(caller, &request)?;
+    let mut state = app.lock();
+    if let Some(reply) = state.replayed(key.as_ref())? {
+        return Ok(reply);
+    }
+    let change = change::Change { app, state: &mut state, key };
+    let reply = match request {
+        Request::AddHost(add) => host::add(change, add),
+        Request::RemoveHost(remove) => host::remove(change, &remove),
+        Request::SetMaintenance(set) => host::set_maintenance(change, &set),
+        Request::CreateVm(create) => create::create(change, create),
+        Request::StartVm(start) => create::start(change, &start),
+        Request::DeleteVm(delete) => create::delete(change, &delete),
+        Request::SetMemory(set) => change::set_memory(change, set),
+        Request::SetVcpus(set) => change::set_vcpus(change, set),
+        Request::PauseVm(_)
+        | Request::UnpauseVm(_)
+        | Request::ShutdownVm(_)
+        | Request::RebootVm(_)
+        | Request::DestroyVm(_) => change::power(change, request),
+        other => {
+            let message = format!("the manager has no verb {}; an agent may", v1::verb(&other).name);
+            Err(Fault::new(FaultCode::Unsupported, message))
+        }
+    };
+    drop(state);
+    app.tell_changed();
+    reply
+}

@@ -1,0 +1,50 @@
+//! Steps, results and ends of tasks.
+
+use vmm_core::id::TaskId;
+use vmm_proto::v1::{self, TaskState};
+
+use super::App;
+use super::state::State;
+use crate::store::{Put, TaskRecord};
+
+impl App {
+    /// Changes what callers see of a task.
+    pub(crate) fn update_task(&self, id: TaskId, change: impl FnOnce(&mut v1::Task)) {
+        let mut state = self.lock();
+        let Some(entry) = state.tasks.get(&id) else { return };
+        let mut record = entry.record.clone();
+        change(&mut record.shown);
+        state.commit_facts(vec![Put::Task(Box::new(record))]);
+        drop(state);
+        self.tell_changed();
+    }
+
+    /// Ends a task, with what must be stored together with its end.
+    pub(crate) fn finish_task(&self, id: TaskId, end: TaskState, fault: Option<v1::Fault>) {
+        let mut state = self.lock();
+        let Some(entry) = state.tasks.get(&id) else { return };
+        let mut record = entry.record.clone();
+        record.shown.state = end;
+        record.shown.fault = fault;
+        let mut batch = state.oldest_finished(&record, self.config.finished_tasks_max);
+        batch.push(Put::Task(Box::new(record)));
+        state.commit_facts(batch);
+        drop(state);
+        self.tell_changed();
+    }
+}
+
+impl State {
+    /// The finished task that must go so that one more can be kept.
+    fn oldest_finished(&self, but: &TaskRecord, finished_max: usize) -> Vec<Put> {
+        let finished = || {
+            let others = self.tasks.values().map(|task| &task.record);
+            others.filter(|record| record.is_over() && record.id != but.id)
+        };
+        if finished().count() < finished_max {
+            return Vec::new();
+        }
+        let oldest = finished().min_by_key(|record| record.number);
+        oldest.map(|record| Put::DropTask(record.id)).into_iter().collect()
+    }
+}

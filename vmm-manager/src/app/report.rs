@@ -1,0 +1,213 @@
+//! What a host reports, and what follows from it.
+//!
+//! ```text
+//!   stored on this host   reported            then
+//!   ───────────────────   ─────────────────   ─────────────────────────────────────────────
+//!   owned by a task       anything            nothing: the task looks for itself
+//!   yes                   with a domain       running, paused … as reported
+//!   yes                   stopped             stopped for that reason; reservation released
+//!   yes                   not at all          lost; reservation released
+//!   on no host            with a domain       adopted: it runs there, so it is charged there
+//!   on another host       with a domain       VM1 is broken: logged, nothing is touched
+//!   unknown               with a domain       unmanaged: logged once, nothing is touched
+//! ```
+//!
+//! A poll that was sent before a task let go of a VM may bring news from before; such a VM is passed over, and the next poll
+//! asks for everything.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::time::Instant;
+use vmm_core::id::{HostId, VmId};
+use vmm_core::units::Kib;
+use vmm_core::vm::{VmSpec, VmState};
+use vmm_proto::v1::{AgentReport, ReportedVm, VmPhase};
+
+use super::App;
+use super::placement::charge_of;
+use super::state::{State, Vm};
+use crate::store::{Put, VmRecord};
+
+/// A report that cannot be this host's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the agent is on machine {found}, this host was machine {expected} before")]
+pub(crate) struct AnotherMachine {
+    expected: String,
+    found: String,
+}
+
+/// The number of a poll, and whether it must ask for everything.
+pub(crate) struct PollBegun {
+    pub(crate) number: u64,
+    pub(crate) everything: bool,
+}
+
+impl App {
+    /// Notes that a poll is being sent; `None` when the host is gone.
+    pub(crate) fn begin_poll(&self, host: HostId) -> Option<PollBegun> {
+        let mut state = self.lock();
+        let number = state.next_sequence();
+        let host = state.hosts.get_mut(&host)?;
+        Some(PollBegun { number, everything: std::mem::take(&mut host.refresh) })
+    }
+
+    /// Takes a report over.
+    pub(crate) fn take_report(
+        &self,
+        host: HostId,
+        poll: u64,
+        report: &AgentReport,
+    ) -> Result<(), AnotherMachine> {
+        let mut state = self.lock();
+        let mut batch = state.take_facts(host, poll, report)?;
+        batch.extend(state.reconcile(host, poll));
+        if !batch.is_empty() {
+            state.commit_facts(batch);
+        }
+        drop(state);
+        self.tell_changed();
+        Ok(())
+    }
+
+    /// What the host reported of the VM in answer to a poll sent after `since`; `None` when it was not heard since.
+    pub(crate) fn observation(&self, host: HostId, vm: VmId, since: u64) -> Option<Observed> {
+        let state = self.lock();
+        let host = state.hosts.get(&host).filter(|host| host.observed_poll > since)?;
+        Some(host.observed.get(&vm).map_or(Observed::Absent, |seen| Observed::Phase(seen.phase)))
+    }
+}
+
+/// What a host says of a VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Observed {
+    /// It does not know it.
+    Absent,
+    /// It has it, doing this.
+    Phase(VmPhase),
+}
+
+impl State {
+    /// Facts, load and VMs of the host itself.
+    fn take_facts(
+        &mut self,
+        id: HostId,
+        poll: u64,
+        report: &AgentReport,
+    ) -> Result<Vec<Put>, AnotherMachine> {
+        let Some(host) = self.hosts.get_mut(&id) else { return Ok(Vec::new()) };
+        let known = host.record.machine.clone();
+        if let Some(expected) = known.filter(|machine| *machine != report.host) {
+            return Err(AnotherMachine { expected, found: report.host.clone() });
+        }
+        host.heard = Some(Instant::now());
+        host.load = Some(report.load.into());
+        host.observed_poll = poll;
+        let vms = report.vms.iter().filter_map(|vm| Some((vm.vm.parse().ok()?, vm.clone())));
+        host.observed = vms.collect();
+        let mut record = host.record.clone();
+        record.machine = Some(report.host.clone());
+        record.facts = Some(report.facts.clone());
+        let changed = record != host.record;
+        Ok(changed.then_some(Put::Host(record)).into_iter().collect())
+    }
+
+    /// Brings what is stored in line with what the host reported.
+    fn reconcile(&mut self, id: HostId, poll: u64) -> Vec<Put> {
+        let Some(host) = self.hosts.get_mut(&id) else { return Vec::new() };
+        let observed = std::mem::take(&mut host.observed);
+        let mut batch = Vec::new();
+        let mut passed_over = false;
+        for vm in self.vms.values_mut() {
+            let seen = observed.get(&vm.record.id);
+            if vm.record.host.is_some_and(|at| at != id) {
+                warn_of_second_domain(vm, id, seen);
+                continue;
+            }
+            if vm.owner.is_some() || vm.settled > poll {
+                passed_over |= vm.owner.is_none();
+                continue;
+            }
+            let next = match (vm.record.host, seen) {
+                (Some(_), seen) => settle(vm, seen),
+                (None, Some(seen)) => adopt(vm, id, seen),
+                (None, None) => continue,
+            };
+            if next != vm.record {
+                batch.push(Put::Vm(Box::new(next)));
+            }
+        }
+        let unmanaged = self.unmanaged(&observed);
+        if let Some(host) = self.hosts.get_mut(&id) {
+            for vm in unmanaged.difference(&host.unmanaged) {
+                tracing::warn!(host = %host.record.name, vm, "the host runs a VM that the pool does not know; it is left alone");
+            }
+            host.unmanaged = unmanaged;
+            host.observed = observed;
+            host.refresh |= passed_over;
+        }
+        batch
+    }
+
+    fn unmanaged(&self, observed: &BTreeMap<VmId, ReportedVm>) -> BTreeSet<String> {
+        let unknown = observed.iter().filter(|(id, seen)| {
+            !self.vms.contains_key(id) && VmState::from(seen.phase).has_domain()
+        });
+        unknown.map(|(id, _)| id.to_string()).collect()
+    }
+}
+
+fn warn_of_second_domain(vm: &Vm, host: HostId, seen: Option<&ReportedVm>) {
+    if seen.is_some_and(|seen| VmState::from(seen.phase).has_domain()) {
+        tracing::error!(vm_id = %vm.record.id, host_id = %host, "VM1: a second host reports a domain of this VM; nothing is touched");
+    }
+}
+
+/// The record of a VM that is stored on the host.
+fn settle(vm: &mut Vm, seen: Option<&ReportedVm>) -> VmRecord {
+    let Some(seen) = seen else {
+        return off_host(&vm.record, VmPhase::Lost, "its host does not know it any more");
+    };
+    if !VmState::from(seen.phase).has_domain() {
+        return off_host(&vm.record, seen.phase, &seen.reason);
+    }
+    vm.vcpus_online = seen.vcpus_online;
+    vm.memory_now_kib = seen.memory_kib;
+    let mut next = vm.record.clone();
+    next.phase = seen.phase;
+    next.reason.clone_from(&seen.reason);
+    if let Some(charge) = &mut next.charge {
+        charge.running = true;
+    }
+    next
+}
+
+/// The record of a VM that was on no host, and is.
+fn adopt(vm: &mut Vm, host: HostId, seen: &ReportedVm) -> VmRecord {
+    let mut next = vm.record.clone();
+    if !VmState::from(seen.phase).has_domain() {
+        return next;
+    }
+    let Ok(spec) = VmSpec::try_from(next.spec.clone()) else { return next };
+    tracing::warn!(vm_id = %next.id, host_id = %host, "a VM that was thought to be stopped runs; it is adopted");
+    let target = Kib(next.memory_target_kib.max(seen.memory_kib).min(next.spec.memory_max_kib));
+    next.charge = Some(charge_of(&spec, target, seen.vcpus_online.max(spec.vcpus), true));
+    next.host = Some(host);
+    next.last_host = Some(host);
+    next.phase = seen.phase;
+    next.reason.clone_from(&seen.reason);
+    vm.vcpus_online = seen.vcpus_online;
+    vm.memory_now_kib = seen.memory_kib;
+    next
+}
+
+/// Stopped, on no host, charged nothing.
+pub(crate) fn off_host(record: &VmRecord, phase: VmPhase, reason: &str) -> VmRecord {
+    VmRecord {
+        phase,
+        reason: reason.to_owned(),
+        host: None,
+        charge: None,
+        memory_target_kib: record.spec.memory_kib,
+        ..record.clone()
+    }
+}

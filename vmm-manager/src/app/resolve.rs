@@ -1,0 +1,39 @@
+//! From what a caller wrote to what it means: an id or a name.
+
+use vmm_core::id::{HostId, TaskId, VmId};
+use vmm_proto::convert::parse_id;
+use vmm_proto::v1::{Fault, FaultCode};
+
+use super::state::{Host, State, TaskEntry, Vm};
+
+impl State {
+    pub(crate) fn vm_named(&self, text: &str) -> Result<&Vm, Fault> {
+        let by_id = text.parse::<VmId>().ok().and_then(|id| self.vms.get(&id));
+        let by_name = || self.vms.values().find(|vm| vm.record.spec.name == text);
+        by_id.or_else(by_name).ok_or_else(|| {
+            let message = format!("no VM has the name or id {text:?}; see `vmmctl vm list`");
+            Fault::new(FaultCode::UnknownVm, message)
+        })
+    }
+
+    pub(crate) fn host_named(&self, text: &str) -> Result<&Host, Fault> {
+        let by_id = text.parse::<HostId>().ok().and_then(|id| self.hosts.get(&id));
+        let by_name = || self.hosts.values().find(|host| host.record.name == text);
+        by_id.or_else(by_name).ok_or_else(|| {
+            let message = format!("no host has the name or id {text:?}; see `vmmctl host list`");
+            Fault::new(FaultCode::UnknownHost, message)
+        })
+    }
+
+    pub(crate) fn task_named(&self, text: &str) -> Result<&TaskEntry, Fault> {
+        let id: TaskId = parse_id("task", text)?;
+        self.tasks.get(&id).ok_or_else(|| {
+            let message = format!("no task {text}; only the latest are kept, see `vmmctl task list`");
+            Fault::new(FaultCode::UnknownTask, message)
+        })
+    }
+
+    pub(crate) fn host_name(&self, id: HostId) -> String {
+        self.hosts.get(&id).map_or_else(|| id.to_string(), |host| host.record.name.clone())
+    }
+}

@@ -1,0 +1,198 @@
+//! The state and the one way to change it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use vmm_core::host::{Health, HostCapacity, HostLoad, Ledger};
+use vmm_core::id::{HostId, TaskId, VmId};
+use vmm_proto::v1;
+
+use crate::store::{Contents, HostRecord, KeyRecord, Put, Store, StoreError, TaskRecord, VmRecord};
+
+/// A host, and what is known of it now.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) record: HostRecord,
+    pub(crate) ledger: Ledger,
+    pub(crate) load: Option<HostLoad>,
+    pub(crate) heard: Option<Instant>,
+    /// What its agent reported last.
+    pub(crate) observed: BTreeMap<VmId, v1::ReportedVm>,
+    /// The poll that brought it.
+    pub(crate) observed_poll: u64,
+    /// The next poll must ask for everything: news was passed over while a task owned the VM.
+    pub(crate) refresh: bool,
+    /// VMs that it runs and nobody here knows; logged once.
+    pub(crate) unmanaged: BTreeSet<String>,
+}
+
+impl Host {
+    fn new(record: HostRecord) -> Self {
+        let mut host = Self {
+            record,
+            ledger: Ledger::default(),
+            load: None,
+            heard: None,
+            observed: BTreeMap::new(),
+            observed_poll: 0,
+            refresh: false,
+            unmanaged: BTreeSet::new(),
+        };
+        host.take_capacity();
+        host
+    }
+
+    fn take_capacity(&mut self) {
+        let capacity = self.record.facts.as_ref().map(HostCapacity::from);
+        self.ledger.set_capacity(capacity.unwrap_or_default());
+    }
+
+    pub(crate) fn health(&self, now: Instant) -> Health {
+        Health::from_silence(self.heard.map(|heard| now.saturating_duration_since(heard)))
+    }
+}
+
+/// A VM, and what is known of it now.
+#[derive(Debug)]
+pub(crate) struct Vm {
+    pub(crate) record: VmRecord,
+    /// The task that owns it; nothing else changes it.
+    pub(crate) owner: Option<TaskId>,
+    /// When the last task let go of it. Polls that were sent before bring old news.
+    pub(crate) settled: u64,
+    pub(crate) vcpus_online: u32,
+    pub(crate) memory_now_kib: u64,
+}
+
+/// A task, and how to stop it.
+#[derive(Debug)]
+pub(crate) struct TaskEntry {
+    pub(crate) record: TaskRecord,
+    pub(crate) cancel: CancellationToken,
+}
+
+/// Everything.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) hosts: BTreeMap<HostId, Host>,
+    pub(crate) vms: BTreeMap<VmId, Vm>,
+    pub(crate) tasks: BTreeMap<TaskId, TaskEntry>,
+    pub(crate) keys: BTreeMap<String, KeyRecord>,
+    store: Store,
+    /// Orders polls and the ends of tasks.
+    sequence: u64,
+}
+
+impl State {
+    pub(super) fn new(store: Store, contents: Contents) -> Self {
+        let mut state = Self {
+            hosts: BTreeMap::new(),
+            vms: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            store,
+            sequence: 0,
+        };
+        let hosts = contents.hosts.into_iter().map(Put::Host);
+        let vms = contents.vms.into_iter().map(|vm| Put::Vm(Box::new(vm)));
+        let tasks = contents.tasks.into_iter().map(|task| Put::Task(Box::new(task)));
+        let keys = contents.keys.into_iter().map(Put::Key);
+        for put in hosts.chain(vms).chain(tasks).chain(keys) {
+            state.take(put);
+        }
+        state
+    }
+
+    pub(crate) fn next_sequence(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
+    /// Stores all of it, then takes it over; nothing of it when the store refuses.
+    pub(crate) fn commit(&mut self, batch: Vec<Put>) -> Result<(), StoreError> {
+        self.store.apply(&batch)?;
+        batch.into_iter().for_each(|put| self.take(put));
+        Ok(())
+    }
+
+    /// As [`State::commit`], for facts: they are true whether or not the store takes them.
+    pub(crate) fn commit_facts(&mut self, batch: Vec<Put>) {
+        if let Err(error) = self.store.apply(&batch) {
+            tracing::error!(error = &error as &dyn std::error::Error, "facts could not be stored");
+        }
+        batch.into_iter().for_each(|put| self.take(put));
+    }
+
+    fn take(&mut self, put: Put) {
+        match put {
+            Put::Host(record) => self.take_host(record),
+            Put::Vm(record) => self.take_vm(*record),
+            Put::Task(record) => self.take_task(*record),
+            Put::Key(record) => drop(self.keys.insert(record.key.clone(), record)),
+            Put::DropHost(id) => drop(self.hosts.remove(&id)),
+            Put::DropVm(id) => {
+                self.discharge(id);
+                self.vms.remove(&id);
+            }
+            Put::DropTask(id) => drop(self.tasks.remove(&id)),
+            Put::DropKey(key) => drop(self.keys.remove(&key)),
+        }
+    }
+
+    fn take_host(&mut self, record: HostRecord) {
+        match self.hosts.get_mut(&record.id) {
+            Some(host) => {
+                host.record = record;
+                host.take_capacity();
+            }
+            None => drop(self.hosts.insert(record.id, Host::new(record))),
+        }
+    }
+
+    fn take_vm(&mut self, record: VmRecord) {
+        self.discharge(record.id);
+        if let (Some(host), Some(charge)) = (record.host, record.charge)
+            && let Some(host) = self.hosts.get_mut(&host)
+        {
+            // Whether it fits was decided before it was stored.
+            host.ledger.acknowledge(record.id, charge.into());
+        }
+        match self.vms.get_mut(&record.id) {
+            Some(vm) => vm.record = record,
+            None => {
+                let (vcpus_online, memory_now_kib) = (0, 0);
+                let vm = Vm { record, owner: None, settled: 0, vcpus_online, memory_now_kib };
+                self.vms.insert(vm.record.id, vm);
+            }
+        }
+    }
+
+    fn discharge(&mut self, vm: VmId) {
+        let host = self.vms.get(&vm).and_then(|vm| vm.record.host);
+        if let Some(host) = host.and_then(|host| self.hosts.get_mut(&host)) {
+            host.ledger.release(vm);
+        }
+    }
+
+    fn take_task(&mut self, record: TaskRecord) {
+        let over = record.is_over();
+        let settled = if over { self.next_sequence() } else { 0 };
+        if let Some(vm) = self.vms.get_mut(&record.vm) {
+            if !over {
+                vm.owner = Some(record.id);
+            } else if vm.owner == Some(record.id) {
+                vm.owner = None;
+                vm.settled = settled;
+                self.hosts.values_mut().for_each(|host| host.refresh = true);
+            }
+        }
+        match self.tasks.get_mut(&record.id) {
+            Some(entry) => entry.record = record,
+            None => {
+                let entry = TaskEntry { record, cancel: CancellationToken::new() };
+                self.tasks.insert(entry.record.id, entry);
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Takes up what was under way when the last manager ended.
+
+use std::sync::Arc;
+
+use vmm_proto::v1::{Fault, FaultCode, TaskState, VmPhase};
+
+use crate::app::{App, State};
+use crate::store::TaskRecord;
+use crate::workflow::{Job, resume_plan};
+
+const CREATE: &str = "CreateVm";
+const START: &str = "StartVm";
+
+/// A VM that was being built can be taken up: its host says whether it was.
+fn can_resume(state: &State, task: &TaskRecord) -> bool {
+    let building = [CREATE, START].contains(&task.shown.verb.as_str());
+    let vm = state.vms.get(&task.vm);
+    building && vm.is_some_and(|vm| vm.record.host.is_some() && vm.record.phase == VmPhase::Starting)
+}
+
+/// Ends the tasks that cannot be taken up: their VM's state comes with its host's next report.
+pub(crate) fn give_up_unresumable(app: &App) {
+    let lost: Vec<_> = {
+        let state = app.lock();
+        let open = state.tasks.values().map(|task| &task.record).filter(|task| !task.is_over());
+        open.filter(|task| !can_resume(&state, task)).map(|task| task.id).collect()
+    };
+    for task in lost {
+        let message = "the manager was restarted while this was under way; look at the VM, and ask again if need be";
+        let fault = Fault::new(FaultCode::TimedOut, message).at("manager");
+        app.finish_task(task, TaskState::Failed, Some(fault));
+    }
+}
+
+/// Goes on with the others.
+pub(crate) fn resume(app: &Arc<App>) {
+    let state = app.lock();
+    for task in state.tasks.values().filter(|task| !task.record.is_over()) {
+        let record = &task.record;
+        let host = state.vms.get(&record.vm).and_then(|vm| vm.record.host);
+        let Some(host) = host else { continue };
+        if record.shown.state == TaskState::Cancelling {
+            task.cancel.cancel();
+        }
+        let flow = resume_plan(record.shown.verb == CREATE);
+        app.spawn(Job::new(record.id, record.vm, host, task.cancel.clone(), flow));
+    }
+}

@@ -1,0 +1,158 @@
+//! The records, as they are stored and as they are held in memory.
+//!
+//! Quantities and phases are the wire's types, which are made to be written down; ids are typed.
+
+use serde::{Deserialize, Serialize};
+use vmm_core::host::{Reservation, ReservationReason};
+use vmm_core::id::{HostId, TaskId, VmId};
+use vmm_core::units::{BytesPerSecond, Kib, MilliCpu};
+use vmm_core::vm::VmState;
+use vmm_proto::v1;
+
+/// A host of the pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HostRecord {
+    #[serde(with = "text")]
+    pub(crate) id: HostId,
+    pub(crate) name: String,
+    pub(crate) address: String,
+    pub(crate) maintenance: bool,
+    /// What its agent called itself when it was first heard: another one is another machine.
+    pub(crate) machine: Option<String>,
+    pub(crate) facts: Option<v1::HostFacts>,
+}
+
+/// A VM of the pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct VmRecord {
+    #[serde(with = "text")]
+    pub(crate) id: VmId,
+    /// Valid: it was a `VmSpec` before.
+    pub(crate) spec: v1::Spec,
+    pub(crate) phase: v1::VmPhase,
+    pub(crate) reason: String,
+    /// The host that has, or may have, its domain. A VM that has one is started nowhere else.
+    #[serde(with = "optional_text")]
+    pub(crate) host: Option<HostId>,
+    /// The host that had it last; its console is read there.
+    #[serde(with = "optional_text")]
+    pub(crate) last_host: Option<HostId>,
+    /// What it is charged on its host.
+    pub(crate) charge: Option<Charge>,
+    /// What its balloon was last told.
+    pub(crate) memory_target_kib: u64,
+}
+
+impl VmRecord {
+    pub(crate) fn state(&self) -> VmState {
+        self.phase.into()
+    }
+}
+
+/// A reservation, stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Charge {
+    pub(crate) cpu_milli: u64,
+    pub(crate) memory_kib: u64,
+    pub(crate) disk_bytes_per_s: u64,
+    pub(crate) running: bool,
+}
+
+impl From<Charge> for Reservation {
+    fn from(charge: Charge) -> Self {
+        Reservation {
+            cpu: MilliCpu(charge.cpu_milli),
+            memory: Kib(charge.memory_kib),
+            disk: BytesPerSecond(charge.disk_bytes_per_s),
+            reason: if charge.running {
+                ReservationReason::Running
+            } else {
+                ReservationReason::Start
+            },
+        }
+    }
+}
+
+/// A task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TaskRecord {
+    #[serde(with = "text")]
+    pub(crate) id: TaskId,
+    #[serde(with = "text")]
+    pub(crate) vm: VmId,
+    /// Counts up with each task of the pool.
+    pub(crate) number: u64,
+    /// As callers see it.
+    pub(crate) shown: v1::Task,
+}
+
+impl TaskRecord {
+    pub(crate) fn is_over(&self) -> bool {
+        !matches!(self.shown.state, v1::TaskState::Running | v1::TaskState::Cancelling)
+    }
+}
+
+/// What was answered to a change that had a key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct KeyRecord {
+    /// Principal and key.
+    pub(crate) key: String,
+    /// Counts up with each key.
+    pub(crate) number: u64,
+    /// Of the request.
+    pub(crate) digest: String,
+    pub(crate) reply: KeyedReply,
+}
+
+/// What is answered when the key comes again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum KeyedReply {
+    /// The task, as it is then.
+    Task(String),
+    /// The id of a host that was added.
+    Host(String),
+    /// Nothing more to say.
+    Done,
+}
+
+mod text {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(id: &T, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(id)
+    }
+
+    pub(super) fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}
+
+mod optional_text {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(
+        id: &Option<T>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        id.as_ref().map(ToString::to_string).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|text| text.parse().map_err(de::Error::custom)).transpose()
+    }
+}

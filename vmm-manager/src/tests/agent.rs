@@ -1,0 +1,208 @@
+//! A scripted agent: does what it is told at once, unless it was told to misbehave.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+use vmm_proto::v1::{self, Fault, FaultCode, Reply, ReportedVm, Request, VmPhase};
+
+use crate::agents::{AgentAddress, AgentCall, AgentCalls, AgentError, BoxFuture};
+
+/// One host.
+#[derive(Default)]
+pub(crate) struct FakeHost {
+    pub(crate) machine: String,
+    pub(crate) facts: v1::HostFacts,
+    pub(crate) load: v1::HostLoad,
+    pub(crate) vms: BTreeMap<String, ReportedVm>,
+    /// Does not answer, and does nothing.
+    pub(crate) silent: bool,
+    /// Does what it is told, but so many replies are lost.
+    pub(crate) lose_replies: usize,
+    /// Refuses these verbs.
+    pub(crate) refuses: BTreeSet<&'static str>,
+    /// A build takes this long.
+    pub(crate) build_time: Duration,
+    /// What the guest does of the memory that it is asked for.
+    pub(crate) memory_reached: Option<u64>,
+    /// Changes carried out.
+    pub(crate) done: Vec<&'static str>,
+    keys: BTreeMap<String, Result<Reply, Fault>>,
+    generation: u64,
+}
+
+/// All hosts by name.
+#[derive(Clone)]
+pub(crate) struct FakeAgents {
+    hosts: Arc<Mutex<BTreeMap<String, FakeHost>>>,
+    news: watch::Sender<u64>,
+}
+
+impl FakeAgents {
+    pub(crate) fn new() -> Self {
+        Self { hosts: Arc::default(), news: watch::Sender::new(0) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, FakeHost>> {
+        self.hosts.lock().expect("no panic under the lock")
+    }
+
+    /// Looks at a host, or changes it.
+    pub(crate) fn with<T>(&self, name: &str, change: impl FnOnce(&mut FakeHost) -> T) -> T {
+        let mut hosts = self.lock();
+        let host = hosts.entry(name.to_owned()).or_default();
+        host.generation += 1;
+        let result = change(host);
+        drop(hosts);
+        self.news.send_modify(|n| *n += 1);
+        result
+    }
+
+    /// Names of the hosts on which a VM has a domain.
+    pub(crate) fn running_on(&self, vm: &str) -> Vec<String> {
+        let hosts = self.lock();
+        let runs = |host: &FakeHost| {
+            host.vms.get(vm).is_some_and(|vm| vm.phase == VmPhase::Running)
+        };
+        hosts.iter().filter(|(_, host)| runs(host)).map(|(name, _)| name.clone()).collect()
+    }
+
+    async fn report(&self, name: &str, wait: &v1::AwaitReport) -> Reply {
+        let mut news = self.news.subscribe();
+        let changed = async {
+            while self.lock().get(name).is_some_and(|h| h.generation.to_string() == wait.cursor) {
+                if news.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(Duration::from_millis(wait.wait_ms_max), changed).await;
+        let hosts = self.lock();
+        let host = &hosts[name];
+        Reply::AgentReport(v1::AgentReport {
+            cursor: host.generation.to_string(),
+            host: host.machine.clone(),
+            facts: host.facts.clone(),
+            load: host.load,
+            vms: host.vms.values().cloned().collect(),
+        })
+    }
+
+    async fn carry_out(&self, name: &str, call: &AgentCall) -> Result<Reply, AgentError> {
+        let build_time = self.lock()[name].build_time;
+        if matches!(call.request, Request::BuildVm(_)) {
+            tokio::time::sleep(build_time).await;
+        }
+        let (result, lost) = self.with(name, |host| {
+            let result = host.once(call);
+            let lost = host.lose_replies > 0;
+            host.lose_replies = host.lose_replies.saturating_sub(1);
+            (result, lost)
+        });
+        if lost {
+            return Err(AgentError::NoReply("the reply was lost".into()));
+        }
+        result.map_err(AgentError::Fault)
+    }
+}
+
+impl FakeHost {
+    /// A key does it once.
+    fn once(&mut self, call: &AgentCall) -> Result<Reply, Fault> {
+        let verb = v1::verb(&call.request);
+        assert!(verb.agent, "an agent was asked for {}", verb.name);
+        assert_eq!(verb.mutating, call.key.is_some(), "changes carry a key: {}", verb.name);
+        if let Some(known) = call.key.as_ref().and_then(|key| self.keys.get(key)) {
+            return known.clone();
+        }
+        let result = if self.refuses.contains(verb.name) {
+            Err(Fault::new(FaultCode::HostFailed, "refused by the script"))
+        } else {
+            self.done.push(verb.name);
+            self.obey(&call.request)
+        };
+        if let Some(key) = &call.key {
+            self.keys.insert(key.clone(), result.clone());
+        }
+        result
+    }
+
+    fn obey(&mut self, request: &Request) -> Result<Reply, Fault> {
+        let done = Ok(Reply::Done(v1::Done {}));
+        match request {
+            Request::BuildVm(build) => {
+                self.set(&build.vm, VmPhase::Running);
+                done
+            }
+            Request::PauseVm(r) => self.move_to(&r.vm, VmPhase::Paused),
+            Request::UnpauseVm(r) => self.move_to(&r.vm, VmPhase::Running),
+            Request::ShutdownVm(r) => self.move_to(&r.vm, VmPhase::PoweredOff),
+            Request::RebootVm(r) => self.move_to(&r.vm, VmPhase::Running),
+            Request::DestroyVm(r) => self.move_to(&r.vm, VmPhase::Destroyed),
+            Request::SetMemory(r) => Ok(Reply::Memory(v1::Memory {
+                asked_kib: r.memory_kib,
+                reached_kib: self.memory_reached.unwrap_or(r.memory_kib),
+                note: String::new(),
+            })),
+            Request::SetVcpus(r) => {
+                let (asked, online) = (r.vcpus, r.vcpus);
+                Ok(Reply::Vcpus(v1::Vcpus { asked, online, note: String::new() }))
+            }
+            Request::ReadConsole(r) => {
+                let data = format!("console of {}", r.vm);
+                Ok(Reply::ConsoleText(v1::ConsoleText { dropped_bytes: 0, data }))
+            }
+            _ => Err(Fault::new(FaultCode::Unsupported, "not in the script")),
+        }
+    }
+
+    fn move_to(&mut self, vm: &str, phase: VmPhase) -> Result<Reply, Fault> {
+        if !self.vms.contains_key(vm) {
+            return Err(Fault::new(FaultCode::UnknownVm, "no such VM here"));
+        }
+        self.set(vm, phase);
+        Ok(Reply::Done(v1::Done {}))
+    }
+
+    pub(crate) fn set(&mut self, vm: &str, phase: VmPhase) {
+        let seen = ReportedVm {
+            vm: vm.to_owned(),
+            generation: self.generation,
+            phase,
+            reason: String::new(),
+            vcpus_online: 1,
+            memory_kib: 1024,
+            domid: None,
+        };
+        self.vms.insert(vm.to_owned(), seen);
+    }
+}
+
+impl AgentCalls for FakeAgents {
+    fn call(
+        &self,
+        agent: AgentAddress,
+        call: AgentCall,
+    ) -> BoxFuture<'_, Result<Reply, AgentError>> {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            if self.lock().get(&agent.host).is_none_or(|host| host.silent) {
+                return Err(AgentError::NoReply("it is silent".into()));
+            }
+            let answer = async {
+                match &call.request {
+                    Request::AwaitReport(wait) => Ok(self.report(&agent.host, wait).await),
+                    _ => self.carry_out(&agent.host, &call).await,
+                }
+            };
+            let late = || AgentError::NoReply("the deadline passed".into());
+            let result = timeout(call.deadline, answer).await.map_err(|_| late())?;
+            if self.lock().get(&agent.host).is_none_or(|host| host.silent) {
+                return Err(AgentError::NoReply("it fell silent".into()));
+            }
+            result
+        })
+    }
+}

@@ -1,0 +1,11 @@
+//! The manager against scripted agents, on a paused clock.
+
+mod agent;
+mod failures;
+mod placement;
+mod pool;
+mod restarts;
+mod verbs;
+
+pub(crate) use agent::FakeAgents;
+pub(crate) use pool::{Pool, spec};

@@ -1,0 +1,180 @@
+//! A pool in one process: a manager, its store, and scripted agents.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use vmm_core::units::Kib;
+use vmm_proto::principal::Principal;
+use vmm_proto::server::{Caller, Service as _};
+use vmm_proto::v1::{self, Fault, Reply, Request, Task};
+
+use super::FakeAgents;
+use crate::{Manager, ManagerConfig, MemoryStore, StoreLocation};
+
+/// What every host of a test has, beside what the test says.
+pub(crate) const HOST_MIB: u64 = 4096;
+
+pub(crate) struct Pool {
+    pub(crate) agents: FakeAgents,
+    pub(crate) manager: Arc<Manager>,
+    store: MemoryStore,
+    random: Arc<AtomicU64>,
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl Pool {
+    /// Hosts of four CPUs and 4 GiB, heard.
+    pub(crate) async fn of(hosts: &[&str]) -> Self {
+        let (agents, store, random) = (FakeAgents::new(), MemoryStore::default(), Arc::default());
+        let (manager, stop, running) = start(&agents, &store, &random);
+        let pool = Self { agents, manager, store, random, stop, running };
+        for name in hosts {
+            pool.agents.with(name, |host| {
+                host.machine = format!("machine of {name}");
+                host.facts = v1::HostFacts {
+                    pcpus: 4,
+                    memory_kib: Kib::from_mib(HOST_MIB).0,
+                    disk_bytes_per_s: 100_000_000,
+                    ..v1::HostFacts::default()
+                };
+                host.load.memory_free_kib = Kib::from_mib(HOST_MIB).0;
+            });
+            let (name, address) = ((*name).to_owned(), format!("{name}:1"));
+            pool.ok(Request::AddHost(v1::AddHost { name, address })).await;
+        }
+        pool.settle().await;
+        pool
+    }
+
+    /// Time for reports to come in.
+    pub(crate) async fn settle(&self) {
+        tokio::time::sleep(Duration::from_secs(12)).await;
+    }
+
+    /// Ends the manager as a crash would, and starts another one on the same store.
+    pub(crate) async fn restart(&mut self) {
+        self.end().await;
+        self.restart_ended().await;
+    }
+
+    /// Starts another manager after [`Pool::end`].
+    pub(crate) async fn restart_ended(&mut self) {
+        let (manager, stop, running) = start(&self.agents, &self.store, &self.random);
+        (self.manager, self.stop, self.running) = (manager, stop, running);
+    }
+
+    pub(crate) async fn end(&mut self) {
+        self.stop.cancel();
+        (&mut self.running).await.expect("no panic");
+    }
+
+    pub(crate) async fn call(&self, key: Option<&str>, request: Request) -> Result<Reply, Fault> {
+        let caller = Caller {
+            principal: Principal::user("ann"),
+            request_id: "r".into(),
+            idempotency_key: key.map(str::to_owned),
+            deadline: None,
+        };
+        self.manager.call(caller, request).await
+    }
+
+    pub(crate) async fn ok(&self, request: Request) -> Reply {
+        self.call(None, request).await.expect("the request succeeds")
+    }
+
+    /// Starts a change.
+    pub(crate) async fn begin(&self, request: Request) -> Task {
+        match self.ok(request).await {
+            Reply::Task(task) => *task,
+            other => panic!("a task was expected, not {other:?}"),
+        }
+    }
+
+    /// Waits until a task is over.
+    pub(crate) async fn wait(&self, task: &str) -> Task {
+        for _ in 0..20 {
+            let wait = v1::WaitTask { task: task.to_owned(), wait_ms_max: 60_000 };
+            match self.ok(Request::WaitTask(wait)).await {
+                Reply::Task(task)
+                    if ![v1::TaskState::Running, v1::TaskState::Cancelling]
+                        .contains(&task.state) =>
+                {
+                    return *task;
+                }
+                _ => {}
+            }
+        }
+        panic!("the task does not end")
+    }
+
+    pub(crate) async fn done(&self, request: Request) -> Task {
+        let task = self.begin(request).await;
+        let task = self.wait(&task.task).await;
+        assert_eq!(task.state, v1::TaskState::Done, "{task:?}");
+        task
+    }
+
+    pub(crate) async fn create(&self, name: &str) -> Task {
+        self.done(create(name)).await
+    }
+
+    pub(crate) async fn vm(&self, name: &str) -> Option<v1::Vm> {
+        match self.call(None, Request::ShowVm(v1::ShowVm { vm: name.to_owned() })).await {
+            Ok(Reply::Vm(vm)) => Some(*vm),
+            _ => None,
+        }
+    }
+
+    /// CAP1, and what is reserved on a host in MiB.
+    pub(crate) fn reserved_mib(&self, host: &str) -> u64 {
+        let facts = self.manager.facts();
+        for (name, figures) in &facts {
+            assert!(figures.memory_reserved <= figures.memory_capacity, "CAP1 on {name}");
+        }
+        facts[host].memory_reserved.mib()
+    }
+}
+
+fn start(
+    agents: &FakeAgents,
+    store: &MemoryStore,
+    random: &Arc<AtomicU64>,
+) -> (Arc<Manager>, CancellationToken, JoinHandle<()>) {
+    let counter = Arc::clone(random);
+    let random = Arc::new(move || {
+        let n = counter.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let mut bytes = [0; 16];
+        bytes[8..].copy_from_slice(&n);
+        bytes
+    });
+    let location = StoreLocation::Memory(store.clone());
+    let agents = Arc::new(agents.clone());
+    let manager = Manager::with_agents(ManagerConfig::default(), location, agents, random);
+    let (manager, stop) = (manager.expect("opens"), CancellationToken::new());
+    let running = tokio::spawn(Arc::clone(&manager).run(stop.clone()));
+    (manager, stop, running)
+}
+
+pub(crate) fn spec(name: &str) -> v1::Spec {
+    v1::Spec {
+        name: name.to_owned(),
+        vcpus: 1,
+        vcpus_max: 2,
+        memory_kib: Kib::from_mib(128).0,
+        memory_max_kib: Kib::from_mib(256).0,
+        kernel: "/boot/vmlinuz".into(),
+        initramfs: None,
+        cmdline: String::new(),
+        cpu_demand_milli: 0,
+        disk_demand_bytes_per_s: 0,
+        disk: None,
+    }
+}
+
+pub(crate) fn create(name: &str) -> Request {
+    Request::CreateVm(v1::CreateVm { dry_run: false, spec: spec(name) })
+}

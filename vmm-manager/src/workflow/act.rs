@@ -1,0 +1,186 @@
+//! Carries actions out.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+use vmm_core::vm::VmState;
+use vmm_proto::v1::{self, Fault, FaultCode, Reply, Request};
+
+use super::call::{Caution, Failure};
+use super::{Action, Job};
+use crate::agents::AgentCall;
+use crate::app::{App, Observed};
+
+/// How long an agent may take to destroy a VM.
+const DESTROY_WAIT: Duration = Duration::from_secs(30);
+
+impl Job {
+    /// Carries out what a step does.
+    pub(super) async fn act(
+        &mut self,
+        app: &App,
+        name: &'static str,
+        action: Action,
+    ) -> Result<(), Fault> {
+        #[cfg(test)]
+        app.fail_if_told(name)?;
+        match action {
+            Action::Build => self.build(app, name).await,
+            Action::Adopt => self.adopt(app).await,
+            Action::Tell(request, wait) => self.tell(app, name, *request, wait).await,
+            other => self.record(app, other),
+        }
+    }
+
+    /// Carries out what takes a step back.
+    pub(super) async fn act_back(
+        &mut self,
+        app: &App,
+        name: &'static str,
+        action: Action,
+    ) -> Result<(), Fault> {
+        match action {
+            Action::Unbuild => self.unbuild(app).await,
+            Action::Tell(request, wait) => self.untell(app, name, *request, wait).await,
+            other => self.record(app, other),
+        }
+    }
+
+    fn key(&self, step: &str) -> Option<String> {
+        Some(format!("{}.{step}", self.task))
+    }
+
+    async fn build(&mut self, app: &App, name: &'static str) -> Result<(), Fault> {
+        let spec = app.lock().vms.get(&self.vm).map(|vm| vm.record.spec.clone());
+        let spec = spec.ok_or_else(|| Fault::new(FaultCode::UnknownVm, "the VM was deleted"))?;
+        let since = app.lock().next_sequence();
+        let call = AgentCall {
+            request: Request::BuildVm(v1::BuildVm { vm: self.vm.to_string(), spec }),
+            deadline: app.config.build_wait + app.config.call_margin,
+            key: self.key(name),
+        };
+        let caution = Caution { patience: app.config.unknown_wait, cancel: Some(&self.cancel) };
+        match app.call_until_known(self.host, call, caution).await {
+            Ok(_) => Ok(()),
+            // An agent that lost its memory of the key still has the VM.
+            Err(Failure::No { fault, repeated: true }) if fault.code == FaultCode::Conflict => {
+                self.wait_until_built(app, since, fault).await
+            }
+            Err(Failure::Unknown(fault)) => {
+                self.unresolved = true;
+                Err(fault)
+            }
+            Err(failure) => Err(failure.into_fault()),
+        }
+    }
+
+    /// After a restart: the host's report decides.
+    async fn adopt(&mut self, app: &App) -> Result<(), Fault> {
+        let message = "the manager was restarted before the VM was built; it was taken back, create or start it again";
+        self.wait_until_built(app, 0, Fault::new(FaultCode::TimedOut, message)).await
+    }
+
+    /// Looks at reports to polls sent after `since`, until one decides.
+    async fn wait_until_built(&mut self, app: &App, since: u64, no: Fault) -> Result<(), Fault> {
+        let end = Instant::now() + app.config.unknown_wait.max(app.config.build_wait);
+        let mut changes = app.changes();
+        loop {
+            match app.observation(self.host, self.vm, since) {
+                Some(Observed::Phase(v1::VmPhase::Starting)) | None => {}
+                Some(Observed::Phase(phase)) if VmState::from(phase).has_domain() => return Ok(()),
+                Some(_) => return Err(no),
+            }
+            let cancelled = self.cancel.cancelled();
+            let news = async { tokio::select! { _ = changes.changed() => true, () = cancelled => false } };
+            if !matches!(timeout_at(end, news).await, Ok(true)) {
+                self.unresolved = true;
+                return Err(app.no_reply(self.host, "it was not heard in time"));
+            }
+        }
+    }
+
+    async fn unbuild(&mut self, app: &App) -> Result<(), Fault> {
+        let call = AgentCall {
+            request: Request::DestroyVm(v1::DestroyVm { vm: self.vm.to_string() }),
+            deadline: DESTROY_WAIT + app.config.call_margin,
+            key: self.key("build.undo"),
+        };
+        // A host that was silent all along gets one short chance.
+        let patience =
+            if self.unresolved { app.config.call_margin } else { app.config.unknown_wait };
+        let outcome =
+            app.call_until_known(self.host, call, Caution { patience, cancel: None }).await;
+        let gone = match &outcome {
+            Ok(_) => true,
+            Err(Failure::No { fault, .. }) => fault.code == FaultCode::UnknownVm,
+            Err(Failure::Unknown(_)) => false,
+        };
+        self.unresolved = !gone;
+        if gone { Ok(()) } else { outcome.map(drop).map_err(Failure::into_fault) }
+    }
+
+    async fn tell(
+        &mut self,
+        app: &App,
+        name: &'static str,
+        request: Request,
+        wait: Duration,
+    ) -> Result<(), Fault> {
+        let call = AgentCall {
+            request: request.clone(),
+            deadline: wait + app.config.call_margin,
+            key: self.key(name),
+        };
+        let caution = Caution { patience: app.config.unknown_wait, cancel: Some(&self.cancel) };
+        match app.call_until_known(self.host, call, caution).await {
+            Ok(reply) => self.record_told(app, &request, reply),
+            Err(Failure::No { fault, .. })
+                if fault.code == FaultCode::UnknownVm && matches!(request, Request::DestroyVm(_)) =>
+            {
+                self.record_told(app, &request, Reply::Done(v1::Done {}))
+            }
+            Err(Failure::Unknown(fault)) => {
+                self.unresolved = true;
+                Err(fault)
+            }
+            Err(failure) => Err(failure.into_fault()),
+        }
+    }
+
+    /// Tells the guest to be as it was. A VM that cannot be told is not resized either.
+    async fn untell(
+        &mut self,
+        app: &App,
+        name: &'static str,
+        request: Request,
+        wait: Duration,
+    ) -> Result<(), Fault> {
+        let call = AgentCall {
+            request,
+            deadline: wait + app.config.call_margin,
+            key: self.key(&format!("{name}.undo")),
+        };
+        let caution = Caution { patience: app.config.call_margin, cancel: None };
+        match app.call_until_known(self.host, call, caution).await {
+            Err(Failure::Unknown(fault)) => {
+                self.unresolved = true;
+                Err(fault)
+            }
+            Ok(_) | Err(Failure::No { .. }) => {
+                self.unresolved = false;
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+impl App {
+    fn fail_if_told(&self, name: &'static str) -> Result<(), Fault> {
+        let failing = *self.failing_step.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if failing == Some(name) {
+            return Err(Fault::new(FaultCode::HostFailed, "this step was told to fail"));
+        }
+        Ok(())
+    }
+}

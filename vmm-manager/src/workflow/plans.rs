@@ -1,0 +1,64 @@
+//! The steps of each change.
+
+use std::time::Duration;
+
+use vmm_core::task::{Step, Workflow};
+use vmm_proto::v1::{Request, VmPhase};
+
+use super::Action;
+use crate::store::Charge;
+
+fn step(name: &'static str, action: Action, undo: Option<Action>) -> Step<Action> {
+    Step { name, action, undo }
+}
+
+/// Reserved (and defined, if new), then built, then running.
+pub(crate) fn build_plan(is_new: bool) -> Workflow<Action> {
+    built_by(Action::Build, is_new)
+}
+
+/// What is left of [`build_plan`] after a restart: nobody knows whether the build was begun.
+pub(crate) fn resume_plan(is_new: bool) -> Workflow<Action> {
+    let mut flow = built_by(Action::Adopt, is_new);
+    let _ = flow.step();
+    flow.succeeded();
+    let _ = flow.step();
+    flow
+}
+
+fn built_by(build: Action, is_new: bool) -> Workflow<Action> {
+    let back = if is_new { Action::Forget } else { Action::Release };
+    Workflow::new(vec![
+        step("reserve", Action::Reserved, Some(back)),
+        step("build", build, Some(Action::Unbuild)),
+        step("mark running", Action::MarkRunning, None),
+    ])
+}
+
+/// The charge is raised before the guest may take the memory.
+pub(crate) fn grow_plan(
+    (old, new): (Charge, Charge),
+    (tell, untell): (Request, Request),
+    wait: Duration,
+) -> Workflow<Action> {
+    Workflow::new(vec![
+        step("reserve", Action::Charge(new), Some(Action::Charge(old))),
+        step(
+            "resize",
+            Action::Tell(Box::new(tell), wait),
+            Some(Action::Tell(Box::new(untell), Duration::ZERO)),
+        ),
+    ])
+}
+
+/// One thing told to the agent; `phases` are stored before, and when it did not come to that.
+pub(crate) fn tell_plan(
+    request: Option<Request>,
+    wait: Duration,
+    phases: Option<(VmPhase, VmPhase)>,
+) -> Workflow<Action> {
+    let announce = phases
+        .map(|(during, before)| step("announce", Action::Phase(during), Some(Action::Phase(before))));
+    let tell = request.map(|request| step("tell", Action::Tell(Box::new(request), wait), None));
+    Workflow::new(announce.into_iter().chain(tell).collect())
+}
