@@ -38,6 +38,8 @@ pub use open::Sealed;
 pub use seal::seal;
 
 #[cfg(test)]
+mod interop;
+#[cfg(test)]
 mod tests;
 
 /// The namespace of XML Encryption 1.0: the elements.

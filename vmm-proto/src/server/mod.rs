@@ -47,6 +47,9 @@ mod http;
 mod refusal;
 mod rpc;
 
+#[cfg(test)]
+mod tests;
+
 /// How long the accept loop rests after the listener failed, out of file descriptors perhaps.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hyper::StatusCode;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
@@ -56,8 +57,12 @@ pub(super) async fn call(
         }
         Err(error) => Err(Fault::new(FaultCode::BadRequest, error.to_string())),
     };
-    answer(&session, &header.id, outcome.map_err(|fault| fault.at(&shared.hop())))
-        .map_err(Refusal::bad)
+    let outcome = outcome.map_err(|fault| fault.at(&shared.hop()));
+    // Not a bad message: the request was carried out, and whoever reads 400 would send it again.
+    answer(&session, &header.id, outcome).map_err(|error| {
+        tracing::error!(request_id = header.id, %error, "an answer cannot be sealed");
+        Refusal::Status(StatusCode::INTERNAL_SERVER_ERROR)
+    })
 }
 
 /// Runs the service in a task of its own and waits for it as long as the caller does.

@@ -1,6 +1,7 @@
 //! A pool in one process: an authority, credentials, a service that echoes, a memory network.
 
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
