@@ -20,7 +20,7 @@ pub struct FlavourRules {
     pub sibling_creation_conflicts: bool,
     /// A node was read in a transaction and written meanwhile with the very same value: does the transaction lose?
     pub rewrite_of_same_value_conflicts: bool,
-    /// May a node's name hold a colon?
+    /// May a node's name hold a colon? Not in Xen 4.17, with either.
     pub colon_in_names: bool,
     /// The largest value that dom0 may write, when that is less than a message holds; above it: `TooLarge`.
     pub dom0_value_bytes_max: Option<usize>,
@@ -40,7 +40,7 @@ impl StoreFlavour {
                 blind_writes_conflict: true,
                 sibling_creation_conflicts: true,
                 rewrite_of_same_value_conflicts: true,
-                colon_in_names: true,
+                colon_in_names: false,
                 dom0_value_bytes_max: None,
                 guest_nodes_max: 1000,
             },

@@ -12,6 +12,8 @@ use crate::host::{HostInfo, PcpuTime, Physinfo, XenVersion};
 
 const OP_VERSION: &str = "xen_version";
 const OP_CPUINFO: &str = "getcpuinfo";
+/// Xen's default ring is 16 KiB, and grows with the number of CPUs.
+const CONSOLE_RING_BYTES_MAX: usize = 256 * 1024;
 /// `xen_extraversion_t`.
 const EXTRAVERSION_BYTES: usize = 16;
 /// `xen_capabilities_info_t`.
@@ -63,6 +65,20 @@ impl HostInfo for Libxc {
 }
 
 impl Libxc {
+    /// The hypervisor's console ring; it keeps what came last.
+    pub(super) fn console_ring(&self) -> Result<String, XenError> {
+        let mut buffer = vec![0_u8; CONSOLE_RING_BYTES_MAX];
+        let mut length = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
+        let (clear, incremental) = (0, 0);
+        self.call("readconsolering", |xch| {
+            let (text, length) = (buffer.as_mut_ptr().cast(), &raw mut length);
+            // SAFETY: the buffer has `length` bytes; no index means from the start.
+            unsafe { xc::xc_readconsolering(xch, text, length, clear, incremental, null_mut()) }
+        })?;
+        buffer.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+        Ok(String::from_utf8_lossy(&buffer).into_owned())
+    }
+
     fn raw_physinfo(&self) -> Result<xc::xc_physinfo_t, XenError> {
         let mut raw = xc::xc_physinfo_t::default();
         self.call("physinfo", |xch| {

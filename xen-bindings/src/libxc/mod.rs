@@ -77,6 +77,14 @@ pub fn open_at(store_socket: &Path) -> Result<Xen, XenError> {
     })
 }
 
+/// What the hypervisor itself has logged, as `xl dmesg` shows it: for diagnostics, since its words follow no contract.
+///
+/// # Errors
+/// As [`open`].
+pub fn hypervisor_log() -> Result<String, XenError> {
+    Libxc { handles: Handles::open()? }.console_ring()
+}
+
 fn store_unreachable(error: StoreError) -> XenError {
     XenError::new("xenstore_connect", XenErrorKind::NotFound).detail(error.to_string())
 }
