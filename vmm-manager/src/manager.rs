@@ -104,7 +104,8 @@ impl Manager {
     }
 
     /// Hears the hosts, and finishes what was under way when the last manager ended, until `stop`. Changes that are still
-    /// under way then are left where they are, as a crash would leave them: the next [`Manager::open`] takes them up.
+    /// under way then are left where they are, as a crash would leave them: the next [`Manager::open`] takes them up. The store is closed then, whoever
+    /// still holds this manager.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         background::resume(&self.app);
         let app = &self.app;
@@ -115,6 +116,7 @@ impl Manager {
         });
         self.app.jobs.close();
         self.app.jobs.wait().await;
+        self.app.lock().close_store();
     }
 
     /// Each host by name, for checks of invariants.

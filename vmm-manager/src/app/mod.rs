@@ -1,6 +1,6 @@
 //! The manager's state: hosts, VMs, tasks and keys, consistent under one lock.
 //!
-//! A change is a list of [`Put`]s. [`State::commit`] stores it in one transaction and only then takes it over into memory, so
+//! A change is a list of `store::Put`s. [`State::commit`] stores it in one transaction and only then takes it over into memory, so
 //! that nothing is ever acted on which a restart would not remember. What only the present needs (load, the last report, when
 //! a host was heard) lives beside the records and is never stored.
 //!
@@ -29,7 +29,7 @@ use vmm_core::id::{HostId, TaskId, VmId};
 
 use crate::agents::{AgentAddress, AgentCalls};
 use crate::config::ManagerConfig;
-use crate::store::{Contents, Put, Store, StoreError};
+use crate::store::{Contents, Store};
 
 /// Sixteen random bytes a call.
 pub(crate) type Random = Arc<dyn Fn() -> [u8; 16] + Send + Sync>;
@@ -72,13 +72,6 @@ impl App {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Stores a change, takes it over and tells who waits.
-    pub(crate) fn commit(&self, batch: Vec<Put>) -> Result<(), StoreError> {
-        let result = self.lock().commit(batch);
-        self.tell_changed();
-        result
     }
 
     pub(crate) fn tell_changed(&self) {

@@ -79,7 +79,8 @@ pub(crate) struct State {
     pub(crate) vms: BTreeMap<VmId, Vm>,
     pub(crate) tasks: BTreeMap<TaskId, TaskEntry>,
     pub(crate) keys: BTreeMap<String, KeyRecord>,
-    store: Store,
+    /// `None` when the manager has ended: the next one may have it open.
+    store: Option<Store>,
     /// Orders polls and the ends of tasks.
     sequence: u64,
 }
@@ -91,7 +92,7 @@ impl State {
             vms: BTreeMap::new(),
             tasks: BTreeMap::new(),
             keys: BTreeMap::new(),
-            store,
+            store: Some(store),
             sequence: 0,
         };
         let hosts = contents.hosts.into_iter().map(Put::Host);
@@ -109,16 +110,25 @@ impl State {
         self.sequence
     }
 
+    /// Nothing is stored from now on.
+    pub(crate) fn close_store(&mut self) {
+        self.store = None;
+    }
+
+    fn apply(&self, batch: &[Put]) -> Result<(), StoreError> {
+        self.store.as_ref().ok_or(StoreError::Closed)?.apply(batch)
+    }
+
     /// Stores all of it, then takes it over; nothing of it when the store refuses.
     pub(crate) fn commit(&mut self, batch: Vec<Put>) -> Result<(), StoreError> {
-        self.store.apply(&batch)?;
+        self.apply(&batch)?;
         batch.into_iter().for_each(|put| self.take(put));
         Ok(())
     }
 
     /// As [`State::commit`], for facts: they are true whether or not the store takes them.
     pub(crate) fn commit_facts(&mut self, batch: Vec<Put>) {
-        if let Err(error) = self.store.apply(&batch) {
+        if let Err(error) = self.apply(&batch) {
             tracing::error!(error = &error as &dyn std::error::Error, "facts could not be stored");
         }
         batch.into_iter().for_each(|put| self.take(put));

@@ -49,6 +49,9 @@ pub enum StoreError {
         #[source]
         source: serde_json::Error,
     },
+    /// The manager has ended.
+    #[error("the manager has ended and closed its store: ask the one that runs now")]
+    Closed,
     /// A record has no form in JSON.
     #[error("a record cannot be written as JSON")]
     Form {

@@ -73,9 +73,7 @@ impl Store {
         let store = Self {
             database: match location {
                 StoreLocation::File(path) => open_file(path)?,
-                StoreLocation::Memory(memory) => Database::builder()
-                    .create_with_backend(memory.clone())
-                    .map_err(opening("memory"))?,
+                StoreLocation::Memory(memory) => open_memory(memory)?,
             },
         };
         store.check_schema()?;
@@ -146,6 +144,14 @@ impl Store {
         }
         write.commit().map_err(failed("writing"))
     }
+}
+
+fn open_memory(memory: &MemoryStore) -> Result<Database, StoreError> {
+    if !memory.acquire() {
+        let already_open = redb::DatabaseError::DatabaseAlreadyOpen;
+        return Err(opening("memory")(already_open));
+    }
+    Database::builder().create_with_backend(memory.clone()).map_err(opening("memory"))
 }
 
 fn open_file(path: &Path) -> Result<Database, StoreError> {

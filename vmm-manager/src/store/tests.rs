@@ -26,6 +26,13 @@ fn what_was_stored_is_there_after_a_reopen() {
 }
 
 #[test]
+fn two_managers_cannot_have_it_open() {
+    let memory = StoreLocation::Memory(MemoryStore::default());
+    let (_store, _) = Store::open(&memory).expect("opens");
+    assert!(matches!(Store::open(&memory), Err(StoreError::Open { .. })));
+}
+
+#[test]
 fn a_file_keeps_it_too_and_is_private() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().expect("a directory");
