@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 
 use xen_bindings::contract::{self, Case, StoreFlavour, Subject};
-use xen_bindings::store::{StoreOps, StorePath};
+use xen_bindings::store::StorePath;
 use xen_bindings::{Xen, XenError, libxc};
 use xenstore_rs::Xs;
 use xenstore_rs::unix::XsUnix;
