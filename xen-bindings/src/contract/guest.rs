@@ -164,7 +164,7 @@ fn vcpu(subject: &Subject, id: DomId) -> Outcome {
 fn balloon(subject: &Subject, id: DomId) -> Outcome {
     let target = node(id, "memory/target")?;
     let start = subject.present(id)?.pages.kib();
-    for (kib, expect) in [(BALLOONED_KIB, start - MEMORY_KIB + BALLOONED_KIB), (MEMORY_KIB, start)]
+    for (kib, expect) in [(BALLOONED_KIB, start + BALLOONED_KIB - MEMORY_KIB), (MEMORY_KIB, start)]
     {
         subject.xen.store.write(&target, kib.to_string().as_bytes()).map_err(text)?;
         subject.until(&format!("the balloon reaches {kib} KiB"), PLUG, || {

@@ -1,6 +1,6 @@
 //! Building guests that never run.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::guest::{MEMORY_KIB, build, spec};
@@ -28,15 +28,28 @@ fn bad_kernels(subject: &Subject) -> Outcome {
     drop(guard);
     let (guard, shell) = subject.shell(1)?;
     let mut spec = self::spec(subject, &guard, &shell, MEMORY_KIB)?;
-    spec.kernel = no_kernel()?;
+    let file = NoKernel::new()?;
+    spec.kernel = file.0.clone();
     refused("no kernel", image.build(&shell, &spec), XenErrorKind::BadImage)
 }
 
-/// A file that is surely there and surely no kernel: this program's own name is not enough, as it is ELF.
-fn no_kernel() -> Result<PathBuf, String> {
-    let candidates = ["/etc/passwd", "/proc/version", "/etc/hostname"];
-    let found = candidates.into_iter().map(Path::new).find(|path| path.is_file());
-    found.map(Path::to_path_buf).ok_or_else(|| "no plain file to try".into())
+/// A file that is surely no kernel, for as long as the guard lives.
+struct NoKernel(PathBuf);
+
+impl NoKernel {
+    fn new() -> Result<Self, String> {
+        let name = format!("vmm-contract-no-kernel-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, "This is not a kernel.\n".repeat(512)).map_err(text)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for NoKernel {
+    fn drop(&mut self) {
+        // A file of a few KiB among the temporary ones.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 fn too_big(subject: &Subject) -> Outcome {
@@ -54,7 +67,8 @@ fn crash(subject: &Subject) -> Outcome {
     let (guard, shell) = subject.shell(1)?;
     build(subject, &guard, shell)?;
     let held = subject.present(guard.domid)?.pages.kib();
-    ensure(held >= MEMORY_KIB && held <= MEMORY_KIB + 1024, format!("it holds {held} KiB"))?;
+    let expected = MEMORY_KIB..=MEMORY_KIB + 1024;
+    ensure(expected.contains(&held), format!("it holds {held} KiB"))?;
     ensure(subject.free_kib()? + MEMORY_KIB <= before + NOISE_KIB, "its memory came from nowhere")?;
     let listener = subject.listen("@releaseDomain")?;
     listener.hears(subject, "@releaseDomain")?;

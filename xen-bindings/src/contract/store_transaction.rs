@@ -7,6 +7,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "a transaction is seen by others once committed and not before", run: commit },
     Case { name: "a transaction that is dropped leaves nothing", run: abort },
     Case { name: "a transaction sees its own writes", run: own_writes },
+    Case { name: "what a transaction made and removed was never there", run: made_and_removed },
     Case { name: "of two transactions that read and write one node, one loses", run: race },
     Case { name: "a write from outside makes a transaction lose that read the node", run: outside },
     Case { name: "transactions on different nodes do not disturb each other", run: apart },
@@ -48,8 +49,16 @@ fn own_writes(subject: &Subject) -> Outcome {
     same("read", transaction.read(&node).map_err(text)?, b"1".to_vec())?;
     let names = transaction.directory(&scratch.top).map_err(text)?;
     same("directory", names, vec!["a".to_owned()])?;
+    transaction.commit().map_err(text)
+}
+
+fn made_and_removed(subject: &Subject) -> Outcome {
+    let (scratch, store) = (subject.scratch()?, &subject.xen.store);
+    let node = scratch.at("a/b")?;
+    let transaction = store.begin().map_err(text)?;
+    transaction.write(&node, b"1").map_err(text)?;
     transaction.remove(&scratch.at("a")?).map_err(text)?;
-    denied("removed", transaction.read(&node), |error| *error == StoreError::NotFound)?;
+    denied("inside", transaction.read(&node), |error| *error == StoreError::NotFound)?;
     transaction.commit().map_err(text)?;
     same("what is there", store.directory(&scratch.top).map_err(text)?, Vec::new())
 }

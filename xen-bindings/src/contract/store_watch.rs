@@ -40,11 +40,8 @@ fn below(subject: &Subject) -> Outcome {
     store.write(&scratch.at("top/a/b")?, b"x").map_err(text)?;
     listener.hears(subject, scratch.at("top/a/b")?.as_str())?;
     (subject.wait)(QUIET);
-    let strangers: Vec<String> = listener
-        .heard()
-        .into_iter()
-        .filter(|path| !path.starts_with("/vmm-contract/top/"))
-        .collect();
+    let stranger = |path: &String| path != top.as_str() && !path.starts_with("/vmm-contract/top/");
+    let strangers: Vec<String> = listener.heard().into_iter().filter(stranger).collect();
     same("events for other nodes", strangers, Vec::new())?;
     listener.forget();
     store.read(&scratch.at("top/a/b")?).map_err(text)?;

@@ -35,6 +35,8 @@ mod probe;
 mod recorder;
 mod rng;
 mod store;
+#[cfg(test)]
+mod tests;
 mod timeline;
 mod xen_traits;
 
@@ -135,8 +137,8 @@ impl SimMachine {
         self.inner.with(|state| state.hypervisor.ledger())
     }
 
-    /// The machine loses power and boots again at once: every guest, the store and all handles are gone. Take new ones with
-    /// [`SimMachine::xen`].
+    /// The machine loses power and boots again at once: every guest, the store, dom0's devices and all handles are gone.
+    /// Take new ones with [`SimMachine::xen`]. Faults, recorder and the wake-up stay.
     pub fn power_loss(&self) {
         self.inner.power_loss();
     }

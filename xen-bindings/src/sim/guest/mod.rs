@@ -30,6 +30,8 @@ use workload::Workload;
 
 /// What the kernel keeps for itself of its memory.
 const KERNEL_KIB: u64 = 49_152;
+/// A boot's devices and CPUs are there by then.
+const SETTLED: Duration = Duration::from_millis(500);
 /// Lines that a console keeps.
 const CONSOLE_LINES_MAX: usize = 256;
 
@@ -173,7 +175,9 @@ impl Guest {
 
     /// True when a plug has killed it.
     fn plug_kills(&mut self, step: &mut Step<'_>, what: &str) -> bool {
-        if self.behaviour != Behaviour::CrashOnPlug {
+        // What is there at boot was not plugged in.
+        let settled = self.booted_at.is_some_and(|at| step.now() > at + SETTLED);
+        if self.behaviour != Behaviour::CrashOnPlug || !settled {
             return false;
         }
         self.say(format!("kernel panic: {what}"));

@@ -183,4 +183,9 @@ impl StoreModel {
     pub(crate) fn exists(&self, path: &str) -> bool {
         self.tree.peek(path).is_some()
     }
+
+    #[cfg(test)]
+    pub(crate) fn check(&self) {
+        self.tree.check();
+    }
 }

@@ -37,7 +37,10 @@ impl Node {
 /// Where a request looks and writes: the tree itself, or a transaction's view of it.
 pub(crate) trait Nodes {
     fn get(&mut self, path: &str) -> Option<Arc<Node>>;
+    /// Makes a node.
     fn put(&mut self, path: &str, node: Node);
+    /// Changes a node in place, when it is there. Its children may be many: it is not copied.
+    fn edit(&mut self, path: &str, change: &mut dyn FnMut(&mut Node));
     fn delete(&mut self, path: &str);
     /// How many nodes a domain owns.
     fn owned(&self, domid: DomId) -> usize;
@@ -105,6 +108,22 @@ impl Nodes for Tree {
         *self.owned.entry(node.permissions.owner.get()).or_default() += 1;
         let old = self.nodes.insert(path.to_owned(), Arc::new(node));
         self.forget_owner(old);
+    }
+
+    fn edit(&mut self, path: &str, change: &mut dyn FnMut(&mut Node)) {
+        let Some(node) = self.nodes.get_mut(path) else { return };
+        self.generation += 1;
+        let node = Arc::make_mut(node);
+        let before = node.permissions.owner.get();
+        change(node);
+        node.generation = self.generation;
+        let after = node.permissions.owner.get();
+        if before != after {
+            *self.owned.entry(after).or_default() += 1;
+            if let Some(count) = self.owned.get_mut(&before) {
+                *count = count.saturating_sub(1);
+            }
+        }
     }
 
     fn delete(&mut self, path: &str) {

@@ -1,6 +1,8 @@
 //! The requests, as both daemons answer them.
 
 use super::MESSAGE_BYTES_MAX;
+use std::sync::Arc;
+
 use super::nodes::{Node, Nodes, below, split};
 use crate::contract::FlavourRules;
 use crate::domid::DomId;
@@ -70,12 +72,12 @@ impl Request {
         check_path(path, rules)?;
         let mut asker = Asker { caller, rules, nodes, changes };
         match self {
-            Self::Read { .. } => Ok(Answer::Value(asker.node(path, false)?.value)),
+            Self::Read { .. } => Ok(Answer::Value(asker.node(path, false)?.value.clone())),
             Self::Directory { .. } => {
-                Ok(Answer::Names(asker.node(path, false)?.children.into_iter().collect()))
+                Ok(Answer::Names(asker.node(path, false)?.children.iter().cloned().collect()))
             }
             Self::Permissions { .. } => {
-                Ok(Answer::Permissions(asker.node(path, false)?.permissions))
+                Ok(Answer::Permissions(asker.node(path, false)?.permissions.clone()))
             }
             Self::Write { value, .. } => asker.write(path, value),
             Self::MakeDir { .. } => asker.make_dir(path),
@@ -103,9 +105,9 @@ struct Asker<'a> {
 }
 
 impl Asker<'_> {
-    fn node(&mut self, path: &str, write: bool) -> Result<Node, StoreError> {
+    fn node(&mut self, path: &str, write: bool) -> Result<Arc<Node>, StoreError> {
         match self.nodes.get(path) {
-            Some(node) if node.allows(self.caller, write) => Ok(node.as_ref().clone()),
+            Some(node) if node.allows(self.caller, write) => Ok(node),
             Some(_) => Err(StoreError::Access),
             None => Err(self.absent(path)),
         }
@@ -138,9 +140,8 @@ impl Asker<'_> {
         if self.nodes.get(path).is_none() {
             self.create(path)?;
         }
-        let mut node = self.node(path, true)?;
-        node.value = value.to_vec();
-        self.nodes.put(path, node);
+        self.node(path, true)?;
+        self.nodes.edit(path, &mut |node| node.value = value.to_vec());
         self.changes.push(Change::of(path));
         Ok(Answer::Done)
     }
@@ -167,7 +168,8 @@ impl Asker<'_> {
             missing.push(parent);
             at = parent;
         };
-        let mut permissions = ancestor.permissions;
+        let mut permissions = ancestor.permissions.clone();
+        drop(ancestor);
         if self.caller != DomId::DOM0 {
             permissions.owner = self.caller;
             if self.nodes.owned(self.caller) + missing.len() > self.rules.guest_nodes_max {
@@ -184,14 +186,13 @@ impl Asker<'_> {
     /// Tells the parent about a child that came or went.
     fn link(&mut self, path: &str, present: bool) {
         let Some((parent, name)) = split(path) else { return };
-        let Some(node) = self.nodes.get(parent) else { return };
-        let mut node = node.as_ref().clone();
-        if present {
-            node.children.insert(name.to_owned());
-        } else {
-            node.children.remove(name);
-        }
-        self.nodes.put(parent, node);
+        self.nodes.edit(parent, &mut |node| {
+            if present {
+                node.children.insert(name.to_owned());
+            } else {
+                node.children.remove(name);
+            }
+        });
     }
 
     fn remove(&mut self, path: &str) -> Result<Answer, StoreError> {
@@ -228,13 +229,11 @@ impl Asker<'_> {
         path: &str,
         permissions: &Permissions,
     ) -> Result<Answer, StoreError> {
-        let mut node = self.node(path, true)?;
-        let owner = node.permissions.owner;
+        let owner = self.node(path, true)?.permissions.owner;
         if self.caller != DomId::DOM0 && (owner != self.caller || permissions.owner != owner) {
             return Err(StoreError::Access);
         }
-        node.permissions = permissions.clone();
-        self.nodes.put(path, node);
+        self.nodes.edit(path, &mut |node| node.permissions = permissions.clone());
         self.changes.push(Change::of(path));
         Ok(Answer::Done)
     }

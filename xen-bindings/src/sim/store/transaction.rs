@@ -61,6 +61,14 @@ impl Nodes for View<'_> {
         touched.modified = true;
     }
 
+    fn edit(&mut self, path: &str, change: &mut dyn FnMut(&mut Node)) {
+        let touched = self.touch(path);
+        if let Some(node) = &mut touched.node {
+            change(Arc::make_mut(node));
+            touched.modified = true;
+        }
+    }
+
     fn delete(&mut self, path: &str) {
         let touched = self.touch(path);
         touched.node = None;

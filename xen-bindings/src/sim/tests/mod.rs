@@ -1,0 +1,137 @@
+//! The model's own rules: guests, devices, faults, time. What real Xen must answer as well is in [`crate::contract`].
+
+mod devices;
+mod guests;
+mod invariants;
+mod machine;
+
+use std::path::PathBuf;
+use std::sync::Once;
+use std::time::Duration;
+
+use super::{GuestProbe, ManualClock, SimConfig, SimMachine};
+use crate::store::{Access, Permissions};
+use crate::{BuildSpec, DomId, DomainConfig, DomainHandle, DomainInfo, GuestKind, StorePath, Xen};
+
+const MIB: u64 = 1024;
+
+/// A machine, its clock and a small toolstack.
+struct Lab {
+    machine: SimMachine,
+    clock: ManualClock,
+    xen: Xen,
+}
+
+/// What a test's guest has.
+struct Order {
+    cmdline: &'static str,
+    vcpus: u32,
+    memory_kib: u64,
+}
+
+impl Default for Order {
+    fn default() -> Self {
+        Self { cmdline: "workload=idle", vcpus: 2, memory_kib: 256 * MIB }
+    }
+}
+
+impl Lab {
+    fn new() -> Self {
+        Self::with(SimConfig::default())
+    }
+
+    fn with(config: SimConfig) -> Self {
+        let clock = ManualClock::default();
+        let machine = SimMachine::new(config, clock.clock());
+        let xen = machine.xen();
+        Self { machine, clock, xen }
+    }
+
+    fn run(&self, milliseconds: u64) {
+        self.clock.run(&self.machine, Duration::from_millis(milliseconds));
+    }
+
+    fn write(&self, path: &str, value: &str) {
+        self.xen.store.write(&StorePath::new(path).unwrap(), value.as_bytes()).unwrap();
+    }
+
+    fn read(&self, path: &str) -> Option<String> {
+        let value = self.xen.store.read(&StorePath::new(path).unwrap()).ok()?;
+        Some(String::from_utf8_lossy(&value).into_owned())
+    }
+
+    /// Owned by dom0, for the guest to read; or the guest's own.
+    fn permit(&self, path: &str, domid: DomId, own: bool) {
+        let permissions = if own {
+            Permissions::owned_by(domid)
+        } else {
+            Permissions::owned_by(DomId::DOM0).grant(domid, Access::Read)
+        };
+        self.xen.store.set_permissions(&StorePath::new(path).unwrap(), &permissions).unwrap();
+    }
+
+    /// A guest that is built and described, and still paused.
+    fn build(&self, order: &Order) -> DomId {
+        let (xen, handle) = (&self.xen, DomainHandle([7; 16]));
+        let config = DomainConfig::new(handle, GuestKind::Pvh, order.vcpus);
+        let shell = xen.vcpu.allocate(xen.control.create(&config).unwrap()).unwrap();
+        let domid = shell.domid();
+        xen.memory.set_max(domid, order.memory_kib + MIB).unwrap();
+        xen.memory.set_paging_pool(domid, 4 << 20).unwrap();
+        let port = || xen.evtchn.alloc_unbound(domid, DomId::DOM0).unwrap();
+        let spec = BuildSpec {
+            kernel: kernel(),
+            initramfs: None,
+            cmdline: order.cmdline.into(),
+            vcpus_online: 1,
+            memory_target_kib: order.memory_kib,
+            memory_max_kib: order.memory_kib,
+            store_port: port(),
+            console_port: port(),
+        };
+        let built = xen.image.build(&shell, &spec).unwrap();
+        let home = format!("/local/domain/{domid}");
+        self.write(&format!("{home}/domid"), &domid.to_string());
+        self.permit(&home, domid, false);
+        self.write(&format!("{home}/memory/target"), &order.memory_kib.to_string());
+        self.write(&format!("{home}/console/ring-ref"), "2");
+        for node in ["control/shutdown", "control/feature-poweroff", "data"] {
+            self.write(&format!("{home}/{node}"), "");
+            self.permit(&format!("{home}/{node}"), domid, true);
+        }
+        xen.store.introduce(domid, built.store_gfn, spec.store_port).unwrap();
+        domid
+    }
+
+    /// A guest that runs.
+    fn boot(&self, order: &Order) -> DomId {
+        let domid = self.build(order);
+        self.xen.control.unpause(domid).unwrap();
+        self.run(2000);
+        domid
+    }
+
+    fn info(&self, domid: DomId) -> Option<DomainInfo> {
+        self.xen.control.info(domid).unwrap()
+    }
+
+    fn probe(&self, domid: DomId) -> GuestProbe {
+        self.machine.guest(domid).unwrap()
+    }
+
+    fn set(&self, domid: DomId, node: &str, value: &str) {
+        self.write(&format!("/local/domain/{domid}/{node}"), value);
+    }
+
+    fn get(&self, domid: DomId, node: &str) -> Option<String> {
+        self.read(&format!("/local/domain/{domid}/{node}"))
+    }
+}
+
+/// A file that the simulator takes for a kernel, the same for all tests of this process.
+fn kernel() -> PathBuf {
+    static MADE: Once = Once::new();
+    let path = std::env::temp_dir().join("vmm-sim-test-kernel");
+    MADE.call_once(|| std::fs::write(&path, "SIMKERNEL\n").unwrap());
+    path
+}
