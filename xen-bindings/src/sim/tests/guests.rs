@@ -95,6 +95,27 @@ fn memory_above_the_boot_maximum_comes_once_xen_allows_it() {
 }
 
 #[test]
+fn a_guest_with_room_in_its_map_grows_without_a_plug() {
+    let lab = Lab::new();
+    let order =
+        Order { cmdline: "behaviour=crash-on-plug", spare_kib: 256 * MIB, ..Order::default() };
+    let domid = lab.build(&order);
+    let held = || lab.info(domid).unwrap().pages.kib();
+    let start = held();
+    lab.xen.memory.set_max(domid, 513 * MIB).unwrap();
+    lab.xen.memory.set_pod_target(domid, 300 * MIB).unwrap();
+    assert_eq!(held(), start + 44 * MIB);
+    lab.xen.control.unpause(domid).unwrap();
+    lab.run(3000);
+    assert_eq!(held(), start);
+    lab.xen.memory.set_pod_target(domid, 512 * MIB).unwrap();
+    assert_eq!(held(), start);
+    lab.set(domid, "memory/target", &(512 * MIB).to_string());
+    lab.run(3000);
+    assert_eq!(held(), start + 256 * MIB);
+}
+
+#[test]
 fn the_balloon_moves_at_a_bounded_rate() {
     let lab = Lab::new();
     let domid = lab.boot(&Order { memory_kib: 1024 * MIB, ..Order::default() });

@@ -27,11 +27,13 @@ struct Order {
     cmdline: &'static str,
     vcpus: u32,
     memory_kib: u64,
+    /// Above the rest: populated on demand.
+    spare_kib: u64,
 }
 
 impl Default for Order {
     fn default() -> Self {
-        Self { cmdline: "workload=idle", vcpus: 2, memory_kib: 256 * MIB }
+        Self { cmdline: "workload=idle", vcpus: 2, memory_kib: 256 * MIB, spare_kib: 0 }
     }
 }
 
@@ -85,7 +87,7 @@ impl Lab {
             cmdline: order.cmdline.into(),
             vcpus_online: 1,
             memory_target_kib: order.memory_kib,
-            memory_max_kib: order.memory_kib,
+            memory_max_kib: order.memory_kib + order.spare_kib,
             store_port: port(),
             console_port: port(),
         };
