@@ -36,6 +36,36 @@ async fn a_call_is_answered_and_the_caller_is_known() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn large_calls_pass_and_too_large_ones_say_so() {
+    let pool = Pool::new();
+    let _server = pool.serve_as(&Principal::agent(SERVER));
+    let client = pool.client(pool.issue(&Principal::manager("m")));
+    let large = "x".repeat(200 << 10);
+    assert_eq!(call(&client, ping(large.as_str())).await.unwrap(), pong(large));
+    let error = call(&client, ping("x".repeat(300 << 10))).await.unwrap_err().to_string();
+    assert!(error.contains("send less at once"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unplugged_server_is_reached_again_when_it_is_back() {
+    let pool = Pool::new();
+    let _server = pool.serve_as(&Principal::agent(SERVER));
+    let client = pool.client(pool.issue(&Principal::manager("m")));
+    call(&client, list_vms()).await.unwrap();
+    let waiting = tokio::spawn({
+        let client = client.clone();
+        async move { call(&client, ping("for ever")).await }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    pool.network.unplug(SERVER);
+    let error = call(&client, list_vms()).await.unwrap_err();
+    assert!(matches!(error, CallError::Transport { hop: Hop::Connect, .. }), "{error}");
+    assert!(waiting.await.unwrap().is_err());
+    pool.network.plug_in(SERVER);
+    call(&client, list_vms()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn characters_that_xml_cannot_carry_arrive_replaced() {
     let pool = Pool::new();
     let _server = pool.serve_as(&Principal::agent(SERVER));

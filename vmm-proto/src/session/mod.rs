@@ -16,7 +16,7 @@
 //! The first message can be replayed by whoever holds the client's TLS key, so nothing acts on it
 //! but a place in the table.
 //!
-//! Who owns what: the server's [`table::SessionTable`] holds sessions by id and ends them: after
+//! Who owns what: the server's `SessionTable` holds sessions by id and ends them: after
 //! [`LIFETIME`], after [`MESSAGE_COUNT_MAX`] messages in one direction, after [`BAD_TAG_COUNT_MAX`]
 //! bad tags, unconfirmed after [`CONFIRM_TIMEOUT`], or when their principal opens more than
 //! [`SESSIONS_PER_PRINCIPAL`] (the one unused for longest goes). Nothing is written to disk: a

@@ -1,7 +1,7 @@
 //! The strict gate: what passes is well-formed, namespace-well-formed, and small enough.
 //!
 //! One pass over the text, no allocation per character: [`check`] walks prolog, tags and text
-//! ([`tag`] has what stands between `<` and `>`), keeps the open elements and the namespace
+//! (`tag` has what stands between `<` and `>`), keeps the open elements and the namespace
 //! bindings in force, and stops at the first thing that is wrong. Nothing is decoded here except
 //! the attributes of the root, which readers need before they decide how to read on.
 
