@@ -1,57 +1,102 @@
-//! The agent as its owner sees it.
+//! The agent as its owner sees it: start, serve, stop.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use thiserror::Error;
 use vmm_core::id::HostId;
 use vmm_proto::server::{Caller, Service};
-use vmm_proto::v1::{Fault, FaultCode, Reply, Request};
+use vmm_proto::v1::{Fault, Reply, Request};
+use xen_bindings::XenError;
 
 use crate::config::AgentConfig;
+use crate::core::Core;
+use crate::domain::adopt;
 use crate::env::{Backend, Env};
+use crate::journal::{Journal, JournalError};
+use crate::server;
+use crate::stats;
+use crate::watch::Bell;
+
+/// How long a stopping agent waits for steps under way.
+const DRAIN: Duration = Duration::from_secs(30);
+/// Fires when a domain has shut down or is gone.
+const RELEASED: &str = "@releaseDomain";
 
 /// Why an agent cannot start.
 #[derive(Debug, Error)]
 pub enum StartError {
     /// The state directory cannot be used.
     #[error("the state directory cannot be used")]
-    State {
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
+    Journal(#[from] JournalError),
+    /// Xen does not say which domains there are.
+    #[error("the hypervisor does not list its domains")]
+    Xen(#[from] XenError),
 }
 
-/// The agent of one host.
-pub struct Agent {}
+/// The agent of one host. Dropped, it ends at once, as if it had been killed; guests run on either way.
+pub struct Agent {
+    core: Arc<Core>,
+}
 
 impl Agent {
-    /// Starts the agent and adopts the VMs that an earlier one left running.
+    /// Starts the agent: opens its journal, adopts the VMs that an earlier agent left running, and removes what one left
+    /// half-built.
     ///
     /// # Errors
     /// See [`StartError`].
     pub async fn start(
-        _config: AgentConfig,
-        _backend: Backend,
-        _env: Env,
+        config: AgentConfig,
+        backend: Backend,
+        env: Env,
     ) -> Result<Arc<Agent>, StartError> {
-        Ok(Arc::new(Agent {}))
+        let (state, random) = (config.state.clone(), (env.random)());
+        let journal = env.blocking.run(move || Journal::open(&state, random)).await?;
+        let agent = Agent { core: Arc::new(Core::new(config, backend, env, journal)) };
+        let core = &agent.core;
+        // The watch comes first, so that nothing that ends from here on is missed.
+        let released = match Bell::hang(core, RELEASED).await {
+            Ok(bell) => Some(bell),
+            Err(error) => {
+                tracing::warn!(%error, "no watch on released domains; the samples will tell");
+                None
+            }
+        };
+        adopt::reconcile(core).await?;
+        core.spawn(stats::sample_forever(core.clone(), released));
+        tracing::info!(host_id = %agent.host_id(), backend = core.backend.name, "agent started");
+        Ok(Arc::new(agent))
     }
 
-    /// Stops the agent; guests run on.
-    pub async fn stop(&self) {}
+    /// Stops the agent in order: builds under way are taken back, guests run on.
+    pub async fn stop(&self) {
+        self.core.stop.cancel();
+        let mut tasks = self.core.take_tasks();
+        let drained = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+            tracing::warn!("tasks are cut off; the next agent will clean up after them");
+        }
+        tracing::info!("agent stopped");
+    }
 
-    /// The host's id, kept on its disk.
+    /// The host's id, made at the agent's first start and kept in its state directory.
     #[must_use]
     pub fn host_id(&self) -> HostId {
-        HostId::from_bytes([0; 16])
+        self.core.journal.host_id()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.core.stop.cancel();
+        self.core.take_tasks().abort_all();
     }
 }
 
 impl Service for Agent {
-    fn call(&self, _: Caller, _: Request) -> BoxFuture<'_, Result<Reply, Fault>> {
-        async { Err(Fault::new(FaultCode::Unsupported, "not built yet")) }.boxed()
+    fn call(&self, caller: Caller, request: Request) -> BoxFuture<'_, Result<Reply, Fault>> {
+        server::answer(self.core.clone(), caller, request).boxed()
     }
 }

@@ -22,7 +22,12 @@ impl Blocking {
     /// Runs one step. A panic in it goes on in the caller.
     pub async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> T {
         match self {
-            Self::Inline => work(),
+            Self::Inline => {
+                let value = work();
+                // Others get their turn between two steps, as they do with a pool.
+                tokio::task::yield_now().await;
+                value
+            }
             Self::Pool => match tokio::task::spawn_blocking(work).await {
                 Ok(value) => value,
                 Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),

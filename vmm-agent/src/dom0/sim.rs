@@ -15,14 +15,12 @@ use vmm_core::stats::DiskCounters;
 use xen_bindings::DomId;
 use xen_bindings::sim::SimMachine;
 
-use super::{
-    AttachedLoop, ConsoleSource, Dom0, Dom0Error, Dom0ErrorKind, LoopIndex,
-};
+use super::{AttachedLoop, ConsoleSource, Dom0, Dom0Error, Dom0ErrorKind, LoopIndex};
 
 /// Loop devices that it has.
 const LOOPS_MAX: u32 = 256;
 /// How often a simulated console is looked at.
-const CONSOLE_POLL: Duration = Duration::from_millis(500);
+const CONSOLE_POLL: Duration = Duration::from_millis(1000);
 /// Bytes of a sector, as the block backend counts.
 const SECTOR_BYTES: u64 = 512;
 
@@ -59,7 +57,8 @@ impl Dom0 for SimDom0 {
             kind: Dom0ErrorKind::Busy,
             detail: "no loop device is free".into(),
         })?;
-        loops.insert(index, image.to_owned());
+        let file = std::fs::canonicalize(image).unwrap_or_else(|_| image.to_owned());
+        loops.insert(index, file);
         self.machine.set_block_device(&index.physical_device(), bytes);
         Ok(index)
     }
@@ -87,7 +86,7 @@ impl Dom0 for SimDom0 {
     }
 
     fn open_console(&self, domid: DomId, _tty: &str) -> Result<Box<dyn ConsoleSource>, Dom0Error> {
-        Ok(Box::new(SimConsole { machine: self.machine.clone(), domid, seen: 0 }))
+        Ok(Box::new(SimConsole { machine: self.machine.clone(), domid, seen: Vec::new() }))
     }
 
     fn now(&self) -> Duration {
@@ -95,11 +94,11 @@ impl Dom0 for SimDom0 {
     }
 }
 
-/// A simulated guest's console: its lines, from the first one that was not read yet.
+/// A simulated guest's console: what it says anew since it was read last.
 struct SimConsole {
     machine: SimMachine,
     domid: DomId,
-    seen: usize,
+    seen: Vec<String>,
 }
 
 impl ConsoleSource for SimConsole {
@@ -107,14 +106,49 @@ impl ConsoleSource for SimConsole {
         async {
             loop {
                 let Some(guest) = self.machine.guest(self.domid) else { return Vec::new() };
-                let fresh = guest.console.get(self.seen..).unwrap_or_default();
-                if !fresh.is_empty() {
-                    self.seen = guest.console.len();
-                    return fresh.iter().flat_map(|l| [l.as_bytes(), b"\r\n"].concat()).collect();
+                let fresh = fresh_lines(&self.seen, &guest.console);
+                let text: Vec<u8> =
+                    fresh.iter().flat_map(|line| [line.as_bytes(), b"\r\n"].concat()).collect();
+                self.seen = guest.console;
+                if !text.is_empty() {
+                    return text;
                 }
                 tokio::time::sleep(CONSOLE_POLL).await;
             }
         }
         .boxed()
+    }
+}
+
+/// What follows in `now` after the longest part that ends `seen` and begins `now`. The last line of both is the guest's present
+/// status, which changes all the time.
+fn fresh_lines<'a>(seen: &[String], now: &'a [String]) -> &'a [String] {
+    let said = seen.split_last().map_or(seen, |(_, said)| said);
+    let common = |skip: &usize| {
+        let rest = &said[*skip..];
+        now.starts_with(rest)
+    };
+    let skip = (0..=said.len()).find(common).unwrap_or(said.len());
+    let after = said.len() - skip;
+    let status_is_old = now.len() == after + 1 && now.last() == seen.last();
+    if status_is_old { &[] } else { &now[after..] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(seen: &str, now: &str, expect: &str) {
+        let lines = |text: &str| text.split_whitespace().map(String::from).collect::<Vec<_>>();
+        assert_eq!(fresh_lines(&lines(seen), &lines(now)), lines(expect), "{seen} {now}");
+    }
+
+    #[test]
+    fn only_what_is_new_is_read() {
+        check("", "a b t1", "a b t1");
+        check("a b t1", "a b t1", "");
+        check("a b t1", "a b t2", "t2");
+        check("a b t2", "a b c t2", "c t2");
+        check("a b t2", "b c t3", "c t3");
     }
 }

@@ -1,0 +1,109 @@
+//! What a restarted agent makes of its journal and of what it finds.
+//!
+//! | the journal says | found | then |
+//! |---|---|---|
+//! | running | the domain, with its number and the VM's uuid | adopted: the guest notices nothing |
+//! | running | no such domain | lost; what is left of it is removed |
+//! | building | whatever there is of it | removed; failed |
+//! | rebuilding | whatever there is of it | removed; built again |
+//! | taking down | whatever there is of it | removed; stopped for the reason that was recorded |
+//! | stopped | | remembered until the manager forgets it |
+//!
+//! A domain that no record names is never touched. One that has a recorded VM's uuid but came while that VM was stopped, or
+//! has another number than a running one, was made by somebody else: it is not touched either.
+
+use std::sync::Arc;
+
+use vmm_core::id::VmId;
+use vmm_core::vm::{StopReason, VmState};
+use xen_bindings::{DomainInfo, RunState, XenError};
+
+use super::error::ChangeError;
+use super::registry;
+use super::site::Site;
+use crate::core::Core;
+use crate::journal::{Intent, Record};
+
+/// Adopts, cleans up or remembers every VM of the journal.
+pub(crate) async fn reconcile(core: &Arc<Core>) -> Result<(), XenError> {
+    let domains = core.run(|host| host.xen.control.list()).await?;
+    for record in core.journal.records() {
+        let own = |domain: &&DomainInfo| domain.handle.0 == record.vm.bytes();
+        let found: Vec<&DomainInfo> = domains.iter().filter(own).collect();
+        match record.intent {
+            Intent::Rest => registry::remember(core, record, false),
+            Intent::Run => running(core, record, &found).await,
+            Intent::Build | Intent::Rebuild | Intent::Remove => {
+                interrupted(core, record, &found).await;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn running(core: &Arc<Core>, mut record: Record, found: &[&DomainInfo]) {
+    let ours = found.iter().find(|d| Some(d.domid) == record.domid && d.state != RunState::Dying);
+    if let Some(domain) = ours {
+        let state = if domain.paused { VmState::Paused } else { VmState::Running };
+        tracing::info!(vm_id = %record.vm, domid = domain.domid.get(), "VM adopted");
+        registry::adopt(core, record, state);
+        return;
+    }
+    record.stop = StopReason::Lost;
+    record.reason = "its domain was gone when the agent started; the host restarted, or somebody else destroyed it".into();
+    clean(core, record).await;
+}
+
+async fn interrupted(core: &Arc<Core>, mut record: Record, found: &[&DomainInfo]) {
+    tracing::info!(vm_id = %record.vm, intent = ?record.intent, "interrupted change found");
+    // The agent may have died between making the domain and writing its number down. No other domain had this uuid then.
+    if record.domid.is_none() {
+        record.domid = found.first().map(|domain| domain.domid);
+    }
+    if record.intent == Intent::Build {
+        record.stop = StopReason::Failed;
+        record.reason = "the agent stopped while it built the VM; start the VM again".into();
+    }
+    clean(core, record).await;
+}
+
+/// Removes what is left of a VM, then remembers or rebuilds it.
+async fn clean(core: &Arc<Core>, record: Record) {
+    let rebuild = record.intent == Intent::Rebuild;
+    let (record, left_over) = take_off(core, record).await;
+    if rebuild && !left_over {
+        registry::rebuild(core, record);
+    } else {
+        registry::remember(core, record, left_over);
+    }
+}
+
+async fn take_off(core: &Arc<Core>, record: Record) -> (Record, bool) {
+    let rebuild = record.intent == Intent::Rebuild;
+    let mut site = Site::new(core.clone(), record);
+    let left_over = site.end().await;
+    if left_over.is_empty() {
+        (site.record.domid, site.record.loop_index) = (None, None);
+        if !rebuild {
+            site.record.intent = Intent::Rest;
+        }
+    } else {
+        tracing::error!(vm_id = %site.record.vm, ?left_over, "VM not taken off the host");
+        site.record.intent = Intent::Remove;
+        site.record.reason = format!("left over on the host: {}", left_over.join(", "));
+    }
+    if let Err(error) = site.write_record().await {
+        tracing::error!(vm_id = %site.record.vm, %error, "journal not written");
+    }
+    (site.record, !left_over.is_empty())
+}
+
+/// Tries again to remove what a stopped VM left behind.
+pub(crate) async fn clean_again(core: &Arc<Core>, vm: VmId) -> Result<(), ChangeError> {
+    let record = core.journal.records().into_iter().find(|record| record.vm == vm);
+    let Some(record) = record else { return Ok(()) };
+    match take_off(core, record).await {
+        (_, false) => Ok(()),
+        (record, true) => Err(ChangeError::Stopped(record.reason)),
+    }
+}

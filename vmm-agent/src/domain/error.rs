@@ -1,0 +1,99 @@
+//! Why a change of a VM did not happen: a step of it ([`StepError`]), or the change as a whole ([`ChangeError`]).
+
+use std::time::Duration;
+
+use vmm_core::units::Kib;
+use vmm_core::vm::admission::Denied;
+use xen_bindings::{StoreError, XenError, XenErrorKind};
+
+use crate::dom0::{Dom0Error, Dom0ErrorKind};
+use crate::journal::JournalError;
+
+/// One step on the host that failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum StepError {
+    #[error(transparent)]
+    Xen(#[from] XenError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Dom0(#[from] Dom0Error),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("{what} did not happen within {} s", limit.as_secs())]
+    Waited { what: String, limit: Duration },
+    #[error("the change was cancelled")]
+    Cancelled,
+    #[error("{0} is missing, which an earlier step makes")]
+    OutOfOrder(&'static str),
+}
+
+/// A change that did not happen.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum ChangeError {
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    #[error("another change of this VM is under way; wait for it, or destroy the VM")]
+    Busy,
+    #[error("the agent is stopping; try again when it runs")]
+    Stopping,
+    #[error("the change was ended by another one: {0}")]
+    Superseded(&'static str),
+    #[error(
+        "the host has {free} free for VMs, and {needed} are needed; free some, or use another host"
+    )]
+    OutOfMemory { needed: Kib, free: Kib },
+    #[error("{0}")]
+    Conflict(String),
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("{0}")]
+    TimedOut(String),
+    #[error("the VM stopped meanwhile: {0}")]
+    Stopped(String),
+    #[error("step {step} failed: {source}{}", left_over_note(left_over))]
+    Step { step: &'static str, source: StepError, left_over: Vec<&'static str> },
+}
+
+fn left_over_note(left_over: &[&'static str]) -> String {
+    if left_over.is_empty() {
+        "; everything is taken back".into()
+    } else {
+        format!("; left over after the attempt to take it back: {}", left_over.join(", "))
+    }
+}
+
+impl ChangeError {
+    /// A single step that had nothing to take back.
+    pub(crate) fn step(step: &'static str, source: impl Into<StepError>) -> Self {
+        Self::Step { step, source: source.into(), left_over: Vec::new() }
+    }
+}
+
+/// What a caller can do about a failed step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remedy {
+    NameAnotherFile,
+    UseAnotherImage,
+    FreeMemory,
+    None,
+}
+
+impl StepError {
+    pub(crate) fn remedy(&self) -> Remedy {
+        match self {
+            Self::Xen(error) => match error.kind() {
+                XenErrorKind::NotFound => Remedy::NameAnotherFile,
+                XenErrorKind::BadImage => Remedy::UseAnotherImage,
+                XenErrorKind::OutOfMemory => Remedy::FreeMemory,
+                _ => Remedy::None,
+            },
+            Self::Dom0(error) if error.kind == Dom0ErrorKind::NotFound => Remedy::NameAnotherFile,
+            _ => Remedy::None,
+        }
+    }
+
+    pub(crate) fn is_cancel(&self) -> bool {
+        matches!(self, Self::Cancelled)
+    }
+}

@@ -1,0 +1,314 @@
+//! Pause, unpause, shutdown and reboot, and what the runner makes of a domain that has shut down.
+//!
+//! A guest is asked through `control/shutdown`, which it empties to say that it has heard. What it does then is seen in Xen's
+//! list alone. A guest that does not go down in time runs on, and its request is taken back if it was not heard.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use vmm_core::vm::{StopReason, VmState};
+use xen_bindings::store::{read_text, transact};
+use xen_bindings::{DomainInfo, RunState, ShutdownReason, StoreError, StorePath};
+
+use super::error::StepError;
+use super::runner::{Pending, Reply, Runner};
+use super::{Answer, Change, ChangeError, Outcome};
+use crate::journal::Intent;
+
+/// The longest wait for a guest that anybody can ask for.
+const WAIT_MAX: Duration = Duration::from_secs(600);
+/// Requests that one going down answers.
+const JOINED_MAX: usize = 16;
+
+/// What a guest can be asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    Poweroff,
+    Reboot,
+}
+
+impl Wish {
+    /// The word in `control/shutdown`.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Poweroff => "poweroff",
+            Self::Reboot => "reboot",
+        }
+    }
+}
+
+/// A guest was asked to go down.
+pub(crate) struct DownWait {
+    wish: Wish,
+    wait: Duration,
+    deadline: Instant,
+    replies: Vec<Reply>,
+}
+
+impl DownWait {
+    /// One more who wants the same.
+    pub(crate) fn join(&mut self, reply: Reply) {
+        if self.replies.len() < JOINED_MAX {
+            self.replies.push(reply);
+        } else {
+            let _ = reply.send(Err(ChangeError::Busy));
+        }
+    }
+}
+
+impl Pending {
+    /// When the timer must ring.
+    pub(crate) fn due(&self) -> Instant {
+        match self {
+            Self::Down(wait) => wait.deadline,
+            Self::Vcpus(wait) => wait.due(),
+            Self::Memory(wait) => wait.due(),
+        }
+    }
+
+    /// Ends the wait with an answer for all who asked.
+    pub(crate) fn answer(self, outcome: Outcome) {
+        for reply in self.into_replies() {
+            let _ = reply.send(outcome.clone());
+        }
+    }
+
+    fn into_replies(self) -> Vec<Reply> {
+        match self {
+            Self::Down(wait) => wait.replies,
+            Self::Vcpus(wait) => vec![wait.reply],
+            Self::Memory(wait) => vec![wait.reply],
+        }
+    }
+
+    fn wish(&self) -> Option<Wish> {
+        match self {
+            Self::Down(wait) => Some(wait.wish),
+            _ => None,
+        }
+    }
+}
+
+/// A deadline that somebody asked for, within reason.
+pub(crate) fn bounded(wait: Duration) -> Duration {
+    wait.min(WAIT_MAX)
+}
+
+impl Runner {
+    /// Begins a change that was admitted.
+    pub(crate) async fn begin(&mut self, change: Change, reply: Reply) {
+        match change {
+            Change::Shutdown { wait } => self.ask_down(Wish::Poweroff, wait, reply).await,
+            Change::Reboot { wait } => self.ask_down(Wish::Reboot, wait, reply).await,
+            _ if self.pending.is_some() => {
+                let _ = reply.send(Err(ChangeError::Busy));
+            }
+            Change::Pause => {
+                let outcome = self.pause().await;
+                let _ = reply.send(outcome);
+            }
+            Change::Unpause => {
+                let outcome = self.unpause().await;
+                let _ = reply.send(outcome);
+            }
+            Change::SetVcpus { vcpus, wait } => self.set_vcpus(vcpus, bounded(wait), reply).await,
+            Change::SetMemory { memory, wait } => {
+                self.set_memory(memory, bounded(wait), reply).await;
+            }
+        }
+    }
+
+    async fn pause(&mut self) -> Outcome {
+        let domid = self.site.domid().map_err(|e| ChangeError::step("pause", e))?;
+        let paused = self.core().run(move |host| host.xen.control.pause(domid)).await;
+        paused.map_err(|error| ChangeError::step("pause", error))?;
+        self.publish(VmState::Paused, "");
+        Ok(Answer::Done)
+    }
+
+    async fn unpause(&mut self) -> Outcome {
+        let domid = self.site.domid().map_err(|e| ChangeError::step("unpause", e))?;
+        let runs = self.core().run(move |host| host.xen.control.unpause(domid)).await;
+        runs.map_err(|error| ChangeError::step("unpause", error))?;
+        self.publish(VmState::Running, "");
+        Ok(Answer::Done)
+    }
+
+    async fn ask_down(&mut self, wish: Wish, wait: Duration, reply: Reply) {
+        if let Err(error) = self.write_wish(wish).await {
+            let _ = reply.send(Err(ChangeError::step("ask-guest", error)));
+            return;
+        }
+        if let Some(pending) = self.pending.take() {
+            let why = ChangeError::Superseded("the guest was asked to go down");
+            pending.answer(Err(why));
+        }
+        let wait = bounded(wait);
+        let deadline = Instant::now() + wait;
+        self.pending = Some(Pending::Down(DownWait { wish, wait, deadline, replies: vec![reply] }));
+        self.publish(
+            match wish {
+                Wish::Poweroff => VmState::ShuttingDown,
+                Wish::Reboot => VmState::Rebooting,
+            },
+            "",
+        );
+    }
+
+    fn wish_path(&self) -> Result<StorePath, StepError> {
+        Ok(StorePath::domain(self.site.domid()?).join("control/shutdown")?)
+    }
+
+    async fn write_wish(&self, wish: Wish) -> Result<(), StepError> {
+        let path = self.wish_path()?;
+        let word = wish.word().as_bytes();
+        Ok(self.core().run(move |host| host.xen.store.write(&path, word)).await?)
+    }
+
+    /// Empties the wish unless the guest did; true when the guest did.
+    async fn withdraw_wish(&self, wish: Wish) -> Result<bool, StepError> {
+        let path = self.wish_path()?;
+        let withdraw = move |host: &crate::Backend| -> Result<bool, StoreError> {
+            transact(host.xen.store.as_ref(), |transaction| {
+                let heard = read_text(transaction, &path)?.as_deref() != Some(wish.word());
+                if !heard {
+                    transaction.write(&path, b"")?;
+                }
+                Ok(heard)
+            })
+        };
+        Ok(self.core().run(withdraw).await?)
+    }
+
+    /// Looks at the domain and acts on what it is.
+    pub(crate) async fn look(&mut self) {
+        let Ok(domid) = self.site.domid() else { return };
+        let info = match self.core().run(move |host| host.xen.control.info(domid)).await {
+            Ok(info) => info.filter(|info| info.handle.0 == self.site.record.vm.bytes()),
+            Err(error) => {
+                // The next look, after the next sample at the latest, will tell.
+                tracing::warn!(vm_id = %self.site.record.vm, %error, "domain not looked at");
+                return;
+            }
+        };
+        match info.map(|info: DomainInfo| info.state) {
+            None | Some(RunState::Dying) => {
+                self.stopped(StopReason::Lost, "its domain was destroyed by somebody else").await;
+            }
+            Some(RunState::Shutdown(reason)) => self.shut_down(reason).await,
+            Some(RunState::Paused | RunState::Running | RunState::Blocked) => {}
+        }
+    }
+
+    async fn shut_down(&mut self, reason: ShutdownReason) {
+        let wish = self.pending.as_ref().and_then(Pending::wish);
+        match reason {
+            ShutdownReason::Reboot | ShutdownReason::SoftReset if wish != Some(Wish::Poweroff) => {
+                self.reboot().await;
+            }
+            ShutdownReason::Poweroff | ShutdownReason::Reboot | ShutdownReason::SoftReset => {
+                self.stopped(StopReason::Poweroff, "").await;
+            }
+            ShutdownReason::Crash => {
+                self.stopped(StopReason::Crash, "the guest's kernel crashed; its console says why")
+                    .await;
+            }
+            ShutdownReason::Watchdog => {
+                self.stopped(StopReason::Crash, "the guest's watchdog fired").await;
+            }
+            ShutdownReason::Suspend => {
+                self.stopped(StopReason::Crash, "the guest suspended itself unasked").await;
+            }
+            ShutdownReason::Unknown(code) => {
+                let text = format!("the guest shut down with the unknown code {code}");
+                self.stopped(StopReason::Crash, &text).await;
+            }
+        }
+    }
+
+    /// The guest has stopped by itself, or because it was asked to.
+    async fn stopped(&mut self, stop: StopReason, reason: &str) {
+        let pending = self.pending.take();
+        self.end(stop, reason).await;
+        let Some(pending) = pending else { return };
+        let wanted = pending.wish() == Some(Wish::Poweroff) && stop == StopReason::Poweroff;
+        pending.answer(if wanted {
+            Ok(Answer::Done)
+        } else if stop == StopReason::Poweroff {
+            Err(ChangeError::Stopped("the guest powered itself off".into()))
+        } else {
+            Err(ChangeError::Stopped(reason.into()))
+        });
+    }
+
+    /// The guest wants to start again: the same VM in a new domain.
+    async fn reboot(&mut self) {
+        match self.pending.take() {
+            Some(pending) if pending.wish() == Some(Wish::Reboot) => {
+                self.builders.extend(pending.into_replies());
+            }
+            Some(pending) => {
+                pending.answer(Err(ChangeError::Superseded("the guest rebooted itself")));
+            }
+            None => {}
+        }
+        if self.state() == VmState::Paused {
+            self.publish(VmState::Running, "");
+        }
+        if self.state() != VmState::Rebooting {
+            self.publish(VmState::Rebooting, "");
+        }
+        self.console = None;
+        self.site.record.intent = Intent::Rebuild;
+        let recorded = self.site.write_record().await;
+        let left_over = self.site.end().await;
+        match recorded {
+            Ok(()) if left_over.is_empty() => self.build(Intent::Rebuild, None).await,
+            recorded => {
+                let reason = match recorded {
+                    Err(error) => format!("it cannot be rebuilt after its reboot: {error}"),
+                    Ok(()) => format!("left over on the host: {}", left_over.join(", ")),
+                };
+                self.rest(StopReason::Failed, &reason, !left_over.is_empty()).await;
+                for reply in self.builders.drain(..) {
+                    let _ = reply.send(Err(ChangeError::Stopped(reason.clone())));
+                }
+            }
+        }
+    }
+
+    /// The timer of the pending change has rung.
+    pub(crate) async fn timer(&mut self) {
+        // What has happened unseen comes first.
+        self.look().await;
+        if !self.state().has_domain() {
+            return;
+        }
+        match self.pending.take() {
+            Some(Pending::Down(wait)) if Instant::now() >= wait.deadline => {
+                self.not_down(wait).await;
+            }
+            Some(Pending::Vcpus(wait)) => self.check_vcpus(wait).await,
+            Some(Pending::Memory(wait)) => self.check_memory(wait).await,
+            pending => self.pending = pending,
+        }
+    }
+
+    async fn not_down(&mut self, wait: DownWait) {
+        let seconds = wait.wait.as_secs_f32();
+        let heard = match self.withdraw_wish(wait.wish).await {
+            Ok(true) => "it has heard the request and may still go down",
+            Ok(false) => "it has not heard the request, which is withdrawn",
+            Err(error) => {
+                tracing::warn!(vm_id = %self.site.record.vm, %error, "wish not withdrawn");
+                "whether it has heard the request is not known"
+            }
+        };
+        let what = wait.wish.word();
+        let text = format!(
+            "the guest did not {what} within {seconds} s and runs on: {heard}; try again, or destroy the VM"
+        );
+        self.publish(VmState::Running, "");
+        Pending::Down(wait).answer(Err(ChangeError::TimedOut(text)));
+    }
+}

@@ -1,0 +1,69 @@
+//! VMs on this host: one task owns one VM, and nothing else changes it.
+//!
+//! ```text
+//!   registry   which VMs there are: a handle each ──► queue of changes, terminate queue, attention bell ──► runner
+//!   runner     the task: build or adopt ─► wait for something ─► act ─► publish ─► …  ─► stopped, and the task ends
+//!     ├─ build      the start and the end as data, carried out step by step on a [`site`]
+//!     ├─ lifecycle  pause, unpause, shutdown, reboot, and what the runner makes of a domain that has shut down
+//!     ├─ hotplug    vCPUs and memory: ask, wait, report what the guest really did
+//!     └─ tree       the domain's nodes in xenstore
+//!   adopt      what a restarted agent makes of its journal and of what it finds
+//!   room       memory promised to builds and growth under way
+//! ```
+//!
+//! What a VM is goes out as a [`VmView`] through a `watch`, with a generation that grows over restarts of the agent. A change is
+//! admitted by [`vmm_core::vm::admission`]; it fails with a [`ChangeError`], which says what to do.
+
+use std::time::Duration;
+
+use vmm_core::units::Kib;
+use vmm_core::vm::VmState;
+use xen_bindings::DomId;
+
+pub(crate) mod adopt;
+pub(crate) mod build;
+mod error;
+pub(crate) mod hotplug;
+mod lifecycle;
+pub(crate) mod registry;
+pub(crate) mod room;
+pub(crate) mod runner;
+pub(crate) mod site;
+pub(crate) mod tree;
+
+pub(crate) use error::{ChangeError, Remedy};
+
+/// What others see of a VM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct VmView {
+    /// Grows with each change.
+    pub(crate) generation: u64,
+    pub(crate) state: VmState,
+    /// In words, when it stopped by itself or failed.
+    pub(crate) reason: String,
+    pub(crate) domid: Option<DomId>,
+    /// The end of the VM did not take everything back.
+    pub(crate) left_over: bool,
+}
+
+/// What one can ask of a VM that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Pause,
+    Unpause,
+    Shutdown { wait: Duration },
+    Reboot { wait: Duration },
+    SetVcpus { vcpus: u32, wait: Duration },
+    SetMemory { memory: Kib, wait: Duration },
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Done,
+    Vcpus { asked: u32, online: u32, note: String },
+    Memory { asked: Kib, reached: Kib, note: String },
+}
+
+/// How a change ended.
+pub(crate) type Outcome = Result<Answer, ChangeError>;

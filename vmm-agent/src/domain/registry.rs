@@ -1,0 +1,251 @@
+//! Which VMs the agent knows, and how to reach the task of each.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use vmm_core::id::VmId;
+use vmm_core::vm::admission::{Admission, VmRequest, admit};
+use vmm_core::vm::{VmSpec, VmState};
+
+use super::runner::{self, Begin, Command, Wires};
+use super::{Answer, Change, ChangeError, Outcome, VmView, room};
+use crate::core::Core;
+use crate::device::console::ConsoleRing;
+use crate::journal::{Intent, Record};
+use crate::stats::VmHistory;
+
+/// Changes that wait for a VM's task.
+const QUEUE_MAX: usize = 16;
+/// Stopped VMs that are remembered until the manager has seen them.
+const STOPPED_MAX: usize = 256;
+
+/// How to reach one VM. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct VmHandle {
+    pub(crate) vm: VmId,
+    pub(crate) spec: Arc<VmSpec>,
+    /// Who asked for the build, with which idempotency key.
+    pub(crate) build_key: Option<String>,
+    pub(crate) view: watch::Receiver<VmView>,
+    pub(crate) console: Arc<ConsoleRing>,
+    pub(crate) history: Arc<VmHistory>,
+    changes: mpsc::Sender<Command>,
+    terminate: mpsc::Sender<oneshot::Sender<Outcome>>,
+    attention: Arc<Notify>,
+}
+
+impl VmHandle {
+    /// What the VM is now.
+    pub(crate) fn now(&self) -> VmView {
+        self.view.borrow().clone()
+    }
+
+    /// Makes the VM's task look at its domain.
+    pub(crate) fn attend(&self) {
+        self.attention.notify_one();
+    }
+
+    /// Asks for a change and waits for its end.
+    pub(crate) async fn change(&self, change: Change) -> Outcome {
+        let (reply, outcome) = oneshot::channel();
+        match self.changes.try_send(Command { change, reply }) {
+            Ok(()) => self.outcome(outcome, runner::request_of(&change)).await,
+            Err(mpsc::error::TrySendError::Full(_)) => Err(ChangeError::Busy),
+            Err(mpsc::error::TrySendError::Closed(_)) => {
+                self.of_stopped(runner::request_of(&change))
+            }
+        }
+    }
+
+    /// Ends the VM, whatever it does.
+    pub(crate) async fn destroy(&self) -> Outcome {
+        let (reply, outcome) = oneshot::channel();
+        match self.terminate.try_send(reply) {
+            Ok(()) => self.outcome(outcome, VmRequest::Destroy).await,
+            Err(mpsc::error::TrySendError::Full(_)) => Err(ChangeError::Busy),
+            Err(mpsc::error::TrySendError::Closed(_)) => self.of_stopped(VmRequest::Destroy),
+        }
+    }
+
+    async fn outcome(&self, outcome: oneshot::Receiver<Outcome>, request: VmRequest) -> Outcome {
+        match outcome.await {
+            Ok(outcome) => outcome,
+            // The task ended with the request in its queue.
+            Err(_) => self.of_stopped(request),
+        }
+    }
+
+    fn of_stopped(&self, request: VmRequest) -> Outcome {
+        match admit(self.view.borrow().state, request) {
+            Admission::Ignore => Ok(Answer::Done),
+            Admission::Deny(denied) => Err(denied.into()),
+            Admission::Accept => Err(ChangeError::Stopping),
+        }
+    }
+}
+
+/// All VMs, in order of id.
+#[derive(Default)]
+pub(crate) struct Registry {
+    vms: Mutex<BTreeMap<VmId, VmHandle>>,
+}
+
+impl Registry {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<VmId, VmHandle>> {
+        self.vms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn get(&self, vm: VmId) -> Option<VmHandle> {
+        self.lock().get(&vm).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<VmHandle> {
+        self.lock().values().cloned().collect()
+    }
+
+    pub(crate) fn forget(&self, vm: VmId) {
+        self.lock().remove(&vm);
+    }
+
+    /// The VMs that stopped longest ago, when there are too many to remember.
+    pub(crate) fn too_many_stopped(&self) -> Vec<VmId> {
+        let vms = self.lock();
+        let mut stopped: Vec<(u64, VmId)> = vms
+            .values()
+            .map(|handle| (handle.now(), handle.vm))
+            .filter(|(view, _)| !view.state.has_domain() && !view.left_over)
+            .map(|(view, vm)| (view.generation, vm))
+            .collect();
+        stopped.sort_unstable();
+        let surplus = stopped.len().saturating_sub(STOPPED_MAX);
+        stopped.into_iter().take(surplus).map(|(_, vm)| vm).collect()
+    }
+
+    /// Refuses a build that would collide with a VM that is there.
+    fn admit(&self, vm: VmId, spec: &VmSpec) -> Result<(), ChangeError> {
+        let vms = self.lock();
+        let live = |handle: &&VmHandle| {
+            let view = handle.now();
+            view.state.has_domain() || view.left_over
+        };
+        if vms.get(&vm).filter(live).is_some() {
+            let text =
+                "the VM runs on this host already, or has left something behind; destroy it first";
+            return Err(ChangeError::Conflict(text.into()));
+        }
+        let Some(disk) = &spec.disk else { return Ok(()) };
+        let shares = |handle: &&VmHandle| {
+            let other = handle.spec.disk.as_ref().filter(|other| other.path == disk.path);
+            other.is_some_and(|other| !(other.read_only && disk.read_only))
+        };
+        match vms.values().filter(live).find(shares) {
+            Some(other) => Err(ChangeError::Conflict(format!(
+                "the disk image {} is in use by VM {}; stop that VM, or make both disks read-only",
+                disk.path, other.spec.name
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    fn insert(&self, core: &Arc<Core>, record: Record, first: VmView, begin: Begin) -> VmHandle {
+        let (changes, change_queue) = mpsc::channel(QUEUE_MAX);
+        let (terminate, terminate_queue) = mpsc::channel(QUEUE_MAX);
+        let (view_sender, view) = watch::channel(first);
+        let handle = VmHandle {
+            vm: record.vm,
+            spec: Arc::new(record.spec.clone()),
+            build_key: record.build_key.clone(),
+            view,
+            console: Arc::default(),
+            history: Arc::default(),
+            changes,
+            terminate,
+            attention: Arc::default(),
+        };
+        let wires = Wires {
+            changes: change_queue,
+            terminate: terminate_queue,
+            attention: handle.attention.clone(),
+            view: view_sender,
+            console: handle.console.clone(),
+        };
+        self.lock().insert(record.vm, handle.clone());
+        if !matches!(begin, Begin::Nothing) {
+            core.spawn(runner::run(core.clone(), record, wires, begin));
+        }
+        handle
+    }
+}
+
+fn view(core: &Core, state: VmState, record: &Record) -> VmView {
+    VmView {
+        generation: core.next_generation(),
+        state,
+        reason: record.reason.clone(),
+        domid: record.domid.filter(|_| state.has_domain()),
+        left_over: false,
+    }
+}
+
+/// Builds a VM and waits until it runs, or until nothing of it is left.
+pub(crate) async fn build(
+    core: &Arc<Core>,
+    vm: VmId,
+    spec: VmSpec,
+    build_key: Option<String>,
+) -> Outcome {
+    core.registry.admit(vm, &spec)?;
+    let needed = spec.memory + vmm_core::vm::overhead(&spec);
+    let promise = room::promise(core, vm, needed, vmm_core::units::Kib::ZERO).await?;
+    let list = core.run(|host| host.xen.control.list()).await;
+    let list = list.map_err(|error| ChangeError::step("look-for-domain", error))?;
+    if let Some(domain) = list.iter().find(|domain| domain.handle.0 == vm.bytes()) {
+        return Err(ChangeError::Conflict(format!(
+            "domain {} has this VM's uuid and was not made by this agent; end it with its own tool",
+            domain.domid
+        )));
+    }
+    // Another build may have come in between.
+    core.registry.admit(vm, &spec)?;
+    let (reply, outcome) = oneshot::channel();
+    let record = Record::new(vm, spec, build_key);
+    let first = view(core, VmState::Starting, &record);
+    let begin = Begin::Build { intent: Intent::Build, reply: Some(reply), promise: Some(promise) };
+    let handle = core.registry.insert(core, record, first, begin);
+    handle.outcome(outcome, VmRequest::Unpause).await
+}
+
+/// Takes over a domain that runs.
+pub(crate) fn adopt(core: &Arc<Core>, record: Record, state: VmState) {
+    let first = view(core, state, &record);
+    core.registry.insert(core, record, first, Begin::Adopt).attend();
+}
+
+/// Builds a VM whose reboot was interrupted.
+pub(crate) fn rebuild(core: &Arc<Core>, record: Record) {
+    let first = view(core, VmState::Rebooting, &record);
+    let begin = Begin::Build { intent: Intent::Rebuild, reply: None, promise: None };
+    core.registry.insert(core, record, first, begin);
+}
+
+/// Remembers a VM that does not run.
+pub(crate) fn remember(core: &Arc<Core>, record: Record, left_over: bool) {
+    let state = VmState::Stopped(record.stop);
+    let first = VmView { left_over, ..view(core, state, &record) };
+    core.registry.insert(core, record, first, Begin::Nothing);
+}
+
+/// Forgets a VM that does not run; what it left behind is tried again first.
+pub(crate) async fn forget(core: &Arc<Core>, handle: &VmHandle) -> Outcome {
+    let vm = handle.vm;
+    if handle.now().left_over {
+        super::adopt::clean_again(core, vm).await?;
+    }
+    let journal = core.journal.clone();
+    let removed = core.env.blocking.run(move || journal.remove(vm)).await;
+    removed.map_err(|error| ChangeError::step("forget-record", error))?;
+    core.registry.forget(vm);
+    core.next_generation();
+    Ok(Answer::Done)
+}

@@ -1,0 +1,342 @@
+//! The task that owns one VM.
+//!
+//! What it waits for, in this order, so that a flood of one kind cannot hide a more important one:
+//!
+//! 1. the agent stops (the guest runs on);
+//! 2. terminate: somebody wants the VM destroyed;
+//! 3. attention: something was observed, look at the domain;
+//! 4. the timer of a change that waits for its guest;
+//! 5. requests for changes.
+//!
+//! At most one change waits for its guest at a time ([`Pending`]); others are refused as `Busy` meanwhile, but for those that
+//! take a VM down. Nothing here waits for a guest in any other way, so a guest that answers nothing costs nothing but a timer.
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use vmm_core::vm::admission::{Admission, VmRequest, admit};
+use vmm_core::vm::{StopReason, VmState};
+
+use super::hotplug::{MemoryWait, VcpuWait};
+use super::lifecycle::DownWait;
+use super::room::{self, Promise};
+use super::site::Site;
+use super::{Answer, Change, ChangeError, Outcome, VmView};
+use crate::core::Core;
+use crate::device::console::{self, ConsoleRing};
+use crate::journal::{Intent, Record};
+
+/// Where the answer to a request goes.
+pub(crate) type Reply = oneshot::Sender<Outcome>;
+
+/// A request for a change.
+pub(crate) struct Command {
+    pub(crate) change: Change,
+    pub(crate) reply: Reply,
+}
+
+/// How the task begins.
+pub(crate) enum Begin {
+    /// Build the VM.
+    Build { intent: Intent, reply: Option<Reply>, promise: Option<Promise> },
+    /// Its domain is there.
+    Adopt,
+    /// There is nothing to own; no task is started.
+    Nothing,
+}
+
+/// The task's ends of a handle's connections.
+pub(crate) struct Wires {
+    pub(crate) changes: mpsc::Receiver<Command>,
+    pub(crate) terminate: mpsc::Receiver<Reply>,
+    pub(crate) attention: Arc<Notify>,
+    pub(crate) view: watch::Sender<VmView>,
+    pub(crate) console: Arc<ConsoleRing>,
+}
+
+/// A change that waits for its guest.
+pub(crate) enum Pending {
+    Down(DownWait),
+    Vcpus(VcpuWait),
+    Memory(MemoryWait),
+}
+
+/// What the task was woken by.
+enum Wake {
+    AgentStops,
+    Terminate(Reply),
+    Look,
+    Timer,
+    Request(Command),
+}
+
+pub(crate) struct Runner {
+    pub(crate) site: Site,
+    pub(crate) wires: Wires,
+    pub(crate) pending: Option<Pending>,
+    /// Who waits for what is being built.
+    pub(crate) builders: Vec<Reply>,
+    pub(super) console: Option<AbortOnDropHandle<()>>,
+}
+
+/// Which entry of the admission table a change asks for.
+pub(crate) fn request_of(change: &Change) -> VmRequest {
+    match change {
+        Change::Pause => VmRequest::Pause,
+        Change::Unpause => VmRequest::Unpause,
+        Change::Shutdown { .. } => VmRequest::Shutdown,
+        Change::Reboot { .. } => VmRequest::Reboot,
+        Change::SetVcpus { .. } => VmRequest::SetVcpus,
+        Change::SetMemory { .. } => VmRequest::SetMemory,
+    }
+}
+
+/// Owns the VM until it is stopped or the agent is.
+pub(crate) async fn run(core: Arc<Core>, record: Record, wires: Wires, begin: Begin) {
+    let site = Site::new(core, record);
+    let mut runner = Runner { site, wires, pending: None, builders: Vec::new(), console: None };
+    match begin {
+        Begin::Build { intent, reply, promise } => {
+            runner.builders.extend(reply);
+            runner.build(intent, promise).await;
+        }
+        Begin::Adopt => runner.open_console(),
+        Begin::Nothing => return,
+    }
+    while runner.state().has_domain() {
+        match runner.wake().await {
+            Wake::AgentStops => return,
+            Wake::Terminate(reply) => runner.terminate(reply).await,
+            Wake::Look => runner.look().await,
+            Wake::Timer => runner.timer().await,
+            Wake::Request(command) => runner.request(command).await,
+        }
+    }
+}
+
+impl Runner {
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.site.core
+    }
+
+    pub(crate) fn state(&self) -> VmState {
+        self.wires.view.borrow().state
+    }
+
+    async fn wake(&mut self) -> Wake {
+        let due = self.pending.as_ref().map(Pending::due);
+        let stop = self.site.core.stop.clone();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Wake::AgentStops,
+            Some(reply) = self.wires.terminate.recv() => Wake::Terminate(reply),
+            () = self.wires.attention.notified() => Wake::Look,
+            () = sleep_until(due) => Wake::Timer,
+            Some(command) = self.wires.changes.recv() => Wake::Request(command),
+            else => Wake::AgentStops,
+        }
+    }
+
+    /// Tells everybody what the VM is now.
+    pub(crate) fn publish(&self, state: VmState, reason: &str) {
+        let before = self.state();
+        debug_assert!(before == state || before.may_become(state), "{before:?} to {state:?}");
+        let domid = self.site.record.domid.filter(|_| state.has_domain());
+        tracing::info!(
+            vm_id = %self.site.record.vm, domid = domid.map(|id| id.get()), ?state, reason,
+            "VM changed"
+        );
+        self.wires.view.send_modify(|view| {
+            view.state = state;
+            reason.clone_into(&mut view.reason);
+            view.domid = domid;
+            view.generation = self.site.core.next_generation();
+        });
+    }
+
+    /// Builds the VM while requests are answered; a request to destroy it cancels the build.
+    pub(crate) async fn build(&mut self, intent: Intent, promise: Option<Promise>) {
+        let cancel = CancellationToken::new();
+        let mut terminators = Vec::new();
+        let state = self.state();
+        let outcome = {
+            let Self { site, wires, .. } = self;
+            let stop = site.core.stop.clone();
+            let build = start(site, intent, promise, &cancel);
+            tokio::pin!(build);
+            loop {
+                tokio::select! {
+                    biased;
+                    Some(reply) = wires.terminate.recv() => {
+                        terminators.push(reply);
+                        cancel.cancel();
+                    }
+                    () = stop.cancelled(), if !cancel.is_cancelled() => cancel.cancel(),
+                    outcome = &mut build => break outcome,
+                    Some(command) = wires.changes.recv() => refuse(state, command),
+                }
+            }
+        };
+        self.built(outcome, terminators).await;
+    }
+
+    async fn built(&mut self, outcome: Result<(), ChangeError>, terminators: Vec<Reply>) {
+        let answer = match outcome {
+            Ok(()) => {
+                self.publish(VmState::Running, "");
+                self.open_console();
+                Ok(Answer::Done)
+            }
+            Err(error) if self.is_rebuild_cut_short(&error) => {
+                self.site.record.intent = Intent::Rebuild;
+                if let Err(error) = self.site.write_record().await {
+                    tracing::error!(vm_id = %self.site.record.vm, %error, "journal not written");
+                }
+                Err(ChangeError::Stopping)
+            }
+            Err(error) => {
+                let destroyed = !terminators.is_empty() && error_is_cancel(&error);
+                let stop = if destroyed { StopReason::Destroyed } else { StopReason::Failed };
+                let left_over =
+                    matches!(&error, ChangeError::Step { left_over, .. } if !left_over.is_empty());
+                self.rest(stop, &error.to_string(), left_over).await;
+                Err(error)
+            }
+        };
+        for builder in self.builders.drain(..) {
+            let _ = builder.send(answer.clone());
+        }
+        for reply in terminators {
+            // The build may have been done when the request came.
+            if self.state().has_domain() {
+                self.end(StopReason::Destroyed, "").await;
+            }
+            let _ = reply.send(Ok(Answer::Done));
+        }
+    }
+
+    /// The agent stops while a guest reboots: the next agent goes on.
+    fn is_rebuild_cut_short(&self, error: &ChangeError) -> bool {
+        let core = self.core();
+        self.state() == VmState::Rebooting && core.stop.is_cancelled() && error_is_cancel(error)
+    }
+
+    /// Takes the VM off the host.
+    pub(crate) async fn end(&mut self, stop: StopReason, reason: &str) {
+        self.console = None;
+        self.site.record.intent = Intent::Remove;
+        self.site.record.stop = stop;
+        reason.clone_into(&mut self.site.record.reason);
+        if let Err(error) = self.site.write_record().await {
+            tracing::error!(vm_id = %self.site.record.vm, %error, "journal not written");
+        }
+        let left_over = self.site.end().await;
+        let mut reason = reason.to_owned();
+        if !left_over.is_empty() {
+            if !reason.is_empty() {
+                reason.push_str("; ");
+            }
+            reason.push_str(&format!("left over on the host: {}", left_over.join(", ")));
+            tracing::error!(vm_id = %self.site.record.vm, ?left_over, "VM not taken off the host");
+        }
+        self.rest(stop, &reason, !left_over.is_empty()).await;
+    }
+
+    /// The VM is stopped: on disk, then for everybody.
+    pub(super) async fn rest(&mut self, stop: StopReason, reason: &str, left_over: bool) {
+        self.site.record.stop = stop;
+        reason.clone_into(&mut self.site.record.reason);
+        if left_over {
+            self.site.record.intent = Intent::Remove;
+        } else {
+            self.site.record.intent = Intent::Rest;
+            (self.site.record.domid, self.site.record.loop_index) = (None, None);
+        }
+        if let Err(error) = self.site.write_record().await {
+            tracing::error!(vm_id = %self.site.record.vm, %error, "journal not written");
+        }
+        self.wires.view.send_modify(|view| view.left_over = left_over);
+        self.publish(VmState::Stopped(stop), reason);
+    }
+
+    /// Drains the new domain's console.
+    pub(crate) fn open_console(&mut self) {
+        let Ok(domid) = self.site.domid() else { return };
+        let (core, vm) = (self.site.core.clone(), self.site.record.vm);
+        let drain = console::drain(core, vm, domid, self.wires.console.clone());
+        self.console = Some(AbortOnDropHandle::new(tokio::spawn(drain)));
+    }
+
+    async fn terminate(&mut self, reply: Reply) {
+        if let Some(pending) = self.pending.take() {
+            pending.answer(Err(ChangeError::Superseded("the VM was destroyed")));
+        }
+        self.end(StopReason::Destroyed, "").await;
+        let _ = reply.send(Ok(Answer::Done));
+    }
+
+    async fn request(&mut self, command: Command) {
+        let Command { change, reply } = command;
+        match admit(self.state(), request_of(&change)) {
+            Admission::Ignore => self.ignore(reply),
+            Admission::Deny(denied) => {
+                let _ = reply.send(Err(denied.into()));
+            }
+            Admission::Accept => self.begin(change, reply).await,
+        }
+    }
+
+    /// It is so already, or on its way: then the answer comes with that of the first who asked.
+    fn ignore(&mut self, reply: Reply) {
+        match &mut self.pending {
+            Some(Pending::Down(wait)) => wait.join(reply),
+            _ => {
+                let _ = reply.send(Ok(Answer::Done));
+            }
+        }
+    }
+}
+
+/// The whole of a build: room for it, then its steps.
+async fn start(
+    site: &mut Site,
+    intent: Intent,
+    promise: Option<Promise>,
+    cancel: &CancellationToken,
+) -> Result<(), ChangeError> {
+    let promise = match promise {
+        Some(promise) => promise,
+        None => {
+            let spec = &site.record.spec;
+            let needed = spec.memory + vmm_core::vm::overhead(spec);
+            room::promise(&site.core, site.record.vm, needed, vmm_core::units::Kib::ZERO).await?
+        }
+    };
+    let outcome = site.start(intent, cancel).await;
+    drop(promise);
+    outcome
+}
+
+fn refuse(state: VmState, command: Command) {
+    let outcome = match admit(state, request_of(&command.change)) {
+        Admission::Ignore => Ok(Answer::Done),
+        Admission::Deny(denied) => Err(denied.into()),
+        Admission::Accept => Err(ChangeError::Busy),
+    };
+    let _ = command.reply.send(outcome);
+}
+
+fn error_is_cancel(error: &ChangeError) -> bool {
+    matches!(error, ChangeError::Step { source, .. } if source.is_cancel())
+}
+
+/// Never, when there is nothing to wait for.
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,157 @@
+//! A domain's nodes in xenstore: written in one transaction, removed in one.
+
+use vmm_core::id::VmId;
+use vmm_core::vm::VmSpec;
+use xen_bindings::store::{Access, Permissions, StoreTransaction, read_text, transact};
+use xen_bindings::{BuiltGuest, DomId, Port, Store, StoreError, StorePath};
+
+use crate::device::vbd;
+use crate::dom0::LoopIndex;
+
+/// Bytes that xenconsoled keeps for a slow reader.
+const CONSOLE_LIMIT_BYTES: u32 = 1 << 20;
+
+/// One node: value, and permissions when they are not its parent's.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    path: StorePath,
+    value: String,
+    permissions: Option<Permissions>,
+}
+
+impl Node {
+    pub(crate) fn new(path: StorePath, value: impl Into<String>) -> Self {
+        Self { path, value: value.into(), permissions: None }
+    }
+
+    /// With permissions of its own; nodes that are made below it later inherit them.
+    pub(crate) fn owned(mut self, permissions: Permissions) -> Self {
+        self.permissions = Some(permissions);
+        self
+    }
+}
+
+/// What a new domain's tree tells.
+pub(crate) struct Tree<'a> {
+    pub(crate) vm: VmId,
+    pub(crate) domid: DomId,
+    pub(crate) spec: &'a VmSpec,
+    pub(crate) store_port: Port,
+    pub(crate) console_port: Port,
+    pub(crate) built: BuiltGuest,
+    pub(crate) disk: Option<LoopIndex>,
+}
+
+impl Tree<'_> {
+    /// Parents before children.
+    pub(crate) fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        let (home, by_uuid) = (StorePath::domain(self.domid), vm_path(self.vm)?);
+        let readable = Permissions::owned_by(DomId::DOM0).grant(self.domid, Access::Read);
+        let mut nodes = vec![
+            Node::new(by_uuid.clone(), "").owned(readable.clone()),
+            Node::new(by_uuid.join("uuid")?, self.vm.to_string()),
+            Node::new(by_uuid.join("name")?, self.spec.name.to_string()),
+            Node::new(home.clone(), "").owned(readable),
+        ];
+        for (name, value) in self.facts(&by_uuid) {
+            nodes.push(Node::new(home.join(name)?, value));
+        }
+        for index in 0..self.spec.vcpus_max {
+            let state = availability(index < self.spec.vcpus);
+            nodes.push(Node::new(home.join(&format!("cpu/{index}/availability"))?, state));
+        }
+        for name in GUEST_NODES {
+            let guests = Permissions::owned_by(self.domid);
+            nodes.push(Node::new(home.join(name)?, "").owned(guests));
+        }
+        if let (Some(disk), Some(device)) = (&self.spec.disk, self.disk)
+            && let Some(devid) = disk.device_number()
+        {
+            nodes.extend(vbd::nodes(self.domid, devid, disk, device)?);
+        }
+        Ok(nodes)
+    }
+
+    fn facts(&self, by_uuid: &StorePath) -> Vec<(&'static str, String)> {
+        vec![
+            ("vm", by_uuid.to_string()),
+            ("name", self.spec.name.to_string()),
+            ("domid", self.domid.to_string()),
+            ("memory/static-max", self.spec.memory_max.0.to_string()),
+            ("memory/target", self.spec.memory.0.to_string()),
+            ("device", String::new()),
+            ("control", String::new()),
+            ("control/platform-feature-multiprocessor-suspend", "1".into()),
+            ("control/platform-feature-xs_reset_watches", "1".into()),
+            ("store/port", self.store_port.0.to_string()),
+            ("store/ring-ref", self.built.store_gfn.0.to_string()),
+            ("console/port", self.console_port.0.to_string()),
+            ("console/ring-ref", self.built.console_gfn.0.to_string()),
+            ("console/limit", CONSOLE_LIMIT_BYTES.to_string()),
+            ("console/type", "xenconsoled".into()),
+            ("console/output", "pty".into()),
+            ("console/tty", String::new()),
+        ]
+    }
+}
+
+/// Nodes that the guest writes itself.
+const GUEST_NODES: [&str; 11] = [
+    "control/shutdown",
+    "control/sysrq",
+    "control/feature-poweroff",
+    "control/feature-reboot",
+    "control/feature-suspend",
+    "device/suspend/event-channel",
+    "data",
+    "drivers",
+    "feature",
+    "attr",
+    "error",
+];
+
+/// The word for a vCPU that the guest shall use or not.
+pub(crate) fn availability(online: bool) -> &'static str {
+    if online { "online" } else { "offline" }
+}
+
+fn vm_path(vm: VmId) -> Result<StorePath, StoreError> {
+    StorePath::new(format!("/vm/{vm}"))
+}
+
+/// Writes all nodes in one transaction: a guest or backend sees all of them or none.
+pub(crate) fn write(store: &dyn Store, nodes: &[Node]) -> Result<(), StoreError> {
+    transact(store, |transaction| {
+        for node in nodes {
+            transaction.write(&node.path, node.value.as_bytes())?;
+            if let Some(permissions) = &node.permissions {
+                transaction.set_permissions(&node.path, permissions)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Removes what a VM has in xenstore, in one transaction. A domain of this number that is another VM's is left alone.
+pub(crate) fn remove(store: &dyn Store, vm: VmId, domid: Option<DomId>) -> Result<(), StoreError> {
+    let by_uuid = vm_path(vm)?;
+    transact(store, |transaction| {
+        if let Some(domid) = domid {
+            let home = StorePath::domain(domid);
+            let owner = read_text(transaction, &home.join("vm")?)?;
+            if owner.is_none_or(|owner| owner == by_uuid.as_str()) {
+                remove_all(transaction, &vbd::backends_path(domid)?)?;
+                remove_all(transaction, &home)?;
+            }
+        }
+        remove_all(transaction, &by_uuid)
+    })
+}
+
+fn remove_all(transaction: &dyn StoreTransaction, path: &StorePath) -> Result<(), StoreError> {
+    match transaction.remove(path) {
+        // Neither the node nor its parent: as gone as can be.
+        Err(StoreError::NotFound) => Ok(()),
+        outcome => outcome,
+    }
+}

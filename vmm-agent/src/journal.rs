@@ -1,0 +1,304 @@
+//! What the agent intends and has, on disk: one small JSON file a VM, the host's id, and a count of starts.
+//!
+//! ```text
+//!   state/host-id          made at the first start, never changed
+//!   state/starts           one more at each start, so that generations grow over restarts
+//!   state/vms/UUID.json    written before the first change of the host, and again after each that could be left over
+//! ```
+//!
+//! A file is written beside, synced, renamed, and its directory synced: after a crash there is the old one or the new one.
+//! The journal says what an agent that was killed must look for; whether it is there, only the host says.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use vmm_core::id::{HostId, VmId};
+use vmm_core::vm::{StopReason, VmSpec, VmState};
+use vmm_proto::v1;
+use xen_bindings::DomId;
+
+use crate::dom0::LoopIndex;
+
+/// What the agent was about when it wrote the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Intent {
+    /// Building: whatever is found is half a VM, and goes.
+    Build,
+    /// Building anew after a reboot: what is found goes, and the build starts again.
+    Rebuild,
+    /// Running: what is found is adopted.
+    Run,
+    /// Taking down: what is found goes.
+    Remove,
+    /// Stopped: there is nothing.
+    Rest,
+}
+
+/// One VM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) vm: VmId,
+    pub(crate) spec: VmSpec,
+    pub(crate) intent: Intent,
+    /// Why it is or will be stopped.
+    pub(crate) stop: StopReason,
+    /// The same in words.
+    pub(crate) reason: String,
+    /// Who asked for the build, with which idempotency key.
+    pub(crate) build_key: Option<String>,
+    pub(crate) domid: Option<DomId>,
+    pub(crate) loop_index: Option<LoopIndex>,
+    /// Loop devices that had the disk's file before the build: not ours.
+    pub(crate) loops_before: Vec<LoopIndex>,
+}
+
+impl Record {
+    /// A VM that shall be built.
+    pub(crate) fn new(vm: VmId, spec: VmSpec, build_key: Option<String>) -> Self {
+        Self {
+            vm,
+            spec,
+            intent: Intent::Build,
+            stop: StopReason::Failed,
+            reason: String::new(),
+            build_key,
+            domid: None,
+            loop_index: None,
+            loops_before: Vec::new(),
+        }
+    }
+}
+
+/// As it stands in the file. The specification has the form that it has on the wire.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    version: u32,
+    vm: String,
+    intent: Intent,
+    phase: v1::VmPhase,
+    reason: String,
+    build_key: Option<String>,
+    domid: Option<u16>,
+    loop_index: Option<u32>,
+    loops_before: Vec<u32>,
+    spec: v1::Spec,
+}
+
+/// The version of the file's form.
+const VERSION: u32 = 1;
+
+/// Why the journal cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Linux refused.
+    #[error("cannot {operation} {path}: {detail}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On which file.
+        path: String,
+        /// What Linux said.
+        detail: String,
+    },
+    /// A file is not what this version writes.
+    #[error(
+        "{path} is not a record of this version ({detail}); move it away and look after its VM by hand"
+    )]
+    Record {
+        /// Which file.
+        path: String,
+        /// Why.
+        detail: String,
+    },
+}
+
+fn io(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> JournalError {
+    let path = path.display().to_string();
+    move |error| JournalError::Io { operation, path, detail: error.to_string() }
+}
+
+/// The journal of one host.
+pub(crate) struct Journal {
+    state: PathBuf,
+    host_id: HostId,
+    starts: u64,
+    records: Mutex<BTreeMap<VmId, Record>>,
+}
+
+impl Journal {
+    /// Opens or makes the journal; `random` gives the host's id when there is none.
+    pub(crate) fn open(state: &Path, random: [u8; 16]) -> Result<Self, JournalError> {
+        let vms = state.join("vms");
+        fs::create_dir_all(&vms).map_err(io("make", &vms))?;
+        let host_id = keep(&state.join("host-id"), HostId::from_random(random))?;
+        let starts = keep(&state.join("starts"), 0u64)? + 1;
+        write_file(&state.join("starts"), starts.to_string().as_bytes())?;
+        let mut records = BTreeMap::new();
+        for entry in fs::read_dir(&vms).map_err(io("list", &vms))? {
+            let path = entry.map_err(io("list", &vms))?.path();
+            if path.extension().is_some_and(|extension| extension == "json") {
+                let record = read_record(&path)?;
+                records.insert(record.vm, record);
+            }
+        }
+        Ok(Self { state: state.to_owned(), host_id, starts, records: Mutex::new(records) })
+    }
+
+    pub(crate) fn host_id(&self) -> HostId {
+        self.host_id
+    }
+
+    /// How often an agent has started on this state directory, this time included.
+    pub(crate) fn starts(&self) -> u64 {
+        self.starts
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<VmId, Record>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All records, in order of id.
+    pub(crate) fn records(&self) -> Vec<Record> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Writes a record. Returns when it is on disk.
+    pub(crate) fn put(&self, record: &Record) -> Result<(), JournalError> {
+        let path = self.path(record.vm);
+        let stored = Stored {
+            version: VERSION,
+            vm: record.vm.to_string(),
+            intent: record.intent,
+            phase: VmState::Stopped(record.stop).into(),
+            reason: record.reason.clone(),
+            build_key: record.build_key.clone(),
+            domid: record.domid.map(DomId::get),
+            loop_index: record.loop_index.map(|index| index.0),
+            loops_before: record.loops_before.iter().map(|index| index.0).collect(),
+            spec: v1::Spec::from(&record.spec),
+        };
+        let text = serde_json::to_vec_pretty(&stored).map_err(|error| JournalError::Record {
+            path: path.display().to_string(),
+            detail: error.to_string(),
+        })?;
+        write_file(&path, &text)?;
+        self.lock().insert(record.vm, record.clone());
+        Ok(())
+    }
+
+    /// Forgets a VM.
+    pub(crate) fn remove(&self, vm: VmId) -> Result<(), JournalError> {
+        let path = self.path(vm);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(io("remove", &path)(error));
+            }
+            _ => self.lock().remove(&vm),
+        };
+        Ok(())
+    }
+
+    fn path(&self, vm: VmId) -> PathBuf {
+        self.state.join("vms").join(format!("{vm}.json"))
+    }
+}
+
+/// What a small file says; made with `first` when it is missing.
+fn keep<T: std::str::FromStr + ToString>(path: &Path, first: T) -> Result<T, JournalError> {
+    match fs::read_to_string(path) {
+        Ok(text) => text.trim().parse().map_err(|_| JournalError::Record {
+            path: path.display().to_string(),
+            detail: format!("{text:?}"),
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            write_file(path, first.to_string().as_bytes())?;
+            Ok(first)
+        }
+        Err(error) => Err(io("read", path)(error)),
+    }
+}
+
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), JournalError> {
+    let beside = path.with_extension("new");
+    let mut file = File::create(&beside).map_err(io("make", &beside))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io("write", &beside))?;
+    fs::rename(&beside, path).map_err(io("rename to", path))?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    File::open(directory).and_then(|dir| dir.sync_all()).map_err(io("sync", directory))
+}
+
+fn read_record(path: &Path) -> Result<Record, JournalError> {
+    let refused =
+        |detail: String| JournalError::Record { path: path.display().to_string(), detail };
+    let text = fs::read(path).map_err(io("read", path))?;
+    let stored: Stored = serde_json::from_slice(&text).map_err(|e| refused(e.to_string()))?;
+    if stored.version != VERSION {
+        return Err(refused(format!("version {}", stored.version)));
+    }
+    let stop = match VmState::from(stored.phase) {
+        VmState::Stopped(reason) => reason,
+        _ => return Err(refused("it stopped in a state that is none".into())),
+    };
+    let domid = stored.domid.map(|raw| DomId::new(u32::from(raw))).transpose();
+    Ok(Record {
+        vm: stored.vm.parse().map_err(|_| refused(format!("VM {:?}", stored.vm)))?,
+        spec: stored
+            .spec
+            .try_into()
+            .map_err(|e: vmm_core::vm::SpecError| refused(e.to_string()))?,
+        intent: stored.intent,
+        stop,
+        reason: stored.reason,
+        build_key: stored.build_key,
+        domid: domid.map_err(|e| refused(e.to_string()))?,
+        loop_index: stored.loop_index.map(LoopIndex),
+        loops_before: stored.loops_before.into_iter().map(LoopIndex).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use vmm_core::units::Kib;
+    use vmm_core::vm::{Demand, VmName};
+
+    use super::*;
+
+    #[test]
+    fn a_record_survives_a_restart_and_the_host_keeps_its_id() {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = VmSpec {
+            name: VmName::new("a").unwrap(),
+            vcpus: 1,
+            vcpus_max: 2,
+            memory: Kib::from_mib(64),
+            memory_max: Kib::from_mib(64),
+            kernel: "/k".into(),
+            initramfs: None,
+            cmdline: String::new(),
+            disk: None,
+            demand: Demand::default(),
+        };
+        let mut record = Record::new(VmId::from_bytes([3; 16]), spec, Some("manager key".into()));
+        record.domid = DomId::new(7).ok();
+        record.loop_index = Some(LoopIndex(2));
+        let first = Journal::open(dir.path(), [1; 16]).unwrap();
+        first.put(&record).unwrap();
+        let second = Journal::open(dir.path(), [2; 16]).unwrap();
+        assert_eq!(second.records(), [record.clone()]);
+        assert_eq!((second.host_id(), second.starts()), (first.host_id(), 2));
+        second.remove(record.vm).unwrap();
+        assert!(Journal::open(dir.path(), [2; 16]).unwrap().records().is_empty());
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_stops_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        Journal::open(dir.path(), [1; 16]).unwrap();
+        fs::write(dir.path().join("vms/x.json"), "{}").unwrap();
+        assert!(Journal::open(dir.path(), [1; 16]).is_err());
+    }
+}

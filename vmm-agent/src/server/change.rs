@@ -1,0 +1,77 @@
+//! Changes of a VM that is there.
+
+use std::sync::Arc;
+
+use vmm_core::units::Kib;
+use vmm_proto::server::Caller;
+use vmm_proto::v1::{Fault, Memory, RebootVm, Reply, SetMemory, SetVcpus, ShutdownVm, Vcpus};
+
+use super::{done, find, wait};
+use crate::core::Core;
+use crate::domain::{Answer, Change, registry};
+
+async fn change(core: &Core, vm: &str, change: Change) -> Result<Reply, Fault> {
+    Ok(match find(core, vm)?.change(change).await? {
+        Answer::Done => done(),
+        Answer::Vcpus { asked, online, note } => Reply::Vcpus(Vcpus { asked, online, note }),
+        Answer::Memory { asked, reached, note } => {
+            Reply::Memory(Memory { asked_kib: asked.0, reached_kib: reached.0, note })
+        }
+    })
+}
+
+pub(super) async fn pause(core: &Core, vm: &str) -> Result<Reply, Fault> {
+    change(core, vm, Change::Pause).await
+}
+
+pub(super) async fn unpause(core: &Core, vm: &str) -> Result<Reply, Fault> {
+    change(core, vm, Change::Unpause).await
+}
+
+pub(super) async fn shutdown(
+    core: &Core,
+    caller: &Caller,
+    request: &ShutdownVm,
+) -> Result<Reply, Fault> {
+    let wait = wait(caller, request.wait_ms_max);
+    change(core, &request.vm, Change::Shutdown { wait }).await
+}
+
+pub(super) async fn reboot(
+    core: &Core,
+    caller: &Caller,
+    request: &RebootVm,
+) -> Result<Reply, Fault> {
+    let wait = wait(caller, request.wait_ms_max);
+    change(core, &request.vm, Change::Reboot { wait }).await
+}
+
+pub(super) async fn set_vcpus(
+    core: &Core,
+    caller: &Caller,
+    request: &SetVcpus,
+) -> Result<Reply, Fault> {
+    let wait = wait(caller, request.wait_ms_max);
+    change(core, &request.vm, Change::SetVcpus { vcpus: request.vcpus, wait }).await
+}
+
+pub(super) async fn set_memory(
+    core: &Core,
+    caller: &Caller,
+    request: &SetMemory,
+) -> Result<Reply, Fault> {
+    let wait = wait(caller, request.wait_ms_max);
+    let memory = Kib(request.memory_kib);
+    change(core, &request.vm, Change::SetMemory { memory, wait }).await
+}
+
+/// Ends a VM; one that is stopped already is forgotten.
+pub(super) async fn destroy(core: &Arc<Core>, vm: &str) -> Result<Reply, Fault> {
+    let handle = find(core, vm)?;
+    if handle.now().state.has_domain() {
+        handle.destroy().await?;
+    } else {
+        registry::forget(core, &handle).await?;
+    }
+    Ok(done())
+}

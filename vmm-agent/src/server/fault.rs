@@ -1,0 +1,39 @@
+//! Failed changes as faults.
+
+use vmm_proto::v1::{Fault, FaultCode};
+
+use crate::domain::{ChangeError, Remedy};
+
+impl From<ChangeError> for Fault {
+    fn from(error: ChangeError) -> Self {
+        let text = error.to_string();
+        match error {
+            ChangeError::Denied(denied) => denied.into(),
+            ChangeError::Busy | ChangeError::Stopping => Fault::new(FaultCode::Busy, text),
+            ChangeError::Superseded(_) => Fault::new(FaultCode::Cancelled, text),
+            ChangeError::OutOfMemory { .. } => Fault::new(FaultCode::OutOfMemory, text),
+            ChangeError::Conflict(_) => Fault::new(FaultCode::Conflict, text),
+            ChangeError::BadRequest(_) => Fault::new(FaultCode::BadRequest, text),
+            ChangeError::TimedOut(_) => Fault::new(FaultCode::TimedOut, text),
+            ChangeError::Stopped(_) => Fault::new(FaultCode::BadState, text),
+            ChangeError::Step { source, .. } if source.is_cancel() => {
+                Fault::new(FaultCode::Cancelled, text)
+            }
+            ChangeError::Step { source, .. } => {
+                let (code, advice) = match source.remedy() {
+                    Remedy::NameAnotherFile => {
+                        (FaultCode::FileNotFound, "put the file on this host, or name another one")
+                    }
+                    Remedy::UseAnotherImage => {
+                        (FaultCode::BadImage, "name a Linux kernel that Xen can boot as PVH")
+                    }
+                    Remedy::FreeMemory => {
+                        (FaultCode::OutOfMemory, "free memory, or use another host")
+                    }
+                    Remedy::None => (FaultCode::HostFailed, "look at the agent's log on the host"),
+                };
+                Fault::new(code, format!("{text}; {advice}"))
+            }
+        }
+    }
+}

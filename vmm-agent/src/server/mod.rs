@@ -1,0 +1,103 @@
+//! What the agent answers over XVMP: one file a group of verbs; each translates, calls, and answers.
+//!
+//! ```text
+//!   Service::call ─► role: the manager only ─► verb: mutating? ─► once: same key, same answer ─► endpoint
+//! ```
+//!
+//! Every fault names its hop, `agent NAME`, and says what to do. Changes run in tasks of their own, so that a caller that goes
+//! away, or a repeated call, does not end or double them.
+
+mod build;
+mod change;
+mod console;
+mod fault;
+pub(crate) mod once;
+mod report;
+mod stats;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use vmm_core::id::VmId;
+use vmm_proto::convert::parse_id;
+use vmm_proto::principal::Role;
+use vmm_proto::server::Caller;
+use vmm_proto::v1::{Done, Fault, FaultCode, Reply, Request, verb};
+
+use crate::core::Core;
+use crate::domain::registry::VmHandle;
+
+/// Kept of a caller's deadline for the way back.
+const ANSWER_MARGIN: Duration = Duration::from_millis(250);
+
+/// Answers one request.
+pub(crate) async fn answer(
+    core: Arc<Core>,
+    caller: Caller,
+    request: Request,
+) -> Result<Reply, Fault> {
+    let hop = format!("agent {}", core.config.name);
+    let outcome = if caller.principal.role == Role::Manager {
+        admitted(core, caller, request).await
+    } else {
+        let who = &caller.principal;
+        Err(Fault::new(
+            FaultCode::Denied,
+            format!("{who} may not command an agent; ask the manager"),
+        ))
+    };
+    outcome.map_err(|fault| fault.at(&hop))
+}
+
+async fn admitted(core: Arc<Core>, caller: Caller, request: Request) -> Result<Reply, Fault> {
+    let verb = verb(&request);
+    if !verb.agent {
+        let text = format!("an agent does not answer {}; ask the manager", verb.name);
+        return Err(Fault::new(FaultCode::Unsupported, text));
+    }
+    match (verb.mutating, caller.idempotency_key.clone()) {
+        (true, Some(key)) => once::run(core, caller, key, request).await,
+        _ => dispatch(core, caller, request).await,
+    }
+}
+
+/// Finds the endpoint.
+async fn dispatch(core: Arc<Core>, caller: Caller, request: Request) -> Result<Reply, Fault> {
+    match request {
+        Request::Ping(ping) => Ok(Reply::Pong(ping)),
+        Request::AwaitReport(request) => report::await_report(&core, &request).await,
+        Request::BuildVm(request) => build::build(&core, &caller, request).await,
+        Request::DestroyVm(request) => change::destroy(&core, &request.vm).await,
+        Request::PauseVm(request) => change::pause(&core, &request.vm).await,
+        Request::UnpauseVm(request) => change::unpause(&core, &request.vm).await,
+        Request::ShutdownVm(request) => change::shutdown(&core, &caller, &request).await,
+        Request::RebootVm(request) => change::reboot(&core, &caller, &request).await,
+        Request::SetVcpus(request) => change::set_vcpus(&core, &caller, &request).await,
+        Request::SetMemory(request) => change::set_memory(&core, &caller, &request).await,
+        Request::ReadConsole(request) => console::read(&core, &request),
+        Request::GetVmStats(request) => stats::vm(&core, &request).await,
+        Request::GetHostStats(_) => stats::host(&core).await,
+        // The table of verbs has said no to all others.
+        _ => Err(Fault::new(FaultCode::Unsupported, "an agent does not answer this verb")),
+    }
+}
+
+/// The VM that a request names by its id.
+fn find(core: &Core, vm: &str) -> Result<VmHandle, Fault> {
+    let id: VmId = parse_id("vm", vm)?;
+    core.registry.get(id).ok_or_else(|| {
+        let text = format!("VM {id} is not on this host; look where it is with `vmmctl vm show`");
+        Fault::new(FaultCode::UnknownVm, text)
+    })
+}
+
+fn done() -> Reply {
+    Reply::Done(Done {})
+}
+
+/// How long a guest may take: what was asked for, but the caller must still hear the answer.
+fn wait(caller: &Caller, wait_ms_max: u64) -> Duration {
+    let asked = Duration::from_millis(wait_ms_max);
+    let left = caller.deadline.map_or(asked, |left| left.saturating_sub(ANSWER_MARGIN));
+    asked.min(left)
+}

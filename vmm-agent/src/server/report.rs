@@ -1,0 +1,106 @@
+//! AwaitReport: the heartbeat, and the news. Always the whole report, so that a lost one costs nothing.
+//!
+//! The cursor is `BOOT:GENERATION`. A poll with the newest cursor waits for a change or for its time; any other is answered at
+//! once.
+
+use std::time::Duration;
+
+use vmm_core::units::Kib;
+use vmm_core::vm::overhead;
+use vmm_proto::v1::{
+    AgentReport, AwaitReport, Fault, FaultCode, HostFacts, HostLoad, Reply, ReportedVm,
+};
+use xen_bindings::{DomainInfo, Physinfo, XenError, XenVersion};
+
+use crate::core::Core;
+use crate::domain::registry::VmHandle;
+
+/// The longest that a poll is kept waiting.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+pub(super) async fn await_report(core: &Core, request: &AwaitReport) -> Result<Reply, Fault> {
+    let mut generation = core.generation.subscribe();
+    let newest = *generation.borrow_and_update();
+    if request.cursor == cursor(core, newest) {
+        let wait = Duration::from_millis(request.wait_ms_max).min(WAIT_MAX);
+        tokio::select! {
+            biased;
+            _ = generation.changed() => {}
+            () = core.stop.cancelled() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+    let report = report(core).await.map_err(|error| {
+        Fault::new(FaultCode::HostFailed, format!("{error}; look at the agent's log on the host"))
+    })?;
+    Ok(Reply::AgentReport(report))
+}
+
+fn cursor(core: &Core, generation: u64) -> String {
+    format!("{}:{generation}", core.boot)
+}
+
+async fn report(core: &Core) -> Result<AgentReport, XenError> {
+    // Before the VMs are looked at: news that comes meanwhile is told again, not lost.
+    let cursor = cursor(core, *core.generation.borrow());
+    let (info, version, domains) = core
+        .run(|host| {
+            let info = host.xen.host.physinfo()?;
+            Ok::<_, XenError>((info, host.xen.host.version()?, host.xen.control.list()?))
+        })
+        .await?;
+    let vms = core.registry.all();
+    Ok(AgentReport {
+        cursor,
+        host: core.journal.host_id().to_string(),
+        facts: facts(core, &info, &version, memory_for_vms(core, &info, &domains, &vms)),
+        load: load(core, &info),
+        vms: vms.iter().map(|vm| reported(vm, &domains)).collect(),
+    })
+}
+
+fn facts(core: &Core, info: &Physinfo, version: &XenVersion, memory: Kib) -> HostFacts {
+    HostFacts {
+        pcpus: info.pcpus,
+        memory_kib: memory.0,
+        disk_bytes_per_s: core.config.disk.0,
+        xen_version: format!("{}.{}{}", version.major, version.minor, version.extra),
+        backend: core.backend.name.to_owned(),
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// What is free, and what our VMs use of it, less the reserve. Domains of others are not ours to count on.
+fn memory_for_vms(core: &Core, info: &Physinfo, domains: &[DomainInfo], vms: &[VmHandle]) -> Kib {
+    let used = |vm: &VmHandle| {
+        let domain = domains.iter().find(|domain| domain.handle.0 == vm.vm.bytes())?;
+        Some(Kib(domain.pages.kib()) + overhead(&vm.spec))
+    };
+    let ours: Kib = vms.iter().filter_map(used).sum();
+    (Kib(info.memory_free_kib) + ours).saturating_sub(core.config.memory_reserve)
+}
+
+fn load(core: &Core, info: &Physinfo) -> HostLoad {
+    let latest = core.history.latest();
+    let earlier = latest.as_ref().and_then(|now| core.history.before(now.sample.at));
+    let cpu = latest.as_ref().zip(earlier).and_then(|(now, e)| now.sample.cpu_since(&e.sample));
+    HostLoad {
+        cpu_milli: cpu.map_or(0, |cpu| cpu.0),
+        memory_free_kib: info.memory_free_kib,
+        disk_bytes_per_s: latest.map_or(0, |now| now.disk.0),
+    }
+}
+
+fn reported(vm: &VmHandle, domains: &[DomainInfo]) -> ReportedVm {
+    let view = vm.now();
+    let domain = domains.iter().find(|domain| Some(domain.domid) == view.domid);
+    ReportedVm {
+        vm: vm.vm.to_string(),
+        generation: view.generation,
+        phase: view.state.into(),
+        reason: view.reason,
+        vcpus_online: domain.map_or(0, |domain| domain.vcpus_online),
+        memory_kib: domain.map_or(0, |domain| domain.pages.kib()),
+        domid: view.domid.map(|domid| domid.get()),
+    }
+}

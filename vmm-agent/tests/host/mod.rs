@@ -1,0 +1,229 @@
+//! A simulated host with an agent on it, for tests.
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use vmm_agent::{Agent, AgentConfig, Backend, Blocking, Env};
+use vmm_core::id::VmId;
+use vmm_proto::principal::Principal;
+use vmm_proto::server::{Caller, Service as _};
+use vmm_proto::v1::{self, AgentReport, Fault, Reply, ReportedVm, Request, VmPhase};
+use xen_bindings::sim::{SimConfig, SimMachine};
+use xen_bindings::{DomId, StoreError, StoreOps, StorePath};
+
+/// A machine, its dom0, and where its agent keeps its state.
+pub struct Host {
+    pub machine: SimMachine,
+    pub backend: Backend,
+    pub dir: TempDir,
+    agent: Option<Arc<Agent>>,
+    _time: DropGuard,
+}
+
+/// A VM to be built.
+#[derive(Clone)]
+pub struct TestVm {
+    pub id: String,
+    pub spec: v1::Spec,
+}
+
+pub fn env() -> Env {
+    let count = AtomicU8::new(1);
+    Env {
+        blocking: Blocking::Inline,
+        random: Arc::new(move || [count.fetch_add(1, Ordering::Relaxed); 16]),
+    }
+}
+
+pub fn manager(key: &str) -> Caller {
+    Caller {
+        principal: Principal::manager("m"),
+        request_id: format!("r-{key}"),
+        idempotency_key: Some(key.to_owned()),
+        deadline: None,
+    }
+}
+
+impl Host {
+    pub async fn new() -> Self {
+        Self::with(SimConfig::default()).await
+    }
+
+    pub async fn with(config: SimConfig) -> Self {
+        let origin = Instant::now();
+        let machine = SimMachine::new(config, Arc::new(move || origin.elapsed()));
+        let stop = CancellationToken::new();
+        tokio::spawn(vmm_agent::sim::drive(machine.clone(), stop.clone()));
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("kernel"), b"SIMKERNEL").unwrap();
+        std::fs::write(dir.path().join("disk.img"), vec![0; 4096]).unwrap();
+        let backend = vmm_agent::sim::backend(&machine);
+        let mut host = Self { machine, backend, dir, agent: None, _time: stop.drop_guard() };
+        host.start_agent().await;
+        host
+    }
+
+    pub async fn start_agent(&mut self) {
+        let config = AgentConfig::new("h1", &self.dir.path().join("state")).unwrap();
+        let agent = Agent::start(config, self.backend.clone(), env()).await.unwrap();
+        self.agent = Some(agent);
+    }
+
+    /// As SIGKILL would.
+    pub async fn kill_agent(&mut self) {
+        self.agent = None;
+        tokio::task::yield_now().await;
+    }
+
+    pub fn agent(&self) -> &Arc<Agent> {
+        self.agent.as_ref().expect("an agent runs")
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    pub fn vm(&self, number: u8) -> TestVm {
+        let disk =
+            v1::Disk { path: self.path("disk.img"), device: "xvda".into(), read_only: number != 1 };
+        TestVm {
+            id: VmId::from_bytes([number; 16]).to_string(),
+            spec: v1::Spec {
+                name: format!("vm-{number}"),
+                vcpus: 1,
+                vcpus_max: 4,
+                memory_kib: 128 << 10,
+                memory_max_kib: 256 << 10,
+                kernel: self.path("kernel"),
+                initramfs: None,
+                cmdline: "console=hvc0".into(),
+                cpu_demand_milli: 100,
+                disk_demand_bytes_per_s: 0,
+                disk: (number == 1).then_some(disk),
+            },
+        }
+    }
+
+    pub async fn call(&self, caller: Caller, request: Request) -> Result<Reply, Fault> {
+        self.agent().call(caller, request).await
+    }
+
+    /// A change with a key of its own.
+    pub async fn change(&self, request: Request) -> Result<Reply, Fault> {
+        let key = format!("{request:?} {:?}", Instant::now());
+        self.call(manager(&key), request).await
+    }
+
+    pub fn build_request(vm: &TestVm) -> Request {
+        Request::BuildVm(v1::BuildVm { vm: vm.id.clone(), spec: vm.spec.clone() })
+    }
+
+    pub async fn build(&self, vm: &TestVm) -> Result<Reply, Fault> {
+        self.change(Self::build_request(vm)).await
+    }
+
+    pub async fn destroy(&self, vm: &TestVm) -> Result<Reply, Fault> {
+        self.change(Request::DestroyVm(v1::DestroyVm { vm: vm.id.clone() })).await
+    }
+
+    pub async fn shutdown(&self, vm: &TestVm, wait_s: u64) -> Result<Reply, Fault> {
+        let request = v1::ShutdownVm { vm: vm.id.clone(), wait_ms_max: wait_s * 1000 };
+        self.change(Request::ShutdownVm(request)).await
+    }
+
+    pub async fn reboot(&self, vm: &TestVm, wait_s: u64) -> Result<Reply, Fault> {
+        let request = v1::RebootVm { vm: vm.id.clone(), wait_ms_max: wait_s * 1000 };
+        self.change(Request::RebootVm(request)).await
+    }
+
+    pub async fn set_vcpus(&self, vm: &TestVm, vcpus: u32) -> Result<v1::Vcpus, Fault> {
+        let request = v1::SetVcpus { vm: vm.id.clone(), vcpus, wait_ms_max: 10_000 };
+        match self.change(Request::SetVcpus(request)).await? {
+            Reply::Vcpus(vcpus) => Ok(vcpus),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn set_memory(&self, vm: &TestVm, mib: u64) -> Result<v1::Memory, Fault> {
+        let request =
+            v1::SetMemory { vm: vm.id.clone(), memory_kib: mib << 10, wait_ms_max: 60_000 };
+        match self.change(Request::SetMemory(request)).await? {
+            Reply::Memory(memory) => Ok(memory),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn stats(&self, vm: &TestVm) -> Result<v1::VmStats, Fault> {
+        let request = v1::GetVmStats { vm: vm.id.clone() };
+        match self.change(Request::GetVmStats(request)).await? {
+            Reply::VmStats(stats) => Ok(stats),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn console(&self, vm: &TestVm) -> String {
+        use base64::Engine as _;
+        let request = v1::ReadConsole { vm: vm.id.clone(), bytes_max: u32::MAX };
+        match self.change(Request::ReadConsole(request)).await.unwrap() {
+            Reply::ConsoleText(text) => {
+                let bytes = base64::engine::general_purpose::STANDARD.decode(text.data).unwrap();
+                String::from_utf8(bytes).unwrap()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn await_report(&self, cursor: &str, wait_ms_max: u64) -> AgentReport {
+        let request = v1::AwaitReport { cursor: cursor.to_owned(), wait_ms_max };
+        match self.change(Request::AwaitReport(request)).await.unwrap() {
+            Reply::AgentReport(report) => report,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn report(&self) -> AgentReport {
+        self.await_report("", 0).await
+    }
+
+    pub async fn reported(&self, vm: &TestVm) -> ReportedVm {
+        let report = self.report().await;
+        report.vms.into_iter().find(|r| r.vm == vm.id).expect("the agent knows the VM")
+    }
+
+    pub async fn phase(&self, vm: &TestVm) -> VmPhase {
+        self.reported(vm).await.phase
+    }
+
+    pub async fn domid(&self, vm: &TestVm) -> DomId {
+        DomId::new(self.reported(vm).await.domid.expect("it has a domain").into()).unwrap()
+    }
+
+    pub async fn sleep(&self, seconds: u64) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+
+    /// Nothing of any VM is on the host: no domain, no node, no loop device.
+    pub fn assert_clean(&self) {
+        let xen = &self.backend.xen;
+        let domains: Vec<DomId> =
+            xen.control.list().unwrap().into_iter().map(|domain| domain.domid).collect();
+        assert_eq!(domains, [DomId::DOM0], "domains are left");
+        for (path, expect) in [
+            ("/local/domain", &["0"] as &[&str]),
+            ("/vm", &[]),
+            ("/local/domain/0/backend/vbd", &[]),
+        ] {
+            let names = match xen.store.directory(&StorePath::new(path).unwrap()) {
+                Err(StoreError::NotFound) => Vec::new(),
+                names => names.unwrap(),
+            };
+            assert_eq!(names, expect, "nodes are left in {path}");
+        }
+        assert_eq!(self.backend.dom0.loops().unwrap(), [], "loop devices are left");
+    }
+}
