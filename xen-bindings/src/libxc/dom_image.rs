@@ -118,19 +118,18 @@ impl<'h> DomImage<'h> {
 
     /// Points the image at the firmware, which from now on stays where it is, and tells Xen the memory map.
     pub(super) fn install(&mut self, firmware: Firmware) -> Result<(), XenError> {
-        let mut firmware = firmware;
-        let fields = self.fields();
+        let firmware = self.firmware.insert(firmware);
+        // SAFETY: as in `fields`; `firmware` is another field, which outlives libxenguest's use of the pointers set here.
+        let fields = unsafe { self.image.as_mut() };
         for (module, (address, bytes)) in fields.acpi_modules.iter_mut().zip(firmware.modules()) {
             module.data = bytes.as_mut_ptr();
             module.length = u32::try_from(bytes.len()).map_err(|_| too_large())?;
             module.guest_addr_out = address;
         }
-        let (map, length) = (firmware.e820.as_mut_ptr(), firmware.e820.len());
-        let length = u32::try_from(length).map_err(|_| too_large())?;
+        let length = u32::try_from(firmware.e820.len()).map_err(|_| too_large())?;
+        let map = firmware.e820.as_mut_ptr();
         fields.e820 = map;
         fields.e820_entries = length;
-        // Moving the struct moves the vectors' handles, not their contents.
-        self.firmware = Some(firmware);
         let domid = self.domid;
         self.handle.call("domain_set_memory_map", |xch| {
             // SAFETY: the map has `length` entries and is owned by `self.firmware`.
