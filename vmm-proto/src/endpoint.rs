@@ -23,7 +23,7 @@ pub const BODY_BYTES_MAX: usize = 8 << 20;
 /// Time for a TLS handshake.
 pub const TLS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Time for the header of an HTTP/1.1 request, from when it may begin.
+/// Time for the first byte after TLS, and for the header of an HTTP/1.1 request.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time for the body of a request.

@@ -9,6 +9,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
@@ -52,6 +53,15 @@ fn identity(stream: &TlsStream<BoxedStream>) -> Option<Identity> {
 
 async fn serve(shared: &Arc<Shared>, stream: TlsStream<BoxedStream>, peer: Arc<Identity>) {
     let is_h2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_H2);
+    // hyper waits for the first byte as long as it takes.
+    let mut stream = BufReader::new(stream);
+    tokio::select! {
+        () = shared.stop.cancelled() => return,
+        first = timeout(HEADER_TIMEOUT, stream.fill_buf()) => match first {
+            Ok(Ok([_, ..])) => {}
+            _ => return,
+        },
+    }
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let (shared, peer) = (shared.clone(), peer.clone());
         async move { Ok::<_, Infallible>(http::handle(shared, peer, request).await) }

@@ -259,6 +259,8 @@ async fn who_says_nothing_is_dropped_at_every_stage() {
     closes_within(silent, Duration::from_secs(6)).await;
     let silent = lab.tls(&credentials, b"http/1.1").await;
     closes_within(silent, Duration::from_secs(11)).await;
+    let silent = lab.tls(&credentials, tls::ALPN_H2).await;
+    closes_within(silent, Duration::from_secs(11)).await;
     let mut slow = lab.tls(&credentials, b"http/1.1").await;
     slow.write_all(b"POST /xvmp/1/rpc HTTP/1.1\r\nHost: x\r\nX-Slow: ").await.unwrap();
     closes_within(slow, Duration::from_secs(11)).await;
