@@ -38,7 +38,7 @@ impl Default for ManagerConfig {
             unknown_wait: Duration::from_secs(60),
             backoff_max: Duration::from_secs(5),
             task_wait_max: Duration::from_secs(60),
-            guest_wait_max: Duration::from_secs(540),
+            guest_wait_max: Duration::from_secs(420),
             finished_tasks_max: 512,
             running_tasks_max: 256,
             idempotency_keys_max: 4096,

@@ -1,0 +1,150 @@
+//! The manager's directory and its `manager.toml`: raw, then validated.
+//!
+//! ```toml
+//! listen = "0.0.0.0:8440"
+//! # store = "store.redb"       # relative to this directory
+//! # [limits]                   # in seconds; what stands here are the defaults
+//! # build_wait = 120           # an agent's time to build a VM
+//! # unknown_wait = 60          # how long a call whose outcome is not known is repeated
+//! # guest_wait_max = 420       # the most that a guest may be given to do what it is asked
+//! ```
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
+use vmm_manager::ManagerConfig;
+
+pub(super) const LISTEN_DEFAULT: &str = "127.0.0.1:8440";
+/// A wait that is longer than this was meant in another unit.
+const SECONDS_MAX: u64 = 3600;
+
+/// The paths of a manager's directory.
+#[derive(Debug)]
+pub(super) struct Layout {
+    pub(super) config: PathBuf,
+    /// `ca.pem` and `ca-key.pem`.
+    pub(super) authority: PathBuf,
+    /// The manager's own.
+    pub(super) credentials: PathBuf,
+    directory: PathBuf,
+}
+
+impl Layout {
+    pub(super) fn of(directory: &Path) -> Self {
+        Self {
+            config: directory.join("manager.toml"),
+            authority: directory.join("authority"),
+            credentials: directory.join("credentials"),
+            directory: directory.to_owned(),
+        }
+    }
+
+    /// Makes the directory and writes the configuration; neither may be there.
+    pub(super) fn create(&self, listen: &str) -> Result<()> {
+        let mut builder = std::fs::DirBuilder::new();
+        let made = builder.recursive(true).mode(0o700).create(&self.directory);
+        made.with_context(|| format!("making {}", self.directory.display()))?;
+        let mut options = std::fs::OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(&self.config);
+        let mut file = file.with_context(|| {
+            format!("making {}: use another directory for another pool", self.config.display())
+        })?;
+        let text = format!("listen = {}\n", toml::Value::String(listen.to_owned()));
+        file.write_all(text.as_bytes())
+            .with_context(|| format!("writing {}", self.config.display()))
+    }
+
+    pub(super) fn read(&self) -> Result<Config> {
+        let text = std::fs::read_to_string(&self.config).with_context(|| {
+            format!("reading {}: make a pool with `vmm-manager init`", self.config.display())
+        })?;
+        let raw: RawConfig = toml::from_str(&text)
+            .with_context(|| format!("{} is refused", self.config.display()))?;
+        raw.validated(&self.directory)
+            .with_context(|| format!("{} is refused", self.config.display()))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawConfig {
+    listen: String,
+    store: Option<PathBuf>,
+    #[serde(default)]
+    limits: RawLimits,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLimits {
+    build_wait: Option<u64>,
+    unknown_wait: Option<u64>,
+    guest_wait_max: Option<u64>,
+}
+
+/// A configuration that can be used.
+#[derive(Debug)]
+pub(super) struct Config {
+    pub(super) listen: SocketAddr,
+    pub(super) store: PathBuf,
+    pub(super) manager: ManagerConfig,
+}
+
+impl RawConfig {
+    fn validated(self, directory: &Path) -> Result<Config> {
+        let usual = ManagerConfig::default();
+        let limits = self.limits;
+        let manager = ManagerConfig {
+            build_wait: seconds("build_wait", limits.build_wait, usual.build_wait)?,
+            unknown_wait: seconds("unknown_wait", limits.unknown_wait, usual.unknown_wait)?,
+            guest_wait_max: seconds("guest_wait_max", limits.guest_wait_max, usual.guest_wait_max)?,
+            ..usual
+        };
+        Ok(Config {
+            listen: parse_listen(&self.listen)?,
+            store: directory.join(self.store.unwrap_or_else(|| PathBuf::from("store.redb"))),
+            manager: manager.validated()?,
+        })
+    }
+}
+
+fn seconds(name: &str, given: Option<u64>, usual: Duration) -> Result<Duration> {
+    match given {
+        Some(seconds) if !(1..=SECONDS_MAX).contains(&seconds) => {
+            bail!("{name} = {seconds}: use 1 to {SECONDS_MAX} seconds")
+        }
+        given => Ok(given.map_or(usual, Duration::from_secs)),
+    }
+}
+
+pub(super) fn parse_listen(text: &str) -> Result<SocketAddr> {
+    text.parse().with_context(|| {
+        format!("listen address {text:?}: write ADDRESS:PORT with a numeric address, such as 0.0.0.0:8440")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, accepted: bool) {
+        let read = toml::from_str::<RawConfig>(text).map_err(anyhow::Error::from);
+        let read = read.and_then(|raw| raw.validated(Path::new("/d")));
+        assert_eq!(read.is_ok(), accepted, "{text}");
+    }
+
+    #[test]
+    fn only_what_is_understood_is_accepted() {
+        check("listen = '127.0.0.1:1'", true);
+        check("listen = '127.0.0.1:1'\nstore = 'x'\n[limits]\nbuild_wait = 5", true);
+        check("listen = 'here'", false);
+        check("listen = '127.0.0.1:1'\nlisten_too = 1", false);
+        check("listen = '127.0.0.1:1'\n[limits]\nbuild_wait = 0", false);
+        check("listen = '127.0.0.1:1'\n[limits]\nbuild_wait = 120000", false);
+    }
+}

@@ -1,0 +1,66 @@
+//! `vmm-manager issue`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Subcommand;
+use vmm_manager::MANAGER_ID;
+use vmm_proto::clock::{SystemClock, WallClock as _};
+use vmm_proto::credentials::CertificateAuthority;
+use vmm_proto::principal::Principal;
+
+use super::file::Layout;
+
+/// For whom credentials are issued.
+#[derive(Debug, Subcommand)]
+pub(super) enum Whom {
+    /// For the agent of a host; NAME is what `vmmctl host add` calls it.
+    Agent(ToBundle),
+    /// For a person or program at the command line.
+    User(ToBundle),
+    /// For this manager itself, in place, when its own are about to expire. Restart it afterwards.
+    Manager {
+        /// The manager's directory, made by `init`.
+        #[arg(long)]
+        dir: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ToBundle {
+    /// 1 to 128 of A-Z a-z 0-9 . _ -
+    name: String,
+    /// The manager's directory, made by `init`.
+    #[arg(long)]
+    dir: PathBuf,
+    /// The directory to write: ca.pem, cert.pem, key.pem, inner.key. Not there, or empty.
+    #[arg(long, value_name = "BUNDLE")]
+    out: PathBuf,
+}
+
+pub(super) fn issue(whom: Whom) -> Result<()> {
+    match whom {
+        Whom::Agent(to) => issue_bundle(&Principal::agent(to.name.clone()), &to),
+        Whom::User(to) => issue_bundle(&Principal::user(to.name.clone()), &to),
+        Whom::Manager { dir } => {
+            let layout = Layout::of(&dir);
+            issue_into(&layout.authority, &Principal::manager(MANAGER_ID), &layout.credentials)
+        }
+    }
+}
+
+fn issue_bundle(principal: &Principal, to: &ToBundle) -> Result<()> {
+    let is_used = std::fs::read_dir(&to.out).is_ok_and(|mut entries| entries.next().is_some());
+    if is_used {
+        bail!("{} is not empty: name a new directory", to.out.display());
+    }
+    issue_into(&Layout::of(&to.dir).authority, principal, &to.out)
+}
+
+fn issue_into(authority: &Path, principal: &Principal, out: &Path) -> Result<()> {
+    let authority = CertificateAuthority::load(authority)
+        .context("the authority of the pool: was --dir made by `vmm-manager init`?")?;
+    authority.issue(principal, SystemClock.now())?.save(out)?;
+    println!("issued {principal} into {}; it holds private keys: copy it over a safe way and delete it here", out.display());
+    Ok(())
+}

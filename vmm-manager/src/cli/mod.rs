@@ -1,0 +1,78 @@
+//! The command line of the manager's program.
+
+mod file;
+mod init;
+mod issue;
+mod run;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+const EXAMPLE: &str = "\
+Example: a pool with one host and one operator
+  vmm-manager init --dir /var/lib/smps-vmm/manager --listen 0.0.0.0:8440
+  vmm-manager issue agent host-1 --dir /var/lib/smps-vmm/manager --out ./host-1
+  vmm-manager issue user ann     --dir /var/lib/smps-vmm/manager --out ./ann
+  (copy ./host-1 to the host as the agent's credentials, ./ann to ann as ~/.config/vmmctl)
+  vmm-manager run --dir /var/lib/smps-vmm/manager
+  vmmctl --manager MANAGER:8440 host add host-1 HOST-1:8443
+  vmmctl --manager MANAGER:8440 host list
+
+What a VM is charged on its host: its memory and Xen's overhead for it, its --cpu-demand (10 % of a CPU for each
+vCPU when it names none) and its --disk-demand. Memory is never overcommitted; CPU and disk are, at a rising price.
+
+RUST_LOG=debug shows more of what the manager does.";
+
+/// The manager of an SMPS-VMM pool: one view of all hosts, and the place where it is decided which host runs which VM.
+#[derive(Debug, Parser)]
+#[command(name = "vmm-manager", version, after_help = EXAMPLE)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a new pool: its certificate authority, the manager's credentials and configuration.
+    Init {
+        /// The manager's directory; made with mode 0700. Keep it: it holds the authority's key.
+        #[arg(long)]
+        dir: PathBuf,
+        /// Where the manager will listen.
+        #[arg(long, default_value = file::LISTEN_DEFAULT, value_name = "ADDRESS:PORT")]
+        listen: String,
+    },
+    /// Issue credentials, valid for 30 days, into a new directory to be copied to whom they are for.
+    Issue {
+        #[command(subcommand)]
+        whom: issue::Whom,
+    },
+    /// Run the manager until it is told to end (SIGINT or SIGTERM).
+    Run {
+        /// The manager's directory, made by `init`.
+        #[arg(long)]
+        dir: PathBuf,
+    },
+}
+
+pub(crate) fn run(args: Args) -> Result<()> {
+    match args.command {
+        Command::Init { dir, listen } => init::init(&dir, &listen),
+        Command::Issue { whom } => issue::issue(whom),
+        Command::Run { dir } => run::run(&dir),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+}
