@@ -8,6 +8,7 @@ pub mod dom0;
 mod domain;
 pub mod env;
 mod journal;
+pub mod run;
 mod server;
 pub mod sim;
 mod stats;

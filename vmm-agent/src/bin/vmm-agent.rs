@@ -1,2 +1,53 @@
-//! The agent.
-fn main() {}
+//! The agent of a Xen host. Runs in dom0, as root.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Parser;
+use vmm_agent::dom0::linux::LinuxDom0;
+use vmm_agent::{AgentConfig, Backend};
+
+/// The agent of one Xen host: builds, grows, watches and ends VMs as the manager says.
+///
+/// Runs in dom0 as root, beside xenstored and xenconsoled, with the kernel modules xen-blkback and loop. It touches no domain
+/// that it did not make, so xl and its domains can live beside it. When it stops, guests run on; when it starts again, it adopts
+/// them.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "The file, with what is used when a line is missing:
+  name = \"host-1\"                       # required: as in the agent's certificate
+  credentials = \"/etc/smps-vmm/agent\"   # required: ca.pem cert.pem key.pem inner.key
+  state = \"/var/lib/smps-vmm/agent\"     # required: host id and journal, made when missing
+  listen = \"127.0.0.1:8443\"
+  disk_bytes_per_s = 200000000           # what the disks sustain; the scheduler shares it out
+  memory_reserve_mib = 64                # kept free for dom0 and Xen
+
+Log: standard error; RUST_LOG=vmm_agent=debug shows every step of a start."
+)]
+struct Args {
+    /// The configuration file.
+    #[arg(long, default_value = "/etc/smps-vmm/agent.toml")]
+    config: PathBuf,
+    /// Read the configuration, reach the hypervisor, say what it is, and end.
+    #[arg(long)]
+    check: bool,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    vmm_agent::run::start_log();
+    let config = AgentConfig::load(&args.config)?;
+    let xen = xen_bindings::libxc::open()
+        .context("cannot reach the hypervisor: run as root in dom0, with xenstored running")?;
+    if args.check {
+        let version = xen.host.version()?;
+        println!("Xen {}.{}{}", version.major, version.minor, version.extra);
+        println!("{:#?}", xen.host.physinfo()?);
+        return Ok(());
+    }
+    let dom0 = Arc::new(LinuxDom0::default());
+    vmm_agent::run::run(config, Backend { xen, dom0, name: "libxc" }).await
+}

@@ -1,8 +1,6 @@
 //! A simulated host with an agent on it, for tests.
-#![allow(dead_code, reason = "each test uses a part of it")]
-
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -14,25 +12,26 @@ use vmm_proto::principal::Principal;
 use vmm_proto::server::{Caller, Service as _};
 use vmm_proto::v1::{self, AgentReport, Fault, Reply, ReportedVm, Request, VmPhase};
 use xen_bindings::sim::{SimConfig, SimMachine};
-use xen_bindings::{DomId, StoreError, StoreOps, StorePath};
+use xen_bindings::{DomId, StoreError, StorePath};
 
 /// A machine, its dom0, and where its agent keeps its state.
-pub struct Host {
-    pub machine: SimMachine,
-    pub backend: Backend,
-    pub dir: TempDir,
+pub(crate) struct Host {
+    pub(crate) machine: SimMachine,
+    pub(crate) backend: Backend,
+    pub(crate) dir: TempDir,
     agent: Option<Arc<Agent>>,
+    changes: AtomicU64,
     _time: DropGuard,
 }
 
 /// A VM to be built.
 #[derive(Clone)]
-pub struct TestVm {
-    pub id: String,
-    pub spec: v1::Spec,
+pub(crate) struct TestVm {
+    pub(crate) id: String,
+    pub(crate) spec: v1::Spec,
 }
 
-pub fn env() -> Env {
+pub(crate) fn env() -> Env {
     let count = AtomicU8::new(1);
     Env {
         blocking: Blocking::Inline,
@@ -40,7 +39,7 @@ pub fn env() -> Env {
     }
 }
 
-pub fn manager(key: &str) -> Caller {
+pub(crate) fn manager(key: &str) -> Caller {
     Caller {
         principal: Principal::manager("m"),
         request_id: format!("r-{key}"),
@@ -50,11 +49,11 @@ pub fn manager(key: &str) -> Caller {
 }
 
 impl Host {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(SimConfig::default()).await
     }
 
-    pub async fn with(config: SimConfig) -> Self {
+    pub(crate) async fn with(config: SimConfig) -> Self {
         let origin = Instant::now();
         let machine = SimMachine::new(config, Arc::new(move || origin.elapsed()));
         let stop = CancellationToken::new();
@@ -63,32 +62,39 @@ impl Host {
         std::fs::write(dir.path().join("kernel"), b"SIMKERNEL").unwrap();
         std::fs::write(dir.path().join("disk.img"), vec![0; 4096]).unwrap();
         let backend = vmm_agent::sim::backend(&machine);
-        let mut host = Self { machine, backend, dir, agent: None, _time: stop.drop_guard() };
+        let mut host = Self {
+            machine,
+            backend,
+            dir,
+            agent: None,
+            changes: AtomicU64::new(0),
+            _time: stop.drop_guard(),
+        };
         host.start_agent().await;
         host
     }
 
-    pub async fn start_agent(&mut self) {
+    pub(crate) async fn start_agent(&mut self) {
         let config = AgentConfig::new("h1", &self.dir.path().join("state")).unwrap();
         let agent = Agent::start(config, self.backend.clone(), env()).await.unwrap();
         self.agent = Some(agent);
     }
 
     /// As SIGKILL would.
-    pub async fn kill_agent(&mut self) {
+    pub(crate) async fn kill_agent(&mut self) {
         self.agent = None;
         tokio::task::yield_now().await;
     }
 
-    pub fn agent(&self) -> &Arc<Agent> {
+    pub(crate) fn agent(&self) -> &Arc<Agent> {
         self.agent.as_ref().expect("an agent runs")
     }
 
-    pub fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
     }
 
-    pub fn vm(&self, number: u8) -> TestVm {
+    pub(crate) fn vm(&self, number: u8) -> TestVm {
         let disk =
             v1::Disk { path: self.path("disk.img"), device: "xvda".into(), read_only: number != 1 };
         TestVm {
@@ -109,39 +115,39 @@ impl Host {
         }
     }
 
-    pub async fn call(&self, caller: Caller, request: Request) -> Result<Reply, Fault> {
+    pub(crate) async fn call(&self, caller: Caller, request: Request) -> Result<Reply, Fault> {
         self.agent().call(caller, request).await
     }
 
     /// A change with a key of its own.
-    pub async fn change(&self, request: Request) -> Result<Reply, Fault> {
-        let key = format!("{request:?} {:?}", Instant::now());
+    pub(crate) async fn change(&self, request: Request) -> Result<Reply, Fault> {
+        let key = format!("key-{}", self.changes.fetch_add(1, Ordering::Relaxed));
         self.call(manager(&key), request).await
     }
 
-    pub fn build_request(vm: &TestVm) -> Request {
+    pub(crate) fn build_request(vm: &TestVm) -> Request {
         Request::BuildVm(v1::BuildVm { vm: vm.id.clone(), spec: vm.spec.clone() })
     }
 
-    pub async fn build(&self, vm: &TestVm) -> Result<Reply, Fault> {
+    pub(crate) async fn build(&self, vm: &TestVm) -> Result<Reply, Fault> {
         self.change(Self::build_request(vm)).await
     }
 
-    pub async fn destroy(&self, vm: &TestVm) -> Result<Reply, Fault> {
+    pub(crate) async fn destroy(&self, vm: &TestVm) -> Result<Reply, Fault> {
         self.change(Request::DestroyVm(v1::DestroyVm { vm: vm.id.clone() })).await
     }
 
-    pub async fn shutdown(&self, vm: &TestVm, wait_s: u64) -> Result<Reply, Fault> {
+    pub(crate) async fn shutdown(&self, vm: &TestVm, wait_s: u64) -> Result<Reply, Fault> {
         let request = v1::ShutdownVm { vm: vm.id.clone(), wait_ms_max: wait_s * 1000 };
         self.change(Request::ShutdownVm(request)).await
     }
 
-    pub async fn reboot(&self, vm: &TestVm, wait_s: u64) -> Result<Reply, Fault> {
+    pub(crate) async fn reboot(&self, vm: &TestVm, wait_s: u64) -> Result<Reply, Fault> {
         let request = v1::RebootVm { vm: vm.id.clone(), wait_ms_max: wait_s * 1000 };
         self.change(Request::RebootVm(request)).await
     }
 
-    pub async fn set_vcpus(&self, vm: &TestVm, vcpus: u32) -> Result<v1::Vcpus, Fault> {
+    pub(crate) async fn set_vcpus(&self, vm: &TestVm, vcpus: u32) -> Result<v1::Vcpus, Fault> {
         let request = v1::SetVcpus { vm: vm.id.clone(), vcpus, wait_ms_max: 10_000 };
         match self.change(Request::SetVcpus(request)).await? {
             Reply::Vcpus(vcpus) => Ok(vcpus),
@@ -149,7 +155,7 @@ impl Host {
         }
     }
 
-    pub async fn set_memory(&self, vm: &TestVm, mib: u64) -> Result<v1::Memory, Fault> {
+    pub(crate) async fn set_memory(&self, vm: &TestVm, mib: u64) -> Result<v1::Memory, Fault> {
         let request =
             v1::SetMemory { vm: vm.id.clone(), memory_kib: mib << 10, wait_ms_max: 60_000 };
         match self.change(Request::SetMemory(request)).await? {
@@ -158,7 +164,7 @@ impl Host {
         }
     }
 
-    pub async fn stats(&self, vm: &TestVm) -> Result<v1::VmStats, Fault> {
+    pub(crate) async fn stats(&self, vm: &TestVm) -> Result<v1::VmStats, Fault> {
         let request = v1::GetVmStats { vm: vm.id.clone() };
         match self.change(Request::GetVmStats(request)).await? {
             Reply::VmStats(stats) => Ok(stats),
@@ -166,7 +172,7 @@ impl Host {
         }
     }
 
-    pub async fn console(&self, vm: &TestVm) -> String {
+    pub(crate) async fn console(&self, vm: &TestVm) -> String {
         use base64::Engine as _;
         let request = v1::ReadConsole { vm: vm.id.clone(), bytes_max: u32::MAX };
         match self.change(Request::ReadConsole(request)).await.unwrap() {
@@ -178,7 +184,7 @@ impl Host {
         }
     }
 
-    pub async fn await_report(&self, cursor: &str, wait_ms_max: u64) -> AgentReport {
+    pub(crate) async fn await_report(&self, cursor: &str, wait_ms_max: u64) -> AgentReport {
         let request = v1::AwaitReport { cursor: cursor.to_owned(), wait_ms_max };
         match self.change(Request::AwaitReport(request)).await.unwrap() {
             Reply::AgentReport(report) => report,
@@ -186,29 +192,29 @@ impl Host {
         }
     }
 
-    pub async fn report(&self) -> AgentReport {
+    pub(crate) async fn report(&self) -> AgentReport {
         self.await_report("", 0).await
     }
 
-    pub async fn reported(&self, vm: &TestVm) -> ReportedVm {
+    pub(crate) async fn reported(&self, vm: &TestVm) -> ReportedVm {
         let report = self.report().await;
         report.vms.into_iter().find(|r| r.vm == vm.id).expect("the agent knows the VM")
     }
 
-    pub async fn phase(&self, vm: &TestVm) -> VmPhase {
+    pub(crate) async fn phase(&self, vm: &TestVm) -> VmPhase {
         self.reported(vm).await.phase
     }
 
-    pub async fn domid(&self, vm: &TestVm) -> DomId {
+    pub(crate) async fn domid(&self, vm: &TestVm) -> DomId {
         DomId::new(self.reported(vm).await.domid.expect("it has a domain").into()).unwrap()
     }
 
-    pub async fn sleep(&self, seconds: u64) {
+    pub(crate) async fn sleep(&self, seconds: u64) {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
     }
 
     /// Nothing of any VM is on the host: no domain, no node, no loop device.
-    pub fn assert_clean(&self) {
+    pub(crate) fn assert_clean(&self) {
         let xen = &self.backend.xen;
         let domains: Vec<DomId> =
             xen.control.list().unwrap().into_iter().map(|domain| domain.domid).collect();

@@ -1,0 +1,72 @@
+//! What both binaries do once they have chosen a backend: credentials, agent, listener, signals.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use vmm_proto::clock::SystemClock;
+use vmm_proto::credentials::Credentials;
+use vmm_proto::server::{Server, ServerOptions, TcpListenerAdapter};
+
+use crate::{Agent, AgentConfig, Backend, Blocking, Env};
+
+/// Log filter when `RUST_LOG` says nothing.
+const LOG_DEFAULT: &str = "info";
+
+/// Writes the log to standard error.
+pub fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| LOG_DEFAULT.into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// Runs the agent until SIGINT or SIGTERM. Guests run on.
+///
+/// # Errors
+/// The credentials, the state directory, the hypervisor or the address cannot be used; the error says which.
+pub async fn run(config: AgentConfig, backend: Backend) -> anyhow::Result<()> {
+    let credentials = Credentials::load(&config.credentials)?;
+    let listen = config.listen;
+    let listener =
+        TcpListener::bind(listen).await.with_context(|| format!("cannot listen at {listen}"))?;
+    let env = Env { blocking: Blocking::Pool, random: Arc::new(random) };
+    let (name, kind) = (config.name.clone(), backend.name);
+    let agent = Agent::start(config, backend, env).await?;
+    let stop = CancellationToken::new();
+    let options = ServerOptions::new(Arc::new(SystemClock));
+    let server = Server::new(Arc::new(credentials), agent.clone(), options);
+    // One line on standard output, for whoever waits until the agent can be called.
+    println!(
+        "agent {name} ({kind}) host {} listens at {}",
+        agent.host_id(),
+        listener.local_addr()?
+    );
+    let serving = server.serve(TcpListenerAdapter(listener), stop.clone());
+    tokio::pin!(serving);
+    tokio::select! {
+        outcome = &mut serving => return Ok(outcome?),
+        outcome = told_to_stop() => outcome?,
+    }
+    tracing::info!("stopping; guests run on");
+    stop.cancel();
+    agent.stop().await;
+    Ok(serving.await?)
+}
+
+async fn told_to_stop() -> std::io::Result<()> {
+    let (mut interrupt, mut terminate) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+fn random() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("Linux has had randomness since it booted");
+    bytes
+}
