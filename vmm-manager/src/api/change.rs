@@ -9,9 +9,7 @@ use vmm_core::id::HostId;
 use vmm_core::task::Workflow;
 use vmm_core::units::Kib;
 use vmm_core::vm::admission::{Admission, VmRequest, admit};
-use vmm_proto::v1::{
-    Fault, FaultCode, Reply, Request, SetMemory, SetVcpus, VmPhase, verb,
-};
+use vmm_proto::v1::{Fault, FaultCode, Reply, Request, SetMemory, SetVcpus, VmPhase, verb};
 
 use super::create::stored_spec;
 use crate::app::{App, Begin, KeyUse, State, Vm, charge_of, store_fault};

@@ -107,7 +107,8 @@ fn check_ledger(
 ) -> Result<(), Fault> {
     let host = change.state.hosts.get(&host);
     let mut ledger = host.map(|host| host.ledger.clone()).unwrap_or_default();
-    let no_room = |error: vmm_core::host::NoRoom| Fault::new(FaultCode::NoCapacity, error.to_string());
+    let no_room =
+        |error: vmm_core::host::NoRoom| Fault::new(FaultCode::NoCapacity, error.to_string());
     ledger.reserve(record.id, charge.into()).map_err(no_room)?;
     debug_assert!(Kib(charge.memory_kib) <= ledger.capacity().memory);
     Ok(())

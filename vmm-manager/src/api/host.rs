@@ -1,9 +1,7 @@
 //! Hosts: add, remove, maintenance.
 
 use vmm_proto::principal::Principal;
-use vmm_proto::v1::{
-    AddHost, Done, Fault, FaultCode, HostRef, RemoveHost, Reply, SetMaintenance,
-};
+use vmm_proto::v1::{AddHost, Done, Fault, FaultCode, HostRef, RemoveHost, Reply, SetMaintenance};
 
 use super::change::Change;
 use crate::store::{HostRecord, KeyedReply, Put};
@@ -62,8 +60,10 @@ pub(super) fn remove(change: Change<'_>, remove: &RemoveHost) -> Result<Reply, F
     let vms = change.state.vms.values().filter(|vm| vm.record.host == Some(id));
     let vms: Vec<&str> = vms.map(|vm| vm.record.spec.name.as_str()).collect();
     if !vms.is_empty() {
-        let message =
-            format!("host {name} has VMs ({}); shut them down or destroy them first", vms.join(", "));
+        let message = format!(
+            "host {name} has VMs ({}); shut them down or destroy them first",
+            vms.join(", ")
+        );
         return Err(Fault::new(FaultCode::BadState, message));
     }
     change.store(vec![Put::DropHost(id)], KeyedReply::Done)?;

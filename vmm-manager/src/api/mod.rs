@@ -71,7 +71,8 @@ fn decide(app: &Arc<App>, caller: &Caller, request: Request) -> Result<Reply, Fa
         | Request::RebootVm(_)
         | Request::DestroyVm(_) => change::power(change, request),
         other => {
-            let message = format!("the manager has no verb {}; an agent may", v1::verb(&other).name);
+            let message =
+                format!("the manager has no verb {}; an agent may", v1::verb(&other).name);
             Err(Fault::new(FaultCode::Unsupported, message))
         }
     };

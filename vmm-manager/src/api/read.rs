@@ -36,11 +36,7 @@ pub(super) fn show_vm(app: &App, show: &ShowVm) -> Result<Reply, Fault> {
 }
 
 /// Of a VM that has stopped too: why it did stands at the end.
-pub(super) async fn console(
-    app: &App,
-    caller: &Caller,
-    read: ReadConsole,
-) -> Result<Reply, Fault> {
+pub(super) async fn console(app: &App, caller: &Caller, read: ReadConsole) -> Result<Reply, Fault> {
     let (vm, host) = {
         let state = app.lock();
         let vm = &state.vm_named(&read.vm)?.record;
@@ -73,12 +69,7 @@ fn not_running(vm: &str) -> Fault {
     Fault::new(FaultCode::BadState, format!("VM {vm} is on no host; start it first"))
 }
 
-async fn ask(
-    app: &App,
-    caller: &Caller,
-    host: HostId,
-    request: Request,
-) -> Result<Reply, Fault> {
+async fn ask(app: &App, caller: &Caller, host: HostId, request: Request) -> Result<Reply, Fault> {
     let deadline = caller.deadline.map_or(READ_WAIT, |deadline| deadline.min(READ_WAIT));
     let call = AgentCall { request, deadline, key: None };
     app.call_once(host, call).await.map_err(|error| match error {

@@ -8,8 +8,8 @@ use vmm_core::task::{Next, Workflow};
 use vmm_proto::server::Caller;
 use vmm_proto::v1::{self, Fault, FaultCode, Reply};
 
-use super::state::State;
 use super::App;
+use super::state::State;
 use crate::store::{KeyRecord, KeyedReply, Put, TaskRecord};
 use crate::workflow::{Action, Job};
 

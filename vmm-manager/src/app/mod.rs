@@ -15,8 +15,8 @@ mod state;
 mod view;
 
 pub(crate) use begin::{Begin, KeyUse, store_fault};
-pub(crate) use report::{Observed, off_host};
 pub(crate) use placement::{charge_of, no_capacity};
+pub(crate) use report::{Observed, off_host};
 pub(crate) use state::{State, Vm};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

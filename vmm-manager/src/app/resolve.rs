@@ -28,7 +28,8 @@ impl State {
     pub(crate) fn task_named(&self, text: &str) -> Result<&TaskEntry, Fault> {
         let id: TaskId = parse_id("task", text)?;
         self.tasks.get(&id).ok_or_else(|| {
-            let message = format!("no task {text}; only the latest are kept, see `vmmctl task list`");
+            let message =
+                format!("no task {text}; only the latest are kept, see `vmmctl task list`");
             Fault::new(FaultCode::UnknownTask, message)
         })
     }

@@ -73,7 +73,6 @@ async fn ask(app: &App, host: HostId, cursor: &str) -> Result<AgentReport, Strin
 }
 
 fn take(app: &App, host: HostId, poll: u64, report: &AgentReport) -> Result<(), String> {
-    app.take_report(host, poll, report).map_err(|another| {
-        format!("{another}; remove the host and add it again if that is meant")
-    })
+    app.take_report(host, poll, report)
+        .map_err(|another| format!("{another}; remove the host and add it again if that is meant"))
 }

@@ -15,7 +15,8 @@ const START: &str = "StartVm";
 fn can_resume(state: &State, task: &TaskRecord) -> bool {
     let building = [CREATE, START].contains(&task.shown.verb.as_str());
     let vm = state.vms.get(&task.vm);
-    building && vm.is_some_and(|vm| vm.record.host.is_some() && vm.record.phase == VmPhase::Starting)
+    building
+        && vm.is_some_and(|vm| vm.record.host.is_some() && vm.record.phase == VmPhase::Starting)
 }
 
 /// Ends the tasks that cannot be taken up: their VM's state comes with its host's next report.

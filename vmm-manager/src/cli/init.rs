@@ -20,7 +20,9 @@ pub(super) fn init(directory: &Path, listen: &str) -> Result<()> {
     authority.save(&layout.authority)?;
     authority.issue(&Principal::manager(MANAGER_ID), now)?.save(&layout.credentials)?;
     let directory = directory.display();
-    println!("made a pool in {directory}; its authority's key is in {directory}/authority: back it up, show it to nobody");
+    println!(
+        "made a pool in {directory}; its authority's key is in {directory}/authority: back it up, show it to nobody"
+    );
     println!("next: vmm-manager issue agent HOST-NAME --dir {directory} --out BUNDLE");
     Ok(())
 }

@@ -61,6 +61,9 @@ fn issue_into(authority: &Path, principal: &Principal, out: &Path) -> Result<()>
     let authority = CertificateAuthority::load(authority)
         .context("the authority of the pool: was --dir made by `vmm-manager init`?")?;
     authority.issue(principal, SystemClock.now())?.save(out)?;
-    println!("issued {principal} into {}; it holds private keys: copy it over a safe way and delete it here", out.display());
+    println!(
+        "issued {principal} into {}; it holds private keys: copy it over a safe way and delete it here",
+        out.display()
+    );
     Ok(())
 }

@@ -34,10 +34,15 @@ pub(super) fn run(directory: &Path) -> Result<()> {
 fn check_expiry(credentials: &Credentials) -> Result<()> {
     let left = credentials.not_after().checked_sub(SystemClock.now());
     let Some(left) = left else {
-        bail!("the manager's credentials have expired: renew them with `vmm-manager issue manager`");
+        bail!(
+            "the manager's credentials have expired: renew them with `vmm-manager issue manager`"
+        );
     };
     if left < EXPIRY_WARNING {
-        tracing::warn!(days = left.as_secs() / 86_400, "the manager's credentials expire soon: renew them with `vmm-manager issue manager` and restart");
+        tracing::warn!(
+            days = left.as_secs() / 86_400,
+            "the manager's credentials expire soon: renew them with `vmm-manager issue manager` and restart"
+        );
     }
     Ok(())
 }

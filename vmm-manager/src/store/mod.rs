@@ -20,7 +20,9 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use redb::backends::FileBackend;
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
+use redb::{
+    Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use vmm_core::id::{HostId, TaskId, VmId};
@@ -85,7 +87,8 @@ impl Store {
         let write = self.database.begin_write().map_err(failed("checking its version"))?;
         {
             let mut meta = write.open_table(META).map_err(failed("checking its version"))?;
-            let found = meta.get(SCHEMA).map_err(failed("checking its version"))?.map(|v| v.value());
+            let found =
+                meta.get(SCHEMA).map_err(failed("checking its version"))?.map(|v| v.value());
             match found {
                 Some(SCHEMA_VERSION) => {}
                 Some(found) => return Err(StoreError::Schema { found }),

@@ -63,9 +63,8 @@ impl FakeAgents {
     /// Names of the hosts on which a VM has a domain.
     pub(crate) fn running_on(&self, vm: &str) -> Vec<String> {
         let hosts = self.lock();
-        let runs = |host: &FakeHost| {
-            host.vms.get(vm).is_some_and(|vm| vm.phase == VmPhase::Running)
-        };
+        let runs =
+            |host: &FakeHost| host.vms.get(vm).is_some_and(|vm| vm.phase == VmPhase::Running);
         hosts.iter().filter(|(_, host)| runs(host)).map(|(name, _)| name.clone()).collect()
     }
 

@@ -91,7 +91,9 @@ impl Job {
                 Some(_) => return Err(no),
             }
             let cancelled = self.cancel.cancelled();
-            let news = async { tokio::select! { _ = changes.changed() => true, () = cancelled => false } };
+            let news = async {
+                tokio::select! { _ = changes.changed() => true, () = cancelled => false }
+            };
             if !matches!(timeout_at(end, news).await, Ok(true)) {
                 self.unresolved = true;
                 return Err(app.no_reply(self.host, "it was not heard in time"));
@@ -135,7 +137,8 @@ impl Job {
         match app.call_until_known(self.host, call, caution).await {
             Ok(reply) => self.record_told(app, &request, reply),
             Err(Failure::No { fault, .. })
-                if fault.code == FaultCode::UnknownVm && matches!(request, Request::DestroyVm(_)) =>
+                if fault.code == FaultCode::UnknownVm
+                    && matches!(request, Request::DestroyVm(_)) =>
             {
                 self.record_told(app, &request, Reply::Done(v1::Done {}))
             }

@@ -95,7 +95,8 @@ impl App {
     /// For a caller: nobody knows whether it was done.
     pub(crate) fn no_reply(&self, host: HostId, detail: &str) -> Fault {
         let name = self.lock().host_name(host);
-        let message = format!("no reply from the agent of host {name} ({detail}); check it, then look again");
+        let message =
+            format!("no reply from the agent of host {name} ({detail}); check it, then look again");
         Fault::new(FaultCode::HostUnreachable, message)
     }
 }

@@ -57,8 +57,9 @@ pub(crate) fn tell_plan(
     wait: Duration,
     phases: Option<(VmPhase, VmPhase)>,
 ) -> Workflow<Action> {
-    let announce = phases
-        .map(|(during, before)| step("announce", Action::Phase(during), Some(Action::Phase(before))));
+    let announce = phases.map(|(during, before)| {
+        step("announce", Action::Phase(during), Some(Action::Phase(before)))
+    });
     let tell = request.map(|request| step("tell", Action::Tell(Box::new(request), wait), None));
     Workflow::new(announce.into_iter().chain(tell).collect())
 }

@@ -32,12 +32,7 @@ impl Job {
         state.commit(vec![put]).map_err(|error| store_fault(&error))
     }
 
-    fn charged(
-        &self,
-        state: &State,
-        before: &VmRecord,
-        charge: Charge,
-    ) -> Result<VmRecord, Fault> {
+    fn charged(&self, state: &State, before: &VmRecord, charge: Charge) -> Result<VmRecord, Fault> {
         let host = state.hosts.get(&self.host);
         let host = host.ok_or_else(|| Fault::new(FaultCode::UnknownHost, "the host is gone"))?;
         host.ledger.clone().reserve(self.vm, charge.into()).map_err(|no_room| {

@@ -1,0 +1,105 @@
+//! The arguments that all commands share, and the nouns.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+use crate::commands::{host, task, vm};
+use crate::output::Format;
+
+const EXAMPLE: &str = "\
+Examples:
+  vmmctl host add host-1 10.0.0.11:8443
+  vmmctl vm create web --kernel /boot/vmlinuz --initramfs /boot/initrd.img --memory 1G --dry-run
+  vmmctl vm create web --kernel /boot/vmlinuz --initramfs /boot/initrd.img --memory 1G --memory-max 4G \\
+         --vcpus 2 --vcpus-max 8 --disk /srv/web.img --cpu-demand 0.5 --disk-demand 20M
+  vmmctl vm list
+  vmmctl vm vcpus web 4
+  vmmctl vm console web --follow
+  vmmctl -o json vm show web
+
+Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 the guest did not do all that was asked;
+4 the manager cannot be reached; 130 interrupted (a task that was waited for goes on).";
+
+/// Hosts, VMs and tasks of an SMPS-VMM pool.
+#[derive(Debug, Parser)]
+#[command(name = "vmmctl", version, after_help = EXAMPLE)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) noun: Noun,
+}
+
+/// Where to ask, and how to answer.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Global {
+    /// Where the manager listens.
+    #[arg(
+        long,
+        global = true,
+        env = "VMMCTL_MANAGER",
+        default_value = "127.0.0.1:8440",
+        value_name = "HOST:PORT"
+    )]
+    pub(crate) manager: String,
+    /// Your credentials, from `vmm-manager issue user` [default: ~/.config/vmmctl].
+    #[arg(long, global = true, env = "VMMCTL_CREDENTIALS", value_name = "DIR")]
+    pub(crate) credentials: Option<PathBuf>,
+    /// The form of the answer.
+    #[arg(short, long, global = true, value_enum, default_value = "table")]
+    pub(crate) output: Format,
+    /// How long a guest may take to do what it is asked, and how long to wait for a task.
+    #[arg(long, global = true, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=400))]
+    pub(crate) timeout: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Noun {
+    /// Hosts of the pool.
+    #[command(subcommand)]
+    Host(host::Command),
+    /// Virtual machines.
+    #[command(subcommand)]
+    Vm(vm::Command),
+    /// Changes under way, and the latest that are over.
+    #[command(subcommand)]
+    Task(task::Command),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    fn check(line: &str, accepted: bool) {
+        let parsed = Args::try_parse_from(line.split(' '));
+        assert_eq!(parsed.is_ok(), accepted, "{line}: {parsed:?}");
+    }
+
+    #[test]
+    fn commands_are_strict() {
+        check("vmmctl host list", true);
+        check("vmmctl host maintenance h1 on", true);
+        check("vmmctl host maintenance h1 maybe", false);
+        check("vmmctl vm create web --kernel /k --memory 128M", true);
+        check("vmmctl vm create web --kernel /k --memory 128", false);
+        check("vmmctl vm create web --memory 128M", false);
+        check(
+            "vmmctl vm create web --kernel /k --memory 1G --cpu-demand 0.5 --disk-demand 10M",
+            true,
+        );
+        check("vmmctl vm create web --kernel /k --memory 1G --cpu-demand lots", false);
+        check("vmmctl vm create web --kernel /k --memory 1G --dry-run --no-wait", false);
+        check("vmmctl vm memory web 256M -o json", true);
+        check("vmmctl vm vcpus web four", false);
+        check("vmmctl vm list --timeout 0", false);
+        check("vmmctl task wait x --manager a:1 --credentials /c", true);
+    }
+}

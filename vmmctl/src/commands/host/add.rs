@@ -1,0 +1,32 @@
+//! `vmmctl host add`
+
+use clap::Args;
+use vmm_proto::v1::{AddHost, Reply, Request};
+
+use crate::failure::Failure;
+use crate::output::print;
+use crate::session::{Session, unexpected};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: vmmctl host add host-1 10.0.0.11:8443")]
+pub(crate) struct Add {
+    /// The name that its agent's credentials were issued for.
+    name: String,
+    /// Where its agent listens.
+    #[arg(value_name = "HOST:PORT")]
+    address: String,
+}
+
+pub(super) async fn run(session: &Session, add: Add) -> Result<(), Failure> {
+    let Add { name, address } = add;
+    let request = Request::AddHost(AddHost { name: name.clone(), address });
+    match session.call(request).await? {
+        Reply::HostRef(host) => print(session.format, &host, |host| {
+            format!(
+                "host {name} is in the pool as {}; `vmmctl host list` shows when it is heard\n",
+                host.host
+            )
+        }),
+        other => Err(unexpected(&other)),
+    }
+}

@@ -1,0 +1,37 @@
+//! `vmmctl host …`
+
+mod add;
+mod list;
+mod maintenance;
+mod remove;
+mod stats;
+
+use clap::Subcommand;
+
+use crate::failure::Failure;
+use crate::session::Session;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// All hosts: health, what they have, what is reserved and used.
+    #[command(visible_alias = "ls")]
+    List,
+    /// Take a host into the pool. It takes VMs as soon as its agent was heard.
+    Add(add::Add),
+    /// Forget a host that has no VMs.
+    Remove(remove::Remove),
+    /// Switch new placements on a host off (`on`: in maintenance) or on again (`off`). VMs on it stay.
+    Maintenance(maintenance::Maintenance),
+    /// What a host uses now.
+    Stats(stats::Stats),
+}
+
+pub(crate) async fn run(session: &Session, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::List => list::run(session).await,
+        Command::Add(add) => add::run(session, add).await,
+        Command::Remove(remove) => remove::run(session, remove).await,
+        Command::Maintenance(maintenance) => maintenance::run(session, maintenance).await,
+        Command::Stats(stats) => stats::run(session, stats).await,
+    }
+}

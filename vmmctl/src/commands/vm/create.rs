@@ -1,0 +1,111 @@
+//! `vmmctl vm create`
+
+use clap::Args;
+use vmm_proto::v1::{CreateVm, Disk, Reply, Request, Spec, Task};
+
+use super::{disk, placement};
+use crate::failure::Failure;
+use crate::output::print;
+use crate::session::{Session, unexpected};
+use crate::size;
+use crate::wait::{begin, done};
+
+const EXAMPLE: &str = "\
+Examples:
+  vmmctl vm create web --kernel /boot/vmlinuz --initramfs /boot/initrd.img --memory 1G --dry-run
+  vmmctl vm create web --kernel /boot/vmlinuz --cmdline 'console=hvc0 root=/dev/xvda' --memory 1G --memory-max 4G \\
+         --vcpus 2 --vcpus-max 8 --disk /srv/web.img --cpu-demand 0.5 --disk-demand 20M
+
+Sizes are digits and K, M, G or T, each 1024 times the one before. Paths are paths on the host: what they name must be
+on every host that may take the VM. The demands decide where the VM costs least; memory is reserved, never shared.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLE)]
+pub(crate) struct Create {
+    /// Unique in the pool: 1 to 63 letters, digits, '.', '_' or '-'.
+    name: String,
+    /// The kernel, a file on the host; a Linux kernel that can boot as a PVH guest.
+    #[arg(long, value_name = "PATH")]
+    kernel: String,
+    /// The initramfs, a file on the host.
+    #[arg(long, value_name = "PATH")]
+    initramfs: Option<String>,
+    /// The kernel's command line.
+    #[arg(long, default_value = "console=hvc0", value_name = "TEXT")]
+    cmdline: String,
+    /// Memory at boot.
+    #[arg(long, value_name = "SIZE", value_parser = size::kib)]
+    memory: u64,
+    /// Memory that the guest can grow to [default: --memory].
+    #[arg(long, value_name = "SIZE", value_parser = size::kib)]
+    memory_max: Option<u64>,
+    /// vCPUs online at boot.
+    #[arg(long, default_value_t = 1, value_name = "COUNT")]
+    vcpus: u32,
+    /// vCPUs that it can ever have [default: --vcpus].
+    #[arg(long, value_name = "COUNT")]
+    vcpus_max: Option<u32>,
+    /// Its disk: an image file on the host, the name in the guest, `ro` to refuse writes.
+    #[arg(long, value_name = "PATH[:xvda][:ro]", value_parser = disk::parse)]
+    disk: Option<Disk>,
+    /// CPUs that it is expected to use, such as 0.5 [default: a tenth for each vCPU].
+    #[arg(long, default_value = "0", hide_default_value = true, value_name = "CPUS", value_parser = size::milli_cpu)]
+    cpu_demand: u64,
+    /// Disk throughput that it is expected to use, in bytes a second, such as 20M.
+    #[arg(long, default_value = "0", hide_default_value = true, value_name = "SIZE", value_parser = size::bytes)]
+    disk_demand: u64,
+    /// Only show every host's cost and why it won or lost; nothing is created.
+    #[arg(long, conflicts_with = "no_wait")]
+    dry_run: bool,
+    /// Print the task and return at once.
+    #[arg(long)]
+    no_wait: bool,
+}
+
+pub(super) async fn run(session: &Session, create: Create) -> Result<(), Failure> {
+    let (dry_run, no_wait) = (create.dry_run, create.no_wait);
+    let request = Request::CreateVm(CreateVm { dry_run, spec: spec(create) });
+    if dry_run {
+        return match session.call(request).await? {
+            Reply::Placement(placement) => placement::answer(session.format, &placement),
+            other => Err(unexpected(&other)),
+        };
+    }
+    if no_wait {
+        let task = begin(session, request).await?;
+        return print(session.format, &task, |task| format!("{}\n", task.task));
+    }
+    let task = done(session, request).await?;
+    print(session.format, &task, runs_on)
+}
+
+fn spec(create: Create) -> Spec {
+    Spec {
+        name: create.name,
+        vcpus: create.vcpus,
+        vcpus_max: create.vcpus_max.unwrap_or(create.vcpus),
+        memory_kib: create.memory,
+        memory_max_kib: create.memory_max.unwrap_or(create.memory),
+        kernel: create.kernel,
+        initramfs: create.initramfs,
+        cmdline: create.cmdline,
+        cpu_demand_milli: create.cpu_demand,
+        disk_demand_bytes_per_s: create.disk_demand,
+        disk: create.disk,
+    }
+}
+
+/// Where a VM was put.
+pub(super) fn runs_on(task: &Task) -> String {
+    let placement = task.placement.as_ref();
+    let chosen = placement.and_then(|placement| {
+        let chosen = placement.chosen.as_ref()?;
+        placement.candidates.iter().find(|candidate| candidate.host == *chosen)
+    });
+    match chosen {
+        Some(host) => {
+            format!("{} runs on {} (cost {:.3})\n", task.vm_name, host.host, host.cost)
+        }
+        None => format!("{} runs\n", task.vm_name),
+    }
+}
