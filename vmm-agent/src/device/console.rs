@@ -11,14 +11,20 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use vmm_core::id::VmId;
 use xen_bindings::{DomId, StorePath};
 
 use crate::core::Core;
+use crate::dom0::ConsoleSource;
+use crate::domain::StepError;
 use crate::watch::wait_for_node;
 
 /// Bytes that are kept of a VM's console.
 pub(crate) const RING_BYTES: usize = 64 << 10;
+/// From a guest's end until its last words have come through xenconsoled.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 /// How long xenconsoled may take to open a terminal.
 const TTY_WAIT: Duration = Duration::from_secs(60);
 
@@ -50,31 +56,72 @@ impl ConsoleRing {
     }
 }
 
+/// A console that is being drained; dropped, it is left as it is.
+pub(crate) struct Console {
+    finish: CancellationToken,
+    task: AbortOnDropHandle<()>,
+}
+
+impl Console {
+    /// Begins to drain a domain's console into `ring`.
+    pub(crate) fn open(core: Arc<Core>, vm: VmId, domid: DomId, ring: Arc<ConsoleRing>) -> Self {
+        let finish = CancellationToken::new();
+        let drain = drain(core, vm, domid, ring, finish.clone());
+        Self { finish, task: AbortOnDropHandle::new(tokio::spawn(drain)) }
+    }
+
+    /// Takes the guest's last words, which xenconsoled may still have, and ends.
+    pub(crate) async fn close(self) {
+        tokio::time::sleep(LAST_WORDS).await;
+        self.finish.cancel();
+        let _ = self.task.await;
+    }
+}
+
 /// Drains one domain's console into the ring until it ends. Failures cost the console, never the VM.
-pub(crate) async fn drain(core: Arc<Core>, vm: VmId, domid: DomId, ring: Arc<ConsoleRing>) {
-    let Ok(node) = StorePath::domain(domid).join("console/tty") else { return };
-    let named = |tty: &str| (!tty.is_empty()).then(|| tty.to_owned());
-    let tty = match wait_for_node(&core, &node, TTY_WAIT, named).await {
-        Ok(Some(tty)) => tty,
-        Ok(None) => {
-            tracing::warn!(vm_id = %vm, domid = domid.get(), "xenconsoled opened no terminal");
-            return;
-        }
+async fn drain(
+    core: Arc<Core>,
+    vm: VmId,
+    domid: DomId,
+    ring: Arc<ConsoleRing>,
+    finish: CancellationToken,
+) {
+    let opened = tokio::select! {
+        biased;
+        () = finish.cancelled() => return,
+        opened = open(&core, domid) => opened,
+    };
+    let mut source = match opened {
+        Ok(source) => source,
         Err(error) => {
-            tracing::warn!(vm_id = %vm, domid = domid.get(), %error, "console not found");
+            tracing::warn!(vm_id = %vm, domid = domid.get(), %error, "no console");
             return;
         }
     };
-    match core.backend.dom0.open_console(domid, &tty) {
-        Ok(mut source) => loop {
-            let bytes = source.read().await;
-            if bytes.is_empty() {
+    loop {
+        let text = tokio::select! {
+            biased;
+            () = finish.cancelled() => {
+                ring.push(&source.rest());
                 return;
             }
-            ring.push(&bytes);
-        },
-        Err(error) => {
-            tracing::warn!(vm_id = %vm, domid = domid.get(), %error, "console not opened");
+            text = source.read() => text,
+        };
+        if text.is_empty() {
+            return;
+        }
+        ring.push(&text);
+    }
+}
+
+async fn open(core: &Core, domid: DomId) -> Result<Box<dyn ConsoleSource>, StepError> {
+    let node = StorePath::domain(domid).join("console/tty")?;
+    let named = |tty: &str| (!tty.is_empty()).then(|| tty.to_owned());
+    match wait_for_node(core, &node, TTY_WAIT, named).await? {
+        Some(tty) => Ok(core.backend.dom0.open_console(domid, &tty)?),
+        None => {
+            let what = "xenconsoled opening a terminal (does it run?)";
+            Err(StepError::Waited { what: what.into(), limit: TTY_WAIT })
         }
     }
 }

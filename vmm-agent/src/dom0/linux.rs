@@ -24,6 +24,8 @@ const LOOP_TRIES_MAX: u32 = 16;
 const SECTOR_BYTES: u64 = 512;
 /// Bytes read from a terminal at once.
 const CONSOLE_CHUNK: usize = 4096;
+/// The longest last words that are waited for.
+const REST_BYTES_MAX: usize = 1 << 20;
 /// What sysfs adds to a file that was removed.
 const DELETED: &str = " (deleted)";
 
@@ -178,5 +180,18 @@ impl ConsoleSource for TtyConsole {
             }
         }
         .boxed()
+    }
+
+    fn rest(&mut self) -> Vec<u8> {
+        let mut text = Vec::new();
+        let mut chunk = [0; CONSOLE_CHUNK];
+        while text.len() < REST_BYTES_MAX {
+            match rustix::io::read(self.terminal.get_ref(), &mut chunk) {
+                Ok(count @ 1..) => text.extend(chunk.iter().take(count)),
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(0) | Err(_) => break,
+            }
+        }
+        text
     }
 }

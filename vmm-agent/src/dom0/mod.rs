@@ -92,6 +92,9 @@ impl Dom0Error {
 pub trait ConsoleSource: Send {
     /// Waits for output. An empty answer means that nothing will come any more.
     fn read(&mut self) -> BoxFuture<'_, Vec<u8>>;
+
+    /// What there is now, without waiting: a guest's last words.
+    fn rest(&mut self) -> Vec<u8>;
 }
 
 /// dom0's Linux.

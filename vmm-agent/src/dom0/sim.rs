@@ -101,22 +101,32 @@ struct SimConsole {
     seen: Vec<String>,
 }
 
+impl SimConsole {
+    /// `None` once the guest is gone.
+    fn fresh(&mut self) -> Option<Vec<u8>> {
+        let guest = self.machine.guest(self.domid)?;
+        let fresh = fresh_lines(&self.seen, &guest.console);
+        let text = fresh.iter().flat_map(|line| [line.as_bytes(), b"\r\n"].concat()).collect();
+        self.seen = guest.console;
+        Some(text)
+    }
+}
+
 impl ConsoleSource for SimConsole {
     fn read(&mut self) -> BoxFuture<'_, Vec<u8>> {
         async {
             loop {
-                let Some(guest) = self.machine.guest(self.domid) else { return Vec::new() };
-                let fresh = fresh_lines(&self.seen, &guest.console);
-                let text: Vec<u8> =
-                    fresh.iter().flat_map(|line| [line.as_bytes(), b"\r\n"].concat()).collect();
-                self.seen = guest.console;
-                if !text.is_empty() {
-                    return text;
+                match self.fresh() {
+                    Some(text) if text.is_empty() => tokio::time::sleep(CONSOLE_POLL).await,
+                    text => return text.unwrap_or_default(),
                 }
-                tokio::time::sleep(CONSOLE_POLL).await;
             }
         }
         .boxed()
+    }
+
+    fn rest(&mut self) -> Vec<u8> {
+        self.fresh().unwrap_or_default()
     }
 }
 

@@ -229,6 +229,7 @@ impl Runner {
     /// The guest has stopped by itself, or because it was asked to.
     async fn stopped(&mut self, stop: StopReason, reason: &str) {
         let pending = self.pending.take();
+        self.close_console().await;
         self.end(stop, reason).await;
         let Some(pending) = pending else { return };
         let wanted = pending.wish() == Some(Wish::Poweroff) && stop == StopReason::Poweroff;
@@ -258,7 +259,7 @@ impl Runner {
         if self.state() != VmState::Rebooting {
             self.publish(VmState::Rebooting, "");
         }
-        self.console = None;
+        self.close_console().await;
         self.site.record.intent = Intent::Rebuild;
         let recorded = self.site.write_record().await;
         let left_over = self.site.end().await;

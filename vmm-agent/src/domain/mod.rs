@@ -31,7 +31,7 @@ pub(crate) mod runner;
 pub(crate) mod site;
 pub(crate) mod tree;
 
-pub(crate) use error::{ChangeError, Remedy};
+pub(crate) use error::{ChangeError, Remedy, StepError};
 
 /// What others see of a VM.
 #[derive(Clone, Debug, PartialEq, Eq)]

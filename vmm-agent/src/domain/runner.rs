@@ -16,7 +16,6 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 use vmm_core::vm::admission::{Admission, VmRequest, admit};
 use vmm_core::vm::{StopReason, VmState};
 
@@ -26,7 +25,7 @@ use super::room::{self, Promise};
 use super::site::Site;
 use super::{Answer, Change, ChangeError, Outcome, VmView};
 use crate::core::Core;
-use crate::device::console::{self, ConsoleRing};
+use crate::device::console::{Console, ConsoleRing};
 use crate::journal::{Intent, Record};
 
 /// Where the answer to a request goes.
@@ -79,7 +78,7 @@ pub(crate) struct Runner {
     pub(crate) pending: Option<Pending>,
     /// Who waits for what is being built.
     pub(crate) builders: Vec<Reply>,
-    pub(super) console: Option<AbortOnDropHandle<()>>,
+    console: Option<Console>,
 }
 
 /// Which entry of the admission table a change asks for.
@@ -266,8 +265,14 @@ impl Runner {
     pub(crate) fn open_console(&mut self) {
         let Ok(domid) = self.site.domid() else { return };
         let (core, vm) = (self.site.core.clone(), self.site.record.vm);
-        let drain = console::drain(core, vm, domid, self.wires.console.clone());
-        self.console = Some(AbortOnDropHandle::new(tokio::spawn(drain)));
+        self.console = Some(Console::open(core, vm, domid, self.wires.console.clone()));
+    }
+
+    /// Hears the last words of a guest that has ended by itself.
+    pub(super) async fn close_console(&mut self) {
+        if let Some(console) = self.console.take() {
+            console.close().await;
+        }
     }
 
     async fn terminate(&mut self, reply: Reply) {

@@ -1,4 +1,5 @@
 //! The agent on the simulator, on a paused clock: the same toolstack logic as on Xen, deterministic.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod faults;
 mod guests;
