@@ -10,9 +10,9 @@ use vmm_proto::credentials::Credentials;
 use super::{Ctl, Guest, LabHost, ManagerProcess, Proxy, Wire, eventually};
 
 /// Where the lab puts the guests' files in each dom0.
-pub const KERNEL: &str = "/g/vmlinux";
+const KERNEL: &str = "/g/vmlinux";
 /// The guests' initramfs.
-pub const INITRAMFS: &str = "/g/guest.cpio.gz";
+const INITRAMFS: &str = "/g/guest.cpio.gz";
 
 /// Everything that a case needs.
 pub struct LabPool {
