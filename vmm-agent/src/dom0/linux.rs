@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +11,8 @@ use loopdev::{LoopControl, LoopDevice};
 use rustix::fs::{Mode, OFlags};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use rustix::time::{ClockId, clock_gettime};
-use tokio::io::unix::AsyncFd;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe::Receiver;
 use vmm_core::stats::DiskCounters;
 use xen_bindings::DomId;
 
@@ -108,7 +108,7 @@ impl Dom0 for LinuxDom0 {
             let mut modes = tcgetattr(&terminal)?;
             modes.make_raw();
             tcsetattr(&terminal, OptionalActions::Now, &modes)?;
-            Ok(TtyConsole { terminal: AsyncFd::register(terminal)? })
+            Ok(TtyConsole { terminal: Receiver::from_owned_fd_unchecked(terminal)? })
         };
         match open() {
             Ok(console) => Ok(Box::new(console)),
@@ -157,9 +157,9 @@ fn read_counter(path: &Path) -> io::Result<Option<u64>> {
     }
 }
 
-/// The terminal of xenconsoled's, raw and non-blocking.
+/// The terminal of xenconsoled's, raw and non-blocking. To tokio it is one end of a pipe: something to be read when it is ready.
 struct TtyConsole {
-    terminal: AsyncFd<OwnedFd>,
+    terminal: Receiver,
 }
 
 impl ConsoleSource for TtyConsole {
@@ -167,15 +167,11 @@ impl ConsoleSource for TtyConsole {
         async {
             let mut chunk = [0; CONSOLE_CHUNK];
             loop {
-                let Ok(mut ready) = self.terminal.readable().await else { return Vec::new() };
-                let read = ready.try_io(|terminal| Ok(rustix::io::read(terminal, &mut chunk)?));
-                match read {
-                    // Not ready after all.
-                    Err(_) => {}
-                    Ok(Ok(count)) => return chunk.iter().take(count).copied().collect(),
-                    Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                match self.terminal.read(&mut chunk).await {
+                    Ok(count) => return chunk.iter().take(count).copied().collect(),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     // EIO: xenconsoled has closed its end.
-                    Ok(Err(_)) => return Vec::new(),
+                    Err(_) => return Vec::new(),
                 }
             }
         }
@@ -186,12 +182,47 @@ impl ConsoleSource for TtyConsole {
         let mut text = Vec::new();
         let mut chunk = [0; CONSOLE_CHUNK];
         while text.len() < REST_BYTES_MAX {
-            match rustix::io::read(self.terminal.get_ref(), &mut chunk) {
+            match self.terminal.try_read(&mut chunk) {
                 Ok(count @ 1..) => text.extend(chunk.iter().take(count)),
-                Err(rustix::io::Errno::INTR) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(0) | Err(_) => break,
             }
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_terminal_is_read_raw_until_its_other_end_closes() {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let tty = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+        let domid = DomId::new(1).unwrap();
+        let mut console = LinuxDom0::default().open_console(domid, &tty).unwrap();
+        let mut master = File::from(master);
+        master.write_all(b"boot\r\n\x03").unwrap();
+        assert_eq!(console.read().await, b"boot\r\n\x03");
+        master.write_all(b"panic").unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(console.rest(), b"panic");
+        drop(master);
+        assert_eq!(console.read().await, b"");
+    }
+
+    #[test]
+    fn what_is_not_there_counts_nothing_and_a_missing_image_is_told() {
+        let dom0 = LinuxDom0::default();
+        assert_eq!(dom0.vbd_counters(DomId::new(7).unwrap(), 51712).unwrap(), None);
+        let fault = dom0.attach_loop(Path::new("/nowhere/disk.img"), true).unwrap_err();
+        assert_eq!(fault.kind, super::super::Dom0ErrorKind::NotFound);
+        assert!(dom0.now() < dom0.now() + Duration::from_nanos(1));
     }
 }

@@ -211,3 +211,27 @@ async fn an_agent_killed_while_a_guest_reboots_brings_it_up_again() {
         host.assert_clean();
     }
 }
+
+/// One busy day; what the machine was asked, in order.
+async fn day() -> Vec<xen_bindings::sim::Call> {
+    let mut host = Host::new().await;
+    let (first, second) = (host.vm(1), host.vm(2));
+    let (a, b) = tokio::join!(host.build(&first), host.build(&second));
+    a.and(b).unwrap();
+    host.sleep(3).await;
+    let (vcpus, memory) = tokio::join!(host.set_vcpus(&first, 3), host.set_memory(&second, 200));
+    assert!(vcpus.is_ok() && memory.is_ok());
+    host.kill_agent().await;
+    host.start_agent().await;
+    host.reboot(&first, 30).await.unwrap();
+    host.shutdown(&second, 30).await.unwrap();
+    host.destroy(&first).await.unwrap();
+    host.machine.recorder().calls()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_day_twice_is_the_same_day() {
+    let first = day().await;
+    assert_eq!(first.len(), day().await.len());
+    assert!(first == day().await);
+}
