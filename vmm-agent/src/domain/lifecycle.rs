@@ -11,84 +11,13 @@ use xen_bindings::store::{read_text, transact};
 use xen_bindings::{DomainInfo, RunState, ShutdownReason, StoreError, StorePath};
 
 use super::error::StepError;
-use super::runner::{Pending, Reply, Runner};
+use super::pending::{DownWait, Pending, Wish};
+use super::runner::{Reply, Runner};
 use super::{Answer, Change, ChangeError, Outcome};
 use crate::journal::Intent;
 
 /// The longest wait for a guest that anybody can ask for.
 const WAIT_MAX: Duration = Duration::from_secs(600);
-/// Requests that one going down answers.
-const JOINED_MAX: usize = 16;
-
-/// What a guest can be asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
-    Poweroff,
-    Reboot,
-}
-
-impl Wish {
-    /// The word in `control/shutdown`.
-    fn word(self) -> &'static str {
-        match self {
-            Self::Poweroff => "poweroff",
-            Self::Reboot => "reboot",
-        }
-    }
-}
-
-/// A guest was asked to go down.
-pub(crate) struct DownWait {
-    wish: Wish,
-    wait: Duration,
-    deadline: Instant,
-    replies: Vec<Reply>,
-}
-
-impl DownWait {
-    /// One more who wants the same.
-    pub(crate) fn join(&mut self, reply: Reply) {
-        if self.replies.len() < JOINED_MAX {
-            self.replies.push(reply);
-        } else {
-            let _ = reply.send(Err(ChangeError::Busy));
-        }
-    }
-}
-
-impl Pending {
-    /// When the timer must ring.
-    pub(crate) fn due(&self) -> Instant {
-        match self {
-            Self::Down(wait) => wait.deadline,
-            Self::Vcpus(wait) => wait.due(),
-            Self::Memory(wait) => wait.due(),
-        }
-    }
-
-    /// Ends the wait with an answer for all who asked.
-    pub(crate) fn answer(self, outcome: Outcome) {
-        for reply in self.into_replies() {
-            let _ = reply.send(outcome.clone());
-        }
-    }
-
-    fn into_replies(self) -> Vec<Reply> {
-        match self {
-            Self::Down(wait) => wait.replies,
-            Self::Vcpus(wait) => vec![wait.reply],
-            Self::Memory(wait) => vec![wait.reply],
-        }
-    }
-
-    fn wish(&self) -> Option<Wish> {
-        match self {
-            Self::Down(wait) => Some(wait.wish),
-            _ => None,
-        }
-    }
-}
-
 /// A deadline that somebody asked for, within reason.
 pub(crate) fn bounded(wait: Duration) -> Duration {
     wait.min(WAIT_MAX)
@@ -145,7 +74,7 @@ impl Runner {
         }
         let wait = bounded(wait);
         let deadline = Instant::now() + wait;
-        self.pending = Some(Pending::Down(DownWait { wish, wait, deadline, replies: vec![reply] }));
+        self.pending = Some(Pending::Down(DownWait::new(wish, wait, deadline, reply)));
         self.publish(
             match wish {
                 Wish::Poweroff => VmState::ShuttingDown,

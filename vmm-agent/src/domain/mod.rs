@@ -3,8 +3,10 @@
 //! ```text
 //!   registry   which VMs there are: a handle each ──► queue of changes, terminate queue, attention bell ──► runner
 //!   runner     the task: build or adopt ─► wait for something ─► act ─► publish ─► …  ─► stopped, and the task ends
+//!     ├─ ends       its first and last acts, and who waits for them
 //!     ├─ build      the start and the end as data, carried out step by step on a [`site`]
 //!     ├─ lifecycle  pause, unpause, shutdown, reboot, and what the runner makes of a domain that has shut down
+//!     ├─ pending    the one change that waits for its guest
 //!     ├─ hotplug    vCPUs and memory: ask, wait, report what the guest really did
 //!     └─ tree       the domain's nodes in xenstore
 //!   adopt      what a restarted agent makes of its journal and of what it finds
@@ -22,9 +24,11 @@ use xen_bindings::DomId;
 
 pub(crate) mod adopt;
 pub(crate) mod build;
+mod ends;
 mod error;
 pub(crate) mod hotplug;
 mod lifecycle;
+mod pending;
 pub(crate) mod registry;
 pub(crate) mod room;
 pub(crate) mod runner;

@@ -12,8 +12,9 @@ use xen_bindings::{DomId, DomainInfo, StorePath, XenError};
 
 use super::POLL;
 use crate::domain::error::StepError;
+use crate::domain::pending::Pending;
 use crate::domain::room::{self, Promise};
-use crate::domain::runner::{Pending, Reply, Runner};
+use crate::domain::runner::{Reply, Runner};
 use crate::domain::{Answer, ChangeError, Outcome};
 
 /// Less than this and no kernel of today runs.

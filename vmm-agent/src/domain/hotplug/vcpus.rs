@@ -8,7 +8,8 @@ use xen_bindings::store::transact;
 
 use super::POLL;
 use crate::domain::error::StepError;
-use crate::domain::runner::{Pending, Reply, Runner};
+use crate::domain::pending::Pending;
+use crate::domain::runner::{Reply, Runner};
 use crate::domain::tree::availability;
 use crate::domain::{Answer, ChangeError, Outcome};
 

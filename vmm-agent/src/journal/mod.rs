@@ -15,81 +15,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
 use vmm_core::id::{HostId, VmId};
-use vmm_core::vm::{StopReason, VmSpec, VmState};
-use vmm_proto::v1;
-use xen_bindings::DomId;
 
-use crate::dom0::LoopIndex;
+mod record;
 
-/// What the agent was about when it wrote the record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Intent {
-    /// Building: whatever is found is half a VM, and goes.
-    Build,
-    /// Building anew after a reboot: what is found goes, and the build starts again.
-    Rebuild,
-    /// Running: what is found is adopted.
-    Run,
-    /// Taking down: what is found goes.
-    Remove,
-    /// Stopped: there is nothing.
-    Rest,
-}
-
-/// One VM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Record {
-    pub(crate) vm: VmId,
-    pub(crate) spec: VmSpec,
-    pub(crate) intent: Intent,
-    /// Why it is or will be stopped.
-    pub(crate) stop: StopReason,
-    /// The same in words.
-    pub(crate) reason: String,
-    /// Who asked for the build, with which idempotency key.
-    pub(crate) build_key: Option<String>,
-    pub(crate) domid: Option<DomId>,
-    pub(crate) loop_index: Option<LoopIndex>,
-    /// Loop devices that had the disk's file before the build: not ours.
-    pub(crate) loops_before: Vec<LoopIndex>,
-}
-
-impl Record {
-    /// A VM that shall be built.
-    pub(crate) fn new(vm: VmId, spec: VmSpec, build_key: Option<String>) -> Self {
-        Self {
-            vm,
-            spec,
-            intent: Intent::Build,
-            stop: StopReason::Failed,
-            reason: String::new(),
-            build_key,
-            domid: None,
-            loop_index: None,
-            loops_before: Vec::new(),
-        }
-    }
-}
-
-/// As it stands in the file. The specification has the form that it has on the wire.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    version: u32,
-    vm: String,
-    intent: Intent,
-    phase: v1::VmPhase,
-    reason: String,
-    build_key: Option<String>,
-    domid: Option<u16>,
-    loop_index: Option<u32>,
-    loops_before: Vec<u32>,
-    spec: v1::Spec,
-}
-
-/// The version of the file's form.
-const VERSION: u32 = 1;
+pub(crate) use record::{Intent, Record};
 
 /// Why the journal cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -121,6 +51,10 @@ fn io(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Jo
     move |error| JournalError::Io { operation, path, detail: error.to_string() }
 }
 
+fn refused(path: &Path, detail: String) -> JournalError {
+    JournalError::Record { path: path.display().to_string(), detail }
+}
+
 /// The journal of one host.
 pub(crate) struct Journal {
     state: PathBuf,
@@ -141,7 +75,8 @@ impl Journal {
         for entry in fs::read_dir(&vms).map_err(io("list", &vms))? {
             let path = entry.map_err(io("list", &vms))?.path();
             if path.extension().is_some_and(|extension| extension == "json") {
-                let record = read_record(&path)?;
+                let text = fs::read(&path).map_err(io("read", &path))?;
+                let record = Record::decode(&text).map_err(|detail| refused(&path, detail))?;
                 records.insert(record.vm, record);
             }
         }
@@ -169,22 +104,7 @@ impl Journal {
     /// Writes a record. Returns when it is on disk.
     pub(crate) fn put(&self, record: &Record) -> Result<(), JournalError> {
         let path = self.path(record.vm);
-        let stored = Stored {
-            version: VERSION,
-            vm: record.vm.to_string(),
-            intent: record.intent,
-            phase: VmState::Stopped(record.stop).into(),
-            reason: record.reason.clone(),
-            build_key: record.build_key.clone(),
-            domid: record.domid.map(DomId::get),
-            loop_index: record.loop_index.map(|index| index.0),
-            loops_before: record.loops_before.iter().map(|index| index.0).collect(),
-            spec: v1::Spec::from(&record.spec),
-        };
-        let text = serde_json::to_vec_pretty(&stored).map_err(|error| JournalError::Record {
-            path: path.display().to_string(),
-            detail: error.to_string(),
-        })?;
+        let text = record.encode().map_err(|detail| refused(&path, detail))?;
         write_file(&path, &text)?;
         self.lock().insert(record.vm, record.clone());
         Ok(())
@@ -210,10 +130,7 @@ impl Journal {
 /// What a small file says; made with `first` when it is missing.
 fn keep<T: std::str::FromStr + ToString>(path: &Path, first: T) -> Result<T, JournalError> {
     match fs::read_to_string(path) {
-        Ok(text) => text.trim().parse().map_err(|_| JournalError::Record {
-            path: path.display().to_string(),
-            detail: format!("{text:?}"),
-        }),
+        Ok(text) => text.trim().parse().map_err(|_| refused(path, format!("{text:?}"))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             write_file(path, first.to_string().as_bytes())?;
             Ok(first)
@@ -231,39 +148,13 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), JournalError> {
     File::open(directory).and_then(|dir| dir.sync_all()).map_err(io("sync", directory))
 }
 
-fn read_record(path: &Path) -> Result<Record, JournalError> {
-    let refused =
-        |detail: String| JournalError::Record { path: path.display().to_string(), detail };
-    let text = fs::read(path).map_err(io("read", path))?;
-    let stored: Stored = serde_json::from_slice(&text).map_err(|e| refused(e.to_string()))?;
-    if stored.version != VERSION {
-        return Err(refused(format!("version {}", stored.version)));
-    }
-    let stop = match VmState::from(stored.phase) {
-        VmState::Stopped(reason) => reason,
-        _ => return Err(refused("it stopped in a state that is none".into())),
-    };
-    let domid = stored.domid.map(|raw| DomId::new(u32::from(raw))).transpose();
-    Ok(Record {
-        vm: stored.vm.parse().map_err(|_| refused(format!("VM {:?}", stored.vm)))?,
-        spec: stored
-            .spec
-            .try_into()
-            .map_err(|e: vmm_core::vm::SpecError| refused(e.to_string()))?,
-        intent: stored.intent,
-        stop,
-        reason: stored.reason,
-        build_key: stored.build_key,
-        domid: domid.map_err(|e| refused(e.to_string()))?,
-        loop_index: stored.loop_index.map(LoopIndex),
-        loops_before: stored.loops_before.into_iter().map(LoopIndex).collect(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use vmm_core::units::Kib;
-    use vmm_core::vm::{Demand, VmName};
+    use vmm_core::vm::{Demand, VmName, VmSpec};
+    use xen_bindings::DomId;
+
+    use crate::dom0::LoopIndex;
 
     use super::*;
 
