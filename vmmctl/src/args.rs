@@ -11,8 +11,9 @@ const EXAMPLE: &str = "\
 Examples:
   vmmctl host add host-1 10.0.0.11:8443
   vmmctl vm create web --kernel /boot/vmlinuz --initramfs /boot/initrd.img --memory 1G --dry-run
-  vmmctl vm create web --kernel /boot/vmlinuz --initramfs /boot/initrd.img --memory 1G --memory-max 4G \\
-         --vcpus 2 --vcpus-max 8 --disk /srv/web.img --cpu-demand 0.5 --disk-demand 20M
+  vmmctl vm create web --kernel /boot/vmlinuz --initramfs /boot/initrd.img \\
+         --memory 1G --memory-max 4G --vcpus 2 --vcpus-max 8 \\
+         --disk /srv/web.img --cpu-demand 0.5 --disk-demand 20M
   vmmctl vm list
   vmmctl vm vcpus web 4
   vmmctl vm console web --follow
@@ -33,6 +34,7 @@ pub(crate) struct Args {
 
 /// Where to ask, and how to answer.
 #[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Options of all commands")]
 pub(crate) struct Global {
     /// Where the manager listens.
     #[arg(

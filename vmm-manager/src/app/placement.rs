@@ -12,13 +12,14 @@ use crate::store::Charge;
 /// What a vCPU is assumed to use when the specification does not say.
 const CPU_DEMAND_PER_VCPU: MilliCpu = MilliCpu(100);
 
-/// What a VM is charged that is told to have `target` of memory and `vcpus` online.
+/// What a VM is charged that is told to have `target` of memory and `vcpus` online. Never less than its memory at boot: a guest
+/// that reboots takes that again, and asks nobody.
 pub(crate) fn charge_of(spec: &VmSpec, target: Kib, vcpus: u32, running: bool) -> Charge {
     let assumed = MilliCpu(CPU_DEMAND_PER_VCPU.0.saturating_mul(u64::from(vcpus)));
     let cpu = if spec.demand.cpu == MilliCpu::ZERO { assumed } else { spec.demand.cpu };
     Charge {
         cpu_milli: cpu.0,
-        memory_kib: (target + overhead(spec)).0,
+        memory_kib: (target.max(spec.memory) + overhead(spec)).0,
         disk_bytes_per_s: spec.demand.disk.0,
         running,
     }

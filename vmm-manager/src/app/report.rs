@@ -119,12 +119,12 @@ impl State {
         let mut passed_over = false;
         for vm in self.vms.values_mut() {
             let seen = observed.get(&vm.record.id);
-            if vm.record.host.is_some_and(|at| at != id) {
-                warn_of_second_domain(vm, id, seen);
-                continue;
-            }
             if vm.owner.is_some() || vm.settled > poll {
                 passed_over |= vm.owner.is_none();
+                continue;
+            }
+            if vm.record.host.is_some_and(|at| at != id) {
+                warn_of_second_domain(vm, id, seen);
                 continue;
             }
             let next = match (vm.record.host, seen) {

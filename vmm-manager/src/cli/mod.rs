@@ -20,8 +20,9 @@ Example: a pool with one host and one operator
   vmmctl --manager MANAGER:8440 host add host-1 HOST-1:8443
   vmmctl --manager MANAGER:8440 host list
 
-What a VM is charged on its host: its memory and Xen's overhead for it, its --cpu-demand (10 % of a CPU for each
-vCPU when it names none) and its --disk-demand. Memory is never overcommitted; CPU and disk are, at a rising price.
+What a VM is charged on its host: its memory and Xen's overhead for it, its --cpu-demand (10 % of
+a CPU for each vCPU when it names none) and its --disk-demand. Memory is never overcommitted;
+CPU and disk are, at a rising price.
 
 RUST_LOG=debug shows more of what the manager does.";
 

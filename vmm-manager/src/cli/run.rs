@@ -1,5 +1,6 @@
 //! `vmm-manager run`.
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,11 @@ const EXPIRY_WARNING: Duration = Duration::from_secs(7 * 86_400);
 
 pub(super) fn run(directory: &Path) -> Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     let layout = Layout::of(directory);
     let config = layout.read()?;
     let credentials = Credentials::load(&layout.credentials)?;

@@ -6,6 +6,7 @@ mod placement;
 mod pool;
 mod restarts;
 mod verbs;
+mod wire;
 
 pub(crate) use agent::FakeAgents;
 pub(crate) use pool::{Pool, spec};

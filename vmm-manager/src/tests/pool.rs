@@ -33,16 +33,7 @@ impl Pool {
         let (manager, stop, running) = start(&agents, &store, &random);
         let pool = Self { agents, manager, store, random, stop, running };
         for name in hosts {
-            pool.agents.with(name, |host| {
-                host.machine = format!("machine of {name}");
-                host.facts = v1::HostFacts {
-                    pcpus: 4,
-                    memory_kib: Kib::from_mib(HOST_MIB).0,
-                    disk_bytes_per_s: 100_000_000,
-                    ..v1::HostFacts::default()
-                };
-                host.load.memory_free_kib = Kib::from_mib(HOST_MIB).0;
-            });
+            equip(&pool.agents, name);
             let (name, address) = ((*name).to_owned(), format!("{name}:1"));
             pool.ok(Request::AddHost(v1::AddHost { name, address })).await;
         }
@@ -145,18 +136,34 @@ fn start(
     random: &Arc<AtomicU64>,
 ) -> (Arc<Manager>, CancellationToken, JoinHandle<()>) {
     let counter = Arc::clone(random);
-    let random = Arc::new(move || {
-        let n = counter.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-        let mut bytes = [0; 16];
-        bytes[8..].copy_from_slice(&n);
-        bytes
-    });
+    let random =
+        Arc::new(move || u128::from(counter.fetch_add(1, Ordering::Relaxed)).to_be_bytes());
     let location = StoreLocation::Memory(store.clone());
     let agents = Arc::new(agents.clone());
     let manager = Manager::with_agents(ManagerConfig::default(), location, agents, random);
     let (manager, stop) = (manager.expect("opens"), CancellationToken::new());
     let running = tokio::spawn(Arc::clone(&manager).run(stop.clone()));
     (manager, stop, running)
+}
+
+/// A host of four CPUs and 4 GiB.
+pub(crate) fn equip(agents: &FakeAgents, name: &str) {
+    agents.with(name, |host| {
+        host.machine = format!("machine of {name}");
+        host.facts = v1::HostFacts {
+            pcpus: 4,
+            memory_kib: Kib::from_mib(HOST_MIB).0,
+            disk_bytes_per_s: 100_000_000,
+            ..v1::HostFacts::default()
+        };
+        host.load.memory_free_kib = Kib::from_mib(HOST_MIB).0;
+    });
+}
+
+/// Bytes that look random to nobody, and never repeat.
+pub(crate) fn counter() -> impl Fn() -> [u8; 16] + Send + Sync {
+    let count = AtomicU64::new(0);
+    move || u128::from(count.fetch_add(1, Ordering::Relaxed)).to_be_bytes()
 }
 
 pub(crate) fn spec(name: &str) -> v1::Spec {

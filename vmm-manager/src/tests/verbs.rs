@@ -109,6 +109,20 @@ async fn memory_is_reserved_before_the_guest_grows_and_released_after_it_shrank(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reboot_goes_back_to_what_was_charged_at_boot() {
+    let pool = Pool::of(&["a"]).await;
+    pool.create("web").await;
+    let at_boot = pool.reserved_mib("a");
+    pool.done(memory(64)).await;
+    assert_eq!(pool.reserved_mib("a"), at_boot, "a guest that reboots takes it again");
+    pool.done(memory(200)).await;
+    assert_eq!(pool.reserved_mib("a"), at_boot + 72);
+    let reboot = v1::RebootVm { vm: "web".into(), wait_ms_max: WAIT };
+    pool.done(Request::RebootVm(reboot)).await;
+    assert_eq!(pool.reserved_mib("a"), at_boot);
+}
+
+#[tokio::test(start_paused = true)]
 async fn memory_that_does_not_fit_is_not_promised() {
     let pool = Pool::of(&["a"]).await;
     pool.create("web").await;

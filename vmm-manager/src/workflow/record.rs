@@ -94,7 +94,8 @@ fn after_told(before: &VmRecord, request: &Request, reply: &Reply) -> Option<VmR
     let phase = |phase| Some(VmRecord { phase, ..before.clone() });
     match (request, reply) {
         (Request::PauseVm(_), _) => phase(VmPhase::Paused),
-        (Request::UnpauseVm(_) | Request::RebootVm(_), _) => phase(VmPhase::Running),
+        (Request::UnpauseVm(_), _) => phase(VmPhase::Running),
+        (Request::RebootVm(_), _) => Some(rebooted(before)),
         (Request::ShutdownVm(_), _) => Some(off_host(before, VmPhase::PoweredOff, "")),
         (Request::DestroyVm(_), _) => Some(off_host(before, VmPhase::Destroyed, "")),
         (Request::SetMemory(asked), Reply::Memory(reached)) => resized(before, asked, reached),
@@ -106,6 +107,18 @@ fn after_told(before: &VmRecord, request: &Request, reply: &Reply) -> Option<VmR
             Some(VmRecord { charge: Some(Charge { cpu_milli, ..charge }), ..before.clone() })
         }
         _ => None,
+    }
+}
+
+/// Built anew: vCPUs and memory are as at boot.
+fn rebooted(before: &VmRecord) -> VmRecord {
+    let spec = VmSpec::try_from(before.spec.clone()).ok();
+    let charge = spec.map(|spec| charge_of(&spec, spec.memory, spec.vcpus, true));
+    VmRecord {
+        phase: VmPhase::Running,
+        charge: before.charge.and(charge).or(before.charge),
+        memory_target_kib: before.spec.memory_kib,
+        ..before.clone()
     }
 }
 

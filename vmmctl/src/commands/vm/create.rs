@@ -13,11 +13,13 @@ use crate::wait::{begin, done};
 const EXAMPLE: &str = "\
 Examples:
   vmmctl vm create web --kernel /boot/vmlinuz --initramfs /boot/initrd.img --memory 1G --dry-run
-  vmmctl vm create web --kernel /boot/vmlinuz --cmdline 'console=hvc0 root=/dev/xvda' --memory 1G --memory-max 4G \\
-         --vcpus 2 --vcpus-max 8 --disk /srv/web.img --cpu-demand 0.5 --disk-demand 20M
+  vmmctl vm create web --kernel /boot/vmlinuz --cmdline 'console=hvc0 root=/dev/xvda' \\
+         --memory 1G --memory-max 4G --vcpus 2 --vcpus-max 8 \\
+         --disk /srv/web.img --cpu-demand 0.5 --disk-demand 20M
 
-Sizes are digits and K, M, G or T, each 1024 times the one before. Paths are paths on the host: what they name must be
-on every host that may take the VM. The demands decide where the VM costs least; memory is reserved, never shared.";
+Sizes are digits and K, M, G or T, each 1024 times the one before.
+Paths are paths on the host: what they name must be on every host that may take the VM.
+The demands decide where the VM costs least; memory is reserved, never shared.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
