@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use vmm_core::units::Kib;
+use vmm_core::vm::VmName;
 use vmm_core::vm::admission::Denied;
 use xen_bindings::{StoreError, XenError, XenErrorKind};
 
@@ -22,6 +23,8 @@ pub(crate) enum StepError {
     Journal(#[from] JournalError),
     #[error("{what} did not happen within {} s", limit.as_secs())]
     Waited { what: String, limit: Duration },
+    #[error("the disk image is in use by VM {0}; stop that VM, or make both disks read-only")]
+    DiskInUse(VmName),
     #[error("the change was cancelled")]
     Cancelled,
     #[error("{0} is missing, which an earlier step makes")]
@@ -76,6 +79,7 @@ pub(crate) enum Remedy {
     NameAnotherFile,
     UseAnotherImage,
     FreeMemory,
+    StopTheOther,
     None,
 }
 
@@ -89,6 +93,7 @@ impl StepError {
                 _ => Remedy::None,
             },
             Self::Dom0(error) if error.kind == Dom0ErrorKind::NotFound => Remedy::NameAnotherFile,
+            Self::DiskInUse(_) => Remedy::StopTheOther,
             _ => Remedy::None,
         }
     }

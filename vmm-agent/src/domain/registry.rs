@@ -89,6 +89,8 @@ impl VmHandle {
 #[derive(Default)]
 pub(crate) struct Registry {
     vms: Mutex<BTreeMap<VmId, VmHandle>>,
+    /// Held from the admission of a build to its entry.
+    gate: Mutex<()>,
 }
 
 impl Registry {
@@ -206,13 +208,16 @@ pub(crate) async fn build(
             domain.domid
         )));
     }
-    // Another build may have come in between.
-    core.registry.admit(vm, &spec)?;
     let (reply, outcome) = oneshot::channel();
     let record = Record::new(vm, spec, build_key);
-    let first = view(core, VmState::Starting, &record);
     let begin = Begin::Build { intent: Intent::Build, reply: Some(reply), promise: Some(promise) };
-    let handle = core.registry.insert(core, record, first, begin);
+    let handle = {
+        // Another build may have come in meanwhile, but none can from here on.
+        let _gate = core.registry.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        core.registry.admit(vm, &record.spec)?;
+        let first = view(core, VmState::Starting, &record);
+        core.registry.insert(core, record, first, begin)
+    };
     handle.outcome(outcome, VmRequest::Unpause).await
 }
 

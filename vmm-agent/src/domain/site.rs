@@ -61,10 +61,25 @@ impl Site {
         let file = self.disk_file();
         let taken = loops.into_iter().filter(|l| Some(&l.backing_file) == file.as_ref());
         self.record.loops_before = taken.map(|l| l.index).collect();
+        self.refuse_shared_disk()?;
         (self.record.domid, self.record.loop_index) = (None, None);
         self.record.intent = intent;
         self.progress = Progress::default();
         self.write_record().await
+    }
+
+    /// Two paths may lead to one file; the loop driver tells.
+    fn refuse_shared_disk(&self) -> Result<(), StepError> {
+        let reads_only = |record: &Record| record.spec.disk.as_ref().is_some_and(|d| d.read_only);
+        let shares = |record: &Record| {
+            record.vm != self.record.vm
+                && record.loop_index.is_some_and(|l| self.record.loops_before.contains(&l))
+                && !(reads_only(record) && reads_only(&self.record))
+        };
+        match self.core.journal.records().into_iter().find(shares) {
+            Some(other) => Err(StepError::DiskInUse(other.spec.name)),
+            None => Ok(()),
+        }
     }
 
     pub(crate) async fn attach_disk(&mut self) -> Result<(), StepError> {

@@ -27,6 +27,7 @@ impl From<ChangeError> for Fault {
                     Remedy::UseAnotherImage => {
                         (FaultCode::BadImage, "name a Linux kernel that Xen can boot as PVH")
                     }
+                    Remedy::StopTheOther => (FaultCode::Conflict, "or use a copy of the image"),
                     Remedy::FreeMemory => {
                         (FaultCode::OutOfMemory, "free memory, or use another host")
                     }

@@ -72,11 +72,11 @@ fn facts(core: &Core, info: &Physinfo, version: &XenVersion, memory: Kib) -> Hos
 
 /// What is free, and what our VMs use of it, less the reserve. Domains of others are not ours to count on.
 fn memory_for_vms(core: &Core, info: &Physinfo, domains: &[DomainInfo], vms: &[VmHandle]) -> Kib {
-    let used = |vm: &VmHandle| {
-        let domain = domains.iter().find(|domain| domain.handle.0 == vm.vm.bytes())?;
-        Some(Kib(domain.pages.kib()) + overhead(&vm.spec))
+    let used = |vm: &VmHandle| -> Kib {
+        let own = domains.iter().filter(|domain| domain.handle.0 == vm.vm.bytes());
+        own.map(|domain| Kib(domain.pages.kib()) + overhead(&vm.spec)).sum()
     };
-    let ours: Kib = vms.iter().filter_map(used).sum();
+    let ours: Kib = vms.iter().map(used).sum();
     (Kib(info.memory_free_kib) + ours).saturating_sub(core.config.memory_reserve)
 }
 

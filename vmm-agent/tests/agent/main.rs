@@ -7,3 +7,4 @@ mod host;
 mod life;
 mod requests;
 mod restart;
+mod wire;

@@ -90,6 +90,13 @@ async fn a_disk_image_belongs_to_one_vm_that_writes() {
     reader.spec.disk.clone_from(&writer.spec.disk);
     reader.spec.disk.as_mut().unwrap().read_only = true;
     assert_eq!(host.build(&reader).await.unwrap_err().code, FaultCode::Conflict);
+    // By another path, too.
+    std::os::unix::fs::symlink(host.path("disk.img"), host.dir.path().join("link.img")).unwrap();
+    reader.spec.disk.as_mut().unwrap().path = host.path("link.img");
+    let fault = host.build(&reader).await.unwrap_err();
+    assert_eq!(fault.code, FaultCode::Conflict, "{fault}");
     host.destroy(&writer).await.unwrap();
     host.build(&reader).await.unwrap();
+    host.destroy(&reader).await.unwrap();
+    host.assert_clean();
 }
