@@ -51,9 +51,10 @@ impl Change<'_> {
 
     /// VM1: a VM that has a host, or may have one, is neither started nor forgotten.
     pub(super) fn check_is_nowhere(&self, vm: &VmRecord) -> Result<(), Fault> {
-        let Some(host) = vm.host else { return Ok(()) };
+        let seen_on = self.state.host_that_reports(vm.id);
+        let Some(host) = vm.host.or(seen_on) else { return Ok(()) };
         let host = self.state.host_name(host);
-        let message = if vm.state().has_domain() {
+        let message = if vm.state().has_domain() || seen_on.is_some() {
             format!("VM {} runs on host {host}; shut it down or destroy it first", vm.spec.name)
         } else {
             format!(

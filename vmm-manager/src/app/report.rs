@@ -87,6 +87,16 @@ pub(crate) enum Observed {
 }
 
 impl State {
+    /// A host that has reported a domain of the VM since a task last let go of it, whatever is stored.
+    pub(crate) fn host_that_reports(&self, vm: VmId) -> Option<HostId> {
+        let settled = self.vms.get(&vm).map_or(0, |vm| vm.settled);
+        let fresh = self.hosts.values().filter(|host| host.observed_poll > settled);
+        let mut with_domain = fresh.filter(|host| {
+            host.observed.get(&vm).is_some_and(|seen| VmState::from(seen.phase).has_domain())
+        });
+        with_domain.next().map(|host| host.record.id)
+    }
+
     /// Facts, load and VMs of the host itself.
     fn take_facts(
         &mut self,

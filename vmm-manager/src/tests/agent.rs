@@ -60,11 +60,17 @@ impl FakeAgents {
         result
     }
 
+    /// All VMs that any host has heard of.
+    pub(crate) fn known_vms(&self) -> BTreeSet<String> {
+        self.lock().values().flat_map(|host| host.vms.keys().cloned()).collect()
+    }
+
     /// Names of the hosts on which a VM has a domain.
     pub(crate) fn running_on(&self, vm: &str) -> Vec<String> {
         let hosts = self.lock();
+        let has_domain = [VmPhase::Running, VmPhase::Paused];
         let runs =
-            |host: &FakeHost| host.vms.get(vm).is_some_and(|vm| vm.phase == VmPhase::Running);
+            |host: &FakeHost| host.vms.get(vm).is_some_and(|vm| has_domain.contains(&vm.phase));
         hosts.iter().filter(|(_, host)| runs(host)).map(|(name, _)| name.clone()).collect()
     }
 

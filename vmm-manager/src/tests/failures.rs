@@ -149,6 +149,25 @@ async fn a_vm_that_was_built_unheard_is_found_running_where_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_start_whose_outcome_is_not_known_is_not_repeated_elsewhere() {
+    let pool = Pool::of(&["a", "b"]).await;
+    let task = pool.create("web").await;
+    let host = pool.agents.running_on(&task.vm).remove(0);
+    pool.done(destroy("web")).await;
+    pool.agents.with(&host, |host| host.build_time = Duration::from_millis(500));
+    let task = pool.begin(start("web")).await;
+    sleep(Duration::from_millis(100)).await;
+    pool.agents.with(&host, |host| host.silent = true);
+    assert_eq!(pool.wait(&task.task).await.state, TaskState::Failed);
+    let fault = pool.call(None, start("web")).await.expect_err("VM1");
+    assert_eq!(fault.code, FaultCode::BadState);
+    pool.agents.with(&host, |host| host.silent = false);
+    pool.settle().await;
+    assert_eq!(pool.agents.running_on(&task.vm), [host.clone()]);
+    assert_eq!(pool.vm("web").await.expect("there").host, Some(host));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_guest_that_crashes_gives_its_reservation_back() {
     let pool = Pool::of(&["a"]).await;
     let task = pool.create("web").await;

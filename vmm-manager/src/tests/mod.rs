@@ -1,6 +1,7 @@
 //! The manager against scripted agents, on a paused clock.
 
 mod agent;
+mod chaos;
 mod failures;
 mod placement;
 mod pool;
