@@ -12,7 +12,7 @@ use super::pool::create;
 
 const HOSTS: [&str; 3] = ["a", "b", "c"];
 const NAMES: [&str; 4] = ["v0", "v1", "v2", "v3"];
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 60;
 /// Set to a number, more days are tried.
 const SEEDS_VARIABLE: &str = "VMM_MANAGER_SEEDS";
 const STEPS: usize = 60;
@@ -126,6 +126,7 @@ async fn day(seed: u64) {
     sleep(Duration::from_secs(400)).await;
     check_vm1_and_cap1(&pool, seed);
     check_agreement(&pool, seed).await;
+    pool.end().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -163,7 +163,7 @@ async fn a_start_whose_outcome_is_not_known_is_not_repeated_elsewhere() {
     assert_eq!(fault.code, FaultCode::BadState);
     pool.agents.with(&host, |host| host.silent = false);
     pool.settle().await;
-    assert_eq!(pool.agents.running_on(&task.vm), [host.clone()]);
+    assert_eq!(pool.agents.running_on(&task.vm), std::slice::from_ref(&host));
     assert_eq!(pool.vm("web").await.expect("there").host, Some(host));
 }
 
