@@ -61,6 +61,10 @@ fn main() -> Result<ExitCode> {
                 }
             }
             println!("took {} s", start.elapsed().as_secs());
+            if failed > 0 && passed == 0 {
+                println!("the pool does not come up; the other cases could only wait");
+                break;
+            }
         }
         if pool.retried > 0 {
             println!("retried {}", pool.retried);

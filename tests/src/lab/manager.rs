@@ -66,6 +66,7 @@ impl ManagerProcess {
         let child = Command::new(&self.program)
             .args(["run", "--dir"])
             .arg(&self.directory)
+            .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -93,7 +94,7 @@ impl ManagerProcess {
     pub fn log(&self) -> String {
         let log = std::fs::read_to_string(self.directory.join("manager.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(30)..].join("\n")
+        lines[lines.len().saturating_sub(8)..].join("\n")
     }
 
     fn command(&self, arguments: &[&str]) -> Result<()> {

@@ -91,7 +91,7 @@ fn cpu_and_memory(pool: &LabPool) -> Result<()> {
     );
     let memory = stats["memory_kib"].as_u64().context("no memory_kib")? / 1024;
     ensure!(close(memory, after.memory_mib), "memory {memory} MiB, xl says {}", after.memory_mib);
-    ensure!(stats["vcpus"].as_array().is_some_and(|all| all.len() == 2), "vCPUs in {stats}");
+    ensure!(stats["vcpu"].as_array().is_some_and(|all| all.len() == 2), "vCPUs in {stats}");
     Ok(())
 }
 

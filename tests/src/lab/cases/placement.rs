@@ -48,7 +48,7 @@ fn expect_placement(pool: &LabPool, demand: &[&str], winner: usize, term: &str) 
     let answer = pool.ctl.json(&arguments)?;
     let (chosen, loser) = (&pool.hosts[winner].name, &pool.hosts[1 - winner].name);
     ensure!(answer["chosen"] == chosen.as_str(), "{answer}");
-    let lost = &answer["candidates"][1];
+    let lost = &answer["candidate"][1];
     ensure!(lost["host"] == loser.as_str(), "{answer}");
     ensure!(
         lost["reason"].as_str().is_some_and(|why| why.contains(term)),
