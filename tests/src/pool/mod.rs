@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Everything is the product's own code but the machines, the pipes, the clock and the randomness. [`Pool`] starts and breaks
-//! its parts; [`Day`] is what an unlucky operator does with it; [`facts`] reads from the machines themselves what is true.
+//! its parts; [`Day`] is what an unlucky operator does with it; [`host_facts`] reads from the machines themselves what is true.
 //!
 //! Chaos is: hosts that lose power, agents and managers that are killed, cables that are pulled in the middle of a call (so
 //! that requests and replies are lost), guests that crash. Never: a lie of the simulator about Xen's rules; these are held by
