@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use vmm_e2e::lab::{LabHost, LabPool, cases};
+use vmm_e2e::lab::cases::{self, Case};
+use vmm_e2e::lab::{LabHost, LabPool};
 
 /// Runs the product against real Xen hosts.
 #[derive(Parser)]
@@ -19,6 +20,22 @@ struct Arguments {
     /// The whole matrix.
     #[arg(long)]
     full: bool,
+}
+
+/// Runs a case, once more if the emulated processor broke a guest meanwhile.
+fn run(case: &Case, pool: &mut LabPool) -> Result<()> {
+    let faults = pool.triple_faults();
+    match (case.run)(pool) {
+        Err(error) if pool.triple_faults() > faults => {
+            eprintln!(
+                "the emulated processor broke a guest in {}: {error:#}; once more",
+                case.name
+            );
+            pool.recover()?;
+            (case.run)(pool)
+        }
+        outcome => outcome,
+    }
 }
 
 fn main() -> Result<ExitCode> {
@@ -45,7 +62,7 @@ fn main() -> Result<ExitCode> {
                 continue;
             }
             let start = std::time::Instant::now();
-            match (case.run)(&mut pool) {
+            match run(&case, &mut pool) {
                 Ok(()) => {
                     passed += 1;
                     println!("ok {}", case.name);

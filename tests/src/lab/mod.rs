@@ -23,7 +23,7 @@ pub use ctl::{Ctl, Refused};
 pub use guest::Guest;
 pub use host::{LabHost, XlRow};
 pub use manager::ManagerProcess;
-pub use pool::{LabPool, create_arguments};
+pub use pool::{DOOMED, LabPool, create_arguments};
 pub use proxy::Proxy;
 pub use wire::{Body, Wire};
 

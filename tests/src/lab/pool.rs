@@ -14,6 +14,9 @@ const KERNEL: &str = "/g/vmlinux";
 /// The guests' initramfs.
 const INITRAMFS: &str = "/g/guest.cpio.gz";
 
+/// The VM that crashes on purpose.
+pub const DOOMED: &str = "doomed";
+
 /// Everything that a case needs.
 pub struct LabPool {
     /// The command line of a user.
@@ -95,7 +98,33 @@ impl LabPool {
             .map(drop)
     }
 
-    fn triple_faults(&self) -> usize {
+    /// After the emulated processor broke a guest: starts what crashed again, so that a case can be tried once more.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn recover(&mut self) -> Result<()> {
+        self.retried += 1;
+        let vms = self.ctl.json(&["vm", "list"])?;
+        for vm in vms.as_array().into_iter().flatten() {
+            let name = vm["spec"]["name"].as_str().unwrap_or_default();
+            match vm["phase"].as_str().unwrap_or_default() {
+                _ if name == DOOMED => self.remove(name)?,
+                "Crashed" | "PoweredOff" | "Failed" => {
+                    self.ctl.text(&["vm", "start", name])?;
+                    Guest::until(&self.ctl, name, "the guest speaks", |guest| {
+                        guest.number("cpus_online") > 0
+                    })?;
+                }
+                "Paused" => drop(self.ctl.text(&["vm", "unpause", name])?),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// How many guests the emulated processor has broken so far.
+    #[must_use]
+    pub fn triple_faults(&self) -> usize {
         self.hosts.iter().map(LabHost::triple_faults).sum()
     }
 

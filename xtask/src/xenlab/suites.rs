@@ -25,7 +25,7 @@ const SUITES: &[&str] = &["contract", "e2e"];
 const E2E: &[&str] = &["--locked", "-p", "vmm-e2e", "--bin", "vmm-lab"];
 /// The programs that the suite drives, beside its own.
 const E2E_PROGRAMS: &[&str] = &["--locked", "-p", "vmm-manager", "-p", "vmmctl", "-p", "vmm-e2e"];
-const BENCH_BINARY: &str = "vmm-lab-bench";
+const BENCH: &[&str] = &["--locked", "-p", "vmm-e2e", "--bin", "vmm-lab-bench"];
 
 /// What the suites said.
 #[derive(Default)]
@@ -131,32 +131,11 @@ pub(crate) fn bench(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
     if !json {
         bail!("bench prints JSON only: say --json");
     }
-    if !has_bench(lab)? {
-        bail!("there is no binary {BENCH_BINARY} in vmm-benches, so no suites run in the lab yet");
-    }
     image::build(lab, false)?;
-    let mut build = run::cargo(lab.workspace);
-    run::success(build.args([
-        "build",
-        "--locked",
-        "--release",
-        "-p",
-        "vmm-benches",
-        "--bin",
-        BENCH_BINARY,
-    ]))?;
+    run::success(run::cargo(lab.workspace).arg("build").args(E2E_PROGRAMS))?;
     let _hosts = Hosts::start(lab, 1, None, Lifetime::ThisCommand)?;
     let mut cargo = run::tied_cargo(lab.workspace);
-    cargo.args([
-        "run",
-        "--quiet",
-        "--locked",
-        "--release",
-        "-p",
-        "vmm-benches",
-        "--bin",
-        BENCH_BINARY,
-    ]);
+    cargo.args(["run", "--quiet"]).args(BENCH);
     cargo.args(["--", &suite, "--json", "--hosts"]).arg(lab.hosts_file());
     let mut last = String::new();
     let status = run::stream(&mut cargo, BENCH_LIMIT, |line| line.clone_into(&mut last))?;
@@ -165,10 +144,4 @@ pub(crate) fn bench(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
         bail!("bench {suite} ended with {status}; its last line must be a JSON object");
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn has_bench(lab: &Lab<'_>) -> Result<bool> {
-    let mut cargo = run::cargo(lab.workspace);
-    let metadata = run::output(cargo.args(["metadata", "--no-deps", "--format-version", "1"]))?;
-    Ok(metadata.contains(&format!("\"name\":\"{BENCH_BINARY}\"")))
 }

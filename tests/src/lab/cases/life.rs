@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 
 use super::{LabPool, Table};
-use crate::lab::{Guest, eventually};
+use crate::lab::{DOOMED, Guest, eventually};
 
 pub(super) const CASES: Table = &[
     ("a_paused_guest_stands_still_and_goes_on", pause),
@@ -86,18 +86,14 @@ fn reboot(pool: &mut LabPool) -> Result<()> {
 }
 
 fn crash(pool: &mut LabPool) -> Result<()> {
-    let mut arguments = crate::lab::create_arguments("doomed", "idle crash=3");
+    let mut arguments = crate::lab::create_arguments(DOOMED, "idle crash=3");
     arguments.extend(["--cpu-demand".into(), "0.1".into()]);
     pool.ctl.text(&arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
-    pool.until_phase("doomed", "Crashed")?;
+    pool.until_phase(DOOMED, "Crashed")?;
     for host in &pool.hosts {
-        ensure!(
-            host.xl_list()?.iter().all(|row| row.name != "doomed"),
-            "{} still has it",
-            host.name
-        );
+        ensure!(host.xl_list()?.iter().all(|row| row.name != DOOMED), "{} still has it", host.name);
     }
-    pool.ctl.text(&["vm", "delete", "doomed"]).map(drop)
+    pool.ctl.text(&["vm", "delete", DOOMED]).map(drop)
 }
 
 fn shutdown_and_start(pool: &mut LabPool) -> Result<()> {
