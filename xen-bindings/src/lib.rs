@@ -3,7 +3,7 @@
 //! A host is a [`Xen`]: a bundle of small capability traits (one file each), synchronous and object-safe. The caller
 //! decides where to block. Three things implement or hold them:
 //!
-//! - [`libxc`] (feature `libxc`): the real hypervisor through libxenctrl and libxenguest. The only `unsafe` of the suite.
+//! - `libxc` (feature `libxc`): the real hypervisor through libxenctrl and libxenguest. The only `unsafe` of the suite.
 //! - [`store::client`]: the xenstore daemon over its Unix socket, in safe Rust.
 //! - [`sim`]: a model of a Xen machine with Xen's own rules, seeded, on a clock that it is given.
 //! - [`contract`]: one suite over the traits. It runs on the simulator in every test run and on real Xen in the lab, so that

@@ -255,6 +255,10 @@ impl Demo {
         }
         let vms = self.vmmctl(&["vm", "list"]).await?;
         ensure!(vms.contains("web-1") && !vms.contains("db-1"), "the list is wrong");
+        ensure!(
+            vms.contains("2/4") && vms.contains("256 MiB"),
+            "the list does not show what has grown"
+        );
         Ok(())
     }
 }

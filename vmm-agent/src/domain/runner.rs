@@ -147,6 +147,11 @@ impl Runner {
         });
     }
 
+    /// Tells everybody to look again: the guest has more or less of something now.
+    pub(super) fn publish_size(&self) {
+        self.wires.view.send_modify(|view| view.generation = self.site.core.next_generation());
+    }
+
     /// Drains the new domain's console.
     pub(crate) fn open_console(&mut self) {
         let Ok(domid) = self.site.domid() else { return };

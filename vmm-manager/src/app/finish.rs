@@ -28,6 +28,7 @@ impl App {
         record.shown.fault = fault;
         let mut batch = state.oldest_finished(&record, self.config.finished_tasks_max);
         batch.push(Put::Task(Box::new(record)));
+        state.note_size(&id);
         state.commit_facts(batch);
         drop(state);
         self.tell_changed();
@@ -35,6 +36,20 @@ impl App {
 }
 
 impl State {
+    /// What the guest did with its vCPUs and memory shows at once, before the host's next report.
+    fn note_size(&mut self, id: &TaskId) {
+        let Some(shown) = self.tasks.get(id).map(|entry| entry.record.shown.clone()) else {
+            return;
+        };
+        let Some(vm) = shown.vm.parse().ok().and_then(|vm| self.vms.get_mut(&vm)) else { return };
+        if let Some(vcpus) = shown.vcpus {
+            vm.vcpus_online = vcpus.online;
+        }
+        if let Some(memory) = shown.memory {
+            vm.memory_now_kib = memory.reached_kib;
+        }
+    }
+
     /// The finished task that must go so that one more can be kept.
     fn oldest_finished(&self, but: &TaskRecord, finished_max: usize) -> Vec<Put> {
         let finished = || {

@@ -151,6 +151,7 @@ impl Runner {
             }
             Ok(reached) => self.settle_memory(&wait, reached).await,
         };
+        self.publish_size();
         let _ = wait.reply.send(outcome);
     }
 

@@ -76,6 +76,7 @@ impl Runner {
             }
             Ok(_) => self.settle_vcpus(&wait).await,
         };
+        self.publish_size();
         let _ = wait.reply.send(outcome);
     }
 
