@@ -51,7 +51,13 @@ fn main() -> Result<()> {
         Suite::Create => create(&ctl, &host)?,
     };
     for row in &rows {
-        println!("{row}");
+        let verdict = match row["met"].as_bool() {
+            Some(true) => "met",
+            Some(false) => "MISSED",
+            None => "",
+        };
+        let (name, unit) = (row["name"].as_str().unwrap_or(""), row["unit"].as_str().unwrap_or(""));
+        println!("{name:<56} {:>9.3} {unit} {verdict}", row["value"].as_f64().unwrap_or(f64::NAN));
     }
     println!("{}", json!({ "suite": "create", "rows": rows }));
     Ok(())
@@ -104,7 +110,7 @@ fn ours_once(ctl: &Ctl, kernel: &str) -> Result<(f64, f64)> {
 
 fn xl_once(host: &LabHost, kernel: &str) -> Result<(f64, f64)> {
     let output = host.ssh(&format!(
-        "sed 's,/g/vmlinuz,/g/{kernel},' /g/pvh.cfg > /tmp/bench.cfg; N=$(sed -n 's/^name=.\\(.*\\).$/\\1/p' /tmp/bench.cfg); \
+        "sed 's,/g/vmlinu[xz],/g/{kernel},' /g/pvh.cfg > /tmp/bench.cfg; N=$(sed -n 's/^name=.\\(.*\\).$/\\1/p' /tmp/bench.cfg); \
          read a x < /proc/uptime; xl create -q /tmp/bench.cfg >&2; read b x < /proc/uptime; \
          xl destroy $N >&2; read c x < /proc/uptime; echo $a $b $c"
     ))?;
