@@ -20,8 +20,11 @@ pub const CONTENT_TYPE: &str = "application/vnd.smps-vmm.xvmp+xml;charset=utf-8"
 /// Largest body of a request or an answer.
 pub const BODY_BYTES_MAX: usize = 8 << 20;
 
-/// Time for a TLS handshake.
-pub const TLS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Largest body of a request that opens a session: a handshake message is far smaller.
+pub const OPEN_BYTES_MAX: usize = 16 << 10;
+
+/// Time for a TLS handshake. A dom0 that is short of CPU time needs seconds.
+pub const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time for the first byte after TLS, and for the header of an HTTP/1.1 request.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,7 +1,9 @@
 //! dom0's real Linux: the loop driver through `loopdev`, counters through sysfs, terminals through rustix. No `unsafe` of ours.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -132,10 +134,12 @@ fn index_of(device: &LoopDevice) -> io::Result<LoopIndex> {
 
 /// The file behind a loop device, as the kernel tells it; `None` when there is none.
 fn backing_file(index: LoopIndex) -> io::Result<Option<PathBuf>> {
-    match fs::read_to_string(format!("/sys/block/loop{}/loop/backing_file", index.0)) {
-        Ok(text) => {
-            let path = text.trim_end_matches('\n');
-            Ok(Some(PathBuf::from(path.strip_suffix(DELETED).unwrap_or(path))))
+    match fs::read(format!("/sys/block/loop{}/loop/backing_file", index.0)) {
+        // Bytes: other people's files may have names that are not UTF-8.
+        Ok(line) => {
+            let path = line.strip_suffix(b"\n").unwrap_or(&line);
+            let path = path.strip_suffix(DELETED.as_bytes()).unwrap_or(path);
+            Ok(Some(PathBuf::from(OsStr::from_bytes(path))))
         }
         Err(error) if is_gone(&error) => Ok(None),
         Err(error) => Err(error),

@@ -57,7 +57,7 @@ async fn running(core: &Arc<Core>, mut record: Record, found: &[&DomainInfo]) {
 async fn interrupted(core: &Arc<Core>, mut record: Record, found: &[&DomainInfo]) {
     tracing::info!(vm_id = %record.vm, intent = ?record.intent, "interrupted change found");
     // The agent may have died between making the domain and writing its number down. No other domain had this uuid then.
-    if record.domid.is_none() {
+    if record.domid.is_none() && record.intent != Intent::Remove {
         record.domid = found.first().map(|domain| domain.domid);
     }
     if record.intent == Intent::Build {

@@ -139,7 +139,12 @@ pub(crate) fn remove(store: &dyn Store, vm: VmId, domid: Option<DomId>) -> Resul
         if let Some(domid) = domid {
             let home = StorePath::domain(domid);
             let owner = read_text(transaction, &home.join("vm")?)?;
-            if owner.is_none_or(|owner| owner == by_uuid.as_str()) {
+            let is_ours = match owner {
+                Some(owner) => owner == by_uuid.as_str(),
+                // A home that does not say whose it is belongs to somebody else; without a home nobody has the number.
+                None => matches!(transaction.read(&home), Err(StoreError::NotFound)),
+            };
+            if is_ours {
                 remove_all(transaction, &vbd::backends_path(domid)?)?;
                 remove_all(transaction, &home)?;
             }

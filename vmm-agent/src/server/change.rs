@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use vmm_core::units::Kib;
 use vmm_proto::server::Caller;
-use vmm_proto::v1::{Fault, Memory, RebootVm, Reply, SetMemory, SetVcpus, ShutdownVm, Vcpus};
+use vmm_proto::v1::{
+    Fault, FaultCode, Memory, RebootVm, Reply, SetMemory, SetVcpus, ShutdownVm, Vcpus,
+};
 
 use super::{done, find, wait};
 use crate::core::Core;
@@ -67,7 +69,14 @@ pub(super) async fn set_memory(
 
 /// Ends a VM; one that is stopped already is forgotten.
 pub(super) async fn destroy(core: &Arc<Core>, vm: &str) -> Result<Reply, Fault> {
-    let handle = find(core, vm)?;
+    let handle = match find(core, vm) {
+        // "Unknown" would prove to the manager that nothing is built here.
+        Err(_) if core.once.is_building(vm) => {
+            let text = format!("VM {vm} is just being admitted; destroy it in a moment");
+            return Err(Fault::new(FaultCode::Busy, text));
+        }
+        found => found?,
+    };
     if handle.now().state.has_domain() {
         handle.destroy().await?;
     } else {

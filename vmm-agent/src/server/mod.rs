@@ -57,7 +57,11 @@ async fn admitted(core: Arc<Core>, caller: Caller, request: Request) -> Result<R
     }
     match (verb.mutating, caller.idempotency_key.clone()) {
         (true, Some(key)) => once::run(core, caller, key, request).await,
-        _ => dispatch(core, caller, request).await,
+        (true, None) => Err(Fault::new(
+            FaultCode::BadRequest,
+            format!("{} changes something, so it needs an idempotency key", verb.name),
+        )),
+        (false, _) => dispatch(core, caller, request).await,
     }
 }
 

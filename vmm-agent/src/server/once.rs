@@ -46,6 +46,16 @@ impl Once {
     }
 }
 
+impl Once {
+    /// Is a build of this VM under way, perhaps too early for the registry to know?
+    pub(crate) fn is_building(&self, vm: &str) -> bool {
+        self.lock().by_key.values().any(|entry| {
+            entry.outcome.borrow().is_none()
+                && matches!(&entry.request, Request::BuildVm(build) if build.vm == vm)
+        })
+    }
+}
+
 impl Entries {
     /// Makes room for one more by forgetting the oldest that is over.
     fn make_room(&mut self) -> Result<(), Fault> {

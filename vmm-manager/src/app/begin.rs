@@ -21,9 +21,21 @@ pub(crate) struct KeyUse {
 }
 
 impl KeyUse {
-    /// `None` when the caller named none: then a repetition is another change.
+    /// `None` for a request that changes nothing.
+    ///
+    /// # Errors
+    /// A change without a key: its repetition after a lost reply would be another change.
     pub(crate) fn of(caller: &Caller, request: &v1::Request) -> Result<Option<Self>, Fault> {
-        let Some(key) = &caller.idempotency_key else { return Ok(None) };
+        let verb = v1::verb(request);
+        let Some(key) = &caller.idempotency_key else {
+            let message =
+                format!("{} changes something, so it needs an idempotency key", verb.name);
+            return if verb.mutating {
+                Err(Fault::new(FaultCode::BadRequest, message))
+            } else {
+                Ok(None)
+            };
+        };
         let bytes = serde_json::to_vec(request).map_err(|error| {
             Fault::new(FaultCode::Internal, format!("the request cannot be digested: {error}"))
         })?;

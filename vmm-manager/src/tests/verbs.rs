@@ -96,6 +96,23 @@ async fn an_agent_may_not_ask() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_without_an_idempotency_key_is_refused() {
+    let pool = Pool::of(&["a"]).await;
+    let call = |request| {
+        let caller = Caller {
+            principal: Principal::user("ann"),
+            request_id: "r".into(),
+            idempotency_key: None,
+            deadline: None,
+        };
+        pool.manager.call(caller, request)
+    };
+    let pause = Request::PauseVm(v1::PauseVm { vm: "web".into() });
+    assert_eq!(call(pause).await.expect_err("refused").code, FaultCode::BadRequest);
+    call(Request::ListVms(v1::ListVms {})).await.expect("reading needs no key");
+}
+
+#[tokio::test(start_paused = true)]
 async fn memory_is_reserved_before_the_guest_grows_and_released_after_it_shrank() {
     let pool = Pool::of(&["a"]).await;
     pool.create("web").await;

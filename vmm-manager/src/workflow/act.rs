@@ -53,7 +53,6 @@ impl Job {
     async fn build(&mut self, app: &App, name: &'static str) -> Result<(), Fault> {
         let spec = app.lock().vms.get(&self.vm).map(|vm| vm.record.spec.clone());
         let spec = spec.ok_or_else(|| Fault::new(FaultCode::UnknownVm, "the VM was deleted"))?;
-        let since = app.lock().next_sequence();
         let call = AgentCall {
             request: Request::BuildVm(v1::BuildVm { vm: self.vm.to_string(), spec }),
             deadline: app.config.build_wait + app.config.call_margin,
@@ -64,6 +63,8 @@ impl Job {
             Ok(_) => Ok(()),
             // An agent that lost its memory of the key still has the VM.
             Err(Failure::No { fault, repeated: true }) if fault.code == FaultCode::Conflict => {
+                // Only reports that are younger than this answer are evidence.
+                let since = app.lock().next_sequence();
                 self.wait_until_built(app, since, fault).await
             }
             Err(Failure::Unknown(fault)) => {
@@ -158,6 +159,10 @@ impl Job {
         request: Request,
         wait: Duration,
     ) -> Result<(), Fault> {
+        let aim_kib = match &request {
+            Request::SetMemory(asked) => Some(asked.memory_kib),
+            _ => None,
+        };
         let call = AgentCall {
             request,
             deadline: wait + app.config.call_margin,
@@ -169,8 +174,18 @@ impl Job {
                 self.unresolved = true;
                 Err(fault)
             }
-            Ok(_) | Err(Failure::No { .. }) => {
+            // The guest still holds more than it was charged for before: it goes on being charged.
+            Ok(Reply::Memory(memory)) if aim_kib.is_some_and(|aim| memory.reached_kib > aim) => {
+                self.unresolved = true;
+                Ok(())
+            }
+            Ok(_) => {
                 self.unresolved = false;
+                Ok(())
+            }
+            // A refusal proves that nothing was resized only when it was not in doubt before, or there is no VM.
+            Err(Failure::No { fault, .. }) => {
+                self.unresolved &= fault.code != FaultCode::UnknownVm;
                 Ok(())
             }
         }

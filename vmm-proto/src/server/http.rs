@@ -14,7 +14,9 @@ use tokio::time::timeout;
 use super::refusal::{Refusal, respond};
 use super::{Shared, rpc};
 use crate::credentials::Identity;
-use crate::endpoint::{self, BODY_BYTES_MAX, BODY_TIMEOUT, HEALTH_PATH, OPEN_PATH, RPC_PATH};
+use crate::endpoint::{
+    self, BODY_BYTES_MAX, BODY_TIMEOUT, HEALTH_PATH, OPEN_BYTES_MAX, OPEN_PATH, RPC_PATH,
+};
 
 /// Answers a request, whatever happens.
 pub(super) async fn handle(
@@ -48,9 +50,10 @@ async fn route(
     if request.method() != Method::POST || path == HEALTH_PATH {
         return Err(Refusal::Status(StatusCode::METHOD_NOT_ALLOWED));
     }
+    // Before the body is read, so that the bodies in memory are bounded too.
     let permit = shared.requests.clone().try_acquire_owned().map_err(|_| Refusal::Busy)?;
     let is_open = path == OPEN_PATH;
-    let body = body(request).await?;
+    let body = body(request, if is_open { OPEN_BYTES_MAX } else { BODY_BYTES_MAX }).await?;
     let answer = match is_open {
         true => rpc::open(shared, peer, &body)?,
         false => rpc::call(shared, peer, &body, permit).await?,
@@ -58,18 +61,18 @@ async fn route(
     Ok(respond(StatusCode::OK, answer))
 }
 
-async fn body(request: Request<Incoming>) -> Result<Bytes, Refusal> {
+async fn body(request: Request<Incoming>, bytes_max: usize) -> Result<Bytes, Refusal> {
     let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.as_bytes());
     let is_ours = content_type == Some(endpoint::CONTENT_TYPE.as_bytes());
     if !is_ours || request.headers().contains_key(CONTENT_ENCODING) {
         return Err(Refusal::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
     let body = request.into_body();
-    let limit = u64::try_from(BODY_BYTES_MAX).expect("a limit of this module");
+    let limit = u64::try_from(bytes_max).expect("a limit of this crate");
     if body.size_hint().lower() > limit {
         return Err(Refusal::Status(StatusCode::PAYLOAD_TOO_LARGE));
     }
-    match timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await {
+    match timeout(BODY_TIMEOUT, Limited::new(body, bytes_max).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             Err(Refusal::Status(StatusCode::PAYLOAD_TOO_LARGE))

@@ -111,6 +111,7 @@ pub struct Server {
 
 /// What all connections share.
 struct Shared {
+    clock: Arc<dyn WallClock>,
     credentials: Arc<Credentials>,
     service: Arc<dyn Service>,
     sessions: SessionTable,
@@ -157,6 +158,7 @@ impl Server {
         let config = tls::server_config(&credentials, options.clock.clone())
             .map_err(|source| ServeError::Credentials { source })?;
         let shared = Arc::new(Shared {
+            clock: Arc::clone(&options.clock),
             credentials,
             service,
             sessions: SessionTable::default(),

@@ -17,6 +17,10 @@ use crate::v1::{Fault, FaultCode, Reply, Request, verb};
 
 /// Opens a session.
 pub(super) fn open(shared: &Shared, peer: &Identity, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+    // TLS looked when the connection began; connections can be long.
+    if shared.clock.now() > peer.not_after {
+        return Err(Refusal::bad("the certificate has expired since the connection began"));
+    }
     let (session, document) =
         ServerSession::accept(&shared.credentials, peer, body).map_err(Refusal::bad)?;
     tracing::debug!(principal = %peer.principal, session = session.id(), "session opened");

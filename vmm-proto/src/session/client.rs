@@ -42,10 +42,15 @@ impl Opening {
             keys: handshake::finish(self.state),
             next_seq: AtomicU64::new(0),
             message_count_max: welcome.message_count_max,
-            renew_at: Instant::now() + Duration::from_secs(welcome.lifetime_s) * 3 / 4,
+            renew_at: Instant::now() + lifetime(welcome.lifetime_s) * 3 / 4,
             window: Mutex::default(),
         })
     }
+}
+
+/// A server may want a session to be shorter than ours, never longer: its number is a stranger's.
+fn lifetime(asked_s: u64) -> Duration {
+    Duration::from_secs(asked_s).min(super::LIFETIME)
 }
 
 /// An open session, as its client holds it.
@@ -105,5 +110,16 @@ impl ClientSession {
             return Err(SessionError::Replayed { seq: header.seq });
         }
         Ok((header.clone(), plaintext))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_cannot_make_a_session_longer_than_ours_or_the_client_panic() {
+        assert_eq!(lifetime(60), Duration::from_secs(60));
+        assert_eq!(lifetime(u64::MAX) * 3, super::super::LIFETIME * 3);
     }
 }

@@ -4,7 +4,7 @@
 //! refuses what those refuse. Every variant of [`Request`] and [`Reply`] is one XML element of the same name; quantities
 //! carry their unit in the attribute's name; ids are uuids in text; bytes are base64.
 //!
-//! One table, [`verb`], says of each request what it is called, who may send it, and whether it changes anything.
+//! One table, [`verb()`], says of each request what it is called, who may send it, and whether it changes anything.
 
 mod fault;
 mod host;

@@ -16,7 +16,7 @@ pub struct Ping {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {}
 
-/// A request. [`super::verb`] says who may send which.
+/// A request. [`super::verb()`] says who may send which.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "each variant is documented at its type")]
 pub enum Request {
