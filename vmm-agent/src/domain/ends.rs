@@ -1,10 +1,13 @@
 //! How a VM's task begins and ends its VM: the build, with whoever waits for it or wants it gone, and the way off the host.
 
+use std::time::Duration;
+
 use tokio_util::sync::CancellationToken;
 use vmm_core::units::Kib;
 use vmm_core::vm::admission::{Admission, admit};
 use vmm_core::vm::{StopReason, VmState, overhead};
 
+use super::error::StepError;
 use super::room::{self, Promise};
 use super::runner::{Command, Reply, Runner, request_of};
 use super::site::Site;
@@ -12,15 +15,23 @@ use super::{Answer, ChangeError};
 use crate::journal::Intent;
 
 impl Runner {
-    /// Builds the VM while requests are answered; a request to destroy it cancels the build.
-    pub(crate) async fn build(&mut self, intent: Intent, promise: Option<Promise>) {
+    /// Builds the VM, after a delay, while requests are answered; a request to destroy it cancels delay and build.
+    pub(crate) async fn build(
+        &mut self,
+        intent: Intent,
+        promise: Option<Promise>,
+        delay: Duration,
+    ) {
         let cancel = CancellationToken::new();
         let mut terminators = Vec::new();
         let state = self.state();
         let outcome = {
             let Self { site, wires, .. } = self;
             let stop = site.core.stop.clone();
-            let build = start(site, intent, promise, &cancel);
+            let build = async {
+                wait(delay, &cancel).await?;
+                start(site, intent, promise, &cancel).await
+            };
             tokio::pin!(build);
             loop {
                 tokio::select! {
@@ -41,6 +52,7 @@ impl Runner {
     async fn built(&mut self, outcome: Result<(), ChangeError>, terminators: Vec<Reply>) {
         let answer = match outcome {
             Ok(()) => {
+                self.pace.built();
                 self.publish(VmState::Running, "");
                 self.open_console();
                 Ok(Answer::Done)
@@ -115,6 +127,16 @@ impl Runner {
         }
         self.wires.view.send_modify(|view| view.left_over = left_over);
         self.publish(VmState::Stopped(stop), reason);
+    }
+}
+
+async fn wait(delay: Duration, cancel: &CancellationToken) -> Result<(), ChangeError> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled(), if !delay.is_zero() => {
+            Err(ChangeError::step("wait-before-rebuild", StepError::Cancelled))
+        }
+        () = tokio::time::sleep(delay) => Ok(()),
     }
 }
 

@@ -173,14 +173,20 @@ impl Runner {
 
     /// The guest wants to start again: the same VM in a new domain.
     async fn reboot(&mut self) {
-        match self.pending.take() {
+        let delay = match self.pending.take() {
             Some(pending) if pending.wish() == Some(Wish::Reboot) => {
                 self.builders.extend(pending.into_replies());
+                Duration::ZERO
             }
-            Some(pending) => {
-                pending.answer(Err(ChangeError::Superseded("the guest rebooted itself")));
+            pending => {
+                if let Some(pending) = pending {
+                    pending.answer(Err(ChangeError::Superseded("the guest rebooted itself")));
+                }
+                self.pace.rebooted()
             }
-            None => {}
+        };
+        if !delay.is_zero() {
+            tracing::warn!(vm_id = %self.site.record.vm, ?delay, "guest does little but reboot");
         }
         if self.state() == VmState::Paused {
             self.publish(VmState::Running, "");
@@ -193,7 +199,7 @@ impl Runner {
         let recorded = self.site.write_record().await;
         let left_over = self.site.end().await;
         match recorded {
-            Ok(()) if left_over.is_empty() => self.build(Intent::Rebuild, None).await,
+            Ok(()) if left_over.is_empty() => self.build(Intent::Rebuild, None, delay).await,
             recorded => {
                 let reason = match recorded {
                     Err(error) => format!("it cannot be rebuilt after its reboot: {error}"),

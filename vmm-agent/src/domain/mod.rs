@@ -28,6 +28,7 @@ mod ends;
 mod error;
 pub(crate) mod hotplug;
 mod lifecycle;
+mod pace;
 mod pending;
 pub(crate) mod registry;
 pub(crate) mod room;

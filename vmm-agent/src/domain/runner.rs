@@ -12,12 +12,14 @@
 //! take a VM down. Nothing here waits for a guest in any other way, so a guest that answers nothing costs nothing but a timer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use vmm_core::vm::admission::{Admission, VmRequest, admit};
 use vmm_core::vm::{StopReason, VmState};
 
+use super::pace::Pace;
 use super::pending::Pending;
 use super::room::Promise;
 use super::site::Site;
@@ -70,6 +72,7 @@ pub(crate) struct Runner {
     /// Who waits for what is being built.
     pub(crate) builders: Vec<Reply>,
     pub(super) console: Option<Console>,
+    pub(super) pace: Pace,
 }
 
 /// Which entry of the admission table a change asks for.
@@ -87,11 +90,18 @@ pub(crate) fn request_of(change: &Change) -> VmRequest {
 /// Owns the VM until it is stopped or the agent is.
 pub(crate) async fn run(core: Arc<Core>, record: Record, wires: Wires, begin: Begin) {
     let site = Site::new(core, record);
-    let mut runner = Runner { site, wires, pending: None, builders: Vec::new(), console: None };
+    let mut runner = Runner {
+        site,
+        wires,
+        pending: None,
+        builders: Vec::new(),
+        console: None,
+        pace: Pace::default(),
+    };
     match begin {
         Begin::Build { intent, reply, promise } => {
             runner.builders.extend(reply);
-            runner.build(intent, promise).await;
+            runner.build(intent, promise, Duration::ZERO).await;
         }
         Begin::Adopt => runner.open_console(),
         Begin::Nothing => return,

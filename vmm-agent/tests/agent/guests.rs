@@ -1,8 +1,8 @@
 //! Guests that do not cooperate.
 
 use vmm_proto::v1::{FaultCode, VmPhase};
-use xen_bindings::StorePath;
 use xen_bindings::store::read_text;
+use xen_bindings::{ShutdownReason, StorePath};
 
 use crate::host::{Host, TestVm};
 
@@ -90,4 +90,27 @@ async fn a_vm_without_spare_vcpus_gets_none() {
     let (host, vm) = guest("cooperative").await;
     assert_eq!(host.set_vcpus(&vm, 5).await.unwrap_err().code, FaultCode::BadRequest);
     assert_eq!(host.set_vcpus(&vm, 0).await.unwrap_err().code, FaultCode::BadRequest);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_that_does_little_but_reboot_waits_for_its_next_build_and_can_be_destroyed_meanwhile()
+ {
+    let (host, vm) = guest("cooperative").await;
+    let reboot = || async {
+        let domid = host.domid(&vm).await;
+        host.backend.xen.control.shutdown(domid, ShutdownReason::Reboot).unwrap();
+        host.sleep(1).await;
+    };
+    for _ in 0..3 {
+        reboot().await;
+        assert_eq!(host.phase(&vm).await, VmPhase::Running, "the first ones are served at once");
+    }
+    reboot().await;
+    assert_eq!(host.phase(&vm).await, VmPhase::Rebooting);
+    host.sleep(3).await;
+    assert_eq!(host.phase(&vm).await, VmPhase::Running);
+    reboot().await;
+    assert_eq!(host.phase(&vm).await, VmPhase::Rebooting);
+    host.destroy(&vm).await.unwrap();
+    host.assert_clean();
 }
