@@ -1,6 +1,6 @@
 //! Which VMs the agent knows, and how to reach the task of each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -91,11 +91,37 @@ pub(crate) struct Registry {
     vms: Mutex<BTreeMap<VmId, VmHandle>>,
     /// Held from the admission of a build to its entry.
     gate: Mutex<()>,
+    /// VMs that come or go just now: nobody else may build or forget them.
+    claimed: Mutex<BTreeSet<VmId>>,
+}
+
+/// One VM that comes or goes; given back when dropped.
+struct Claim {
+    core: Arc<Core>,
+    vm: VmId,
+}
+
+impl Claim {
+    /// `Busy` when somebody else has it.
+    fn take(core: &Arc<Core>, vm: VmId) -> Result<Self, ChangeError> {
+        let free = core.registry.claims().insert(vm);
+        if free { Ok(Self { core: Arc::clone(core), vm }) } else { Err(ChangeError::Busy) }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.core.registry.claims().remove(&self.vm);
+    }
 }
 
 impl Registry {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<VmId, VmHandle>> {
         self.vms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn claims(&self) -> MutexGuard<'_, BTreeSet<VmId>> {
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn get(&self, vm: VmId) -> Option<VmHandle> {
@@ -197,6 +223,7 @@ pub(crate) async fn build(
     spec: VmSpec,
     build_key: Option<String>,
 ) -> Outcome {
+    let claim = Claim::take(core, vm)?;
     core.registry.admit(vm, &spec)?;
     let needed = spec.memory + vmm_core::vm::overhead(&spec);
     let promise = room::promise(core, vm, needed, vmm_core::units::Kib::ZERO).await?;
@@ -218,6 +245,7 @@ pub(crate) async fn build(
         let first = view(core, VmState::Starting, &record);
         core.registry.insert(core, record, first, begin)
     };
+    drop(claim);
     handle.outcome(outcome, VmRequest::Unpause).await
 }
 
@@ -244,6 +272,11 @@ pub(crate) fn remember(core: &Arc<Core>, record: Record, left_over: bool) {
 /// Forgets a VM that does not run; what it left behind is tried again first.
 pub(crate) async fn forget(core: &Arc<Core>, handle: &VmHandle) -> Outcome {
     let vm = handle.vm;
+    let _claim = Claim::take(core, vm)?;
+    // Whoever was faster has built it anew; that one is not the one to forget.
+    if !core.registry.get(vm).is_some_and(|now| Arc::ptr_eq(&now.history, &handle.history)) {
+        return Err(ChangeError::Busy);
+    }
     if handle.now().left_over {
         super::adopt::clean_again(core, vm).await?;
     }

@@ -28,8 +28,10 @@ pub(super) async fn build(
     }
     registry::build(core, vm, spec, key).await?;
     for surplus in core.registry.too_many_stopped() {
-        if let Some(handle) = core.registry.get(surplus) {
-            registry::forget(core, &handle).await?;
+        if let Some(handle) = core.registry.get(surplus)
+            && let Err(error) = registry::forget(core, &handle).await
+        {
+            tracing::warn!(vm_id = %surplus, %error, "stopped VM not forgotten; tried again later");
         }
     }
     Ok(done())
