@@ -1,6 +1,7 @@
 //! Building guests that never run.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::guest::{MEMORY_KIB, build, spec};
@@ -38,7 +39,10 @@ struct NoKernel(PathBuf);
 
 impl NoKernel {
     fn new() -> Result<Self, String> {
-        let name = format!("vmm-contract-no-kernel-{}", std::process::id());
+        // The suite may run twice at once in one process, for both kinds of xenstored.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("vmm-contract-no-kernel-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, "This is not a kernel.\n".repeat(512)).map_err(text)?;
         Ok(Self(path))
