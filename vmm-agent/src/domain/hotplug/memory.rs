@@ -23,10 +23,12 @@ const MEMORY_MIN: Kib = Kib::from_mib(32);
 const MEMORY_LIMIT: Kib = Kib::from_mib(4 << 20);
 /// A guest without any progress for this long will make none.
 const STALLED_AFTER: Duration = Duration::from_secs(15);
-/// A target is reached within this share, 1 part of so many, …
-const TOLERANCE_PARTS: u64 = 50;
-/// … or within this much, for a domain's special pages.
+/// A target is reached within this much, for a domain's special pages, …
 const TOLERANCE_MIN: Kib = Kib::from_mib(1);
+/// … or within this share, 1 part of so many, by a guest that has come to rest there.
+const TOLERANCE_PARTS: u64 = 50;
+/// A guest whose memory has not changed for this long has come to rest: balloon drivers pause for a second between tries.
+const AT_REST_AFTER: Duration = Duration::from_secs(3);
 
 /// A guest was asked to have this much memory.
 pub(crate) struct MemoryWait {
@@ -46,17 +48,22 @@ impl MemoryWait {
         self.look_at.min(self.deadline)
     }
 
-    fn is_reached(&self, held: Kib) -> bool {
-        let distance = held.saturating_sub(self.asked) + self.asked.saturating_sub(held);
-        distance <= Kib(self.asked.0 / TOLERANCE_PARTS).max(TOLERANCE_MIN)
+    /// Takes note of what it holds now.
+    fn look(&mut self, held: Kib) {
+        if held != self.held {
+            (self.held, self.moved_at) = (held, Instant::now());
+        }
     }
 
-    fn out_of_time(&mut self, held: Kib) -> bool {
-        let now = Instant::now();
-        if held != self.held {
-            (self.held, self.moved_at) = (held, now);
-        }
-        now >= self.deadline || now >= self.moved_at + STALLED_AFTER
+    fn is_reached(&self) -> bool {
+        let distance = self.held.saturating_sub(self.asked) + self.asked.saturating_sub(self.held);
+        let near = distance <= Kib(self.asked.0 / TOLERANCE_PARTS);
+        let over = Instant::now() >= (self.moved_at + AT_REST_AFTER).min(self.deadline);
+        distance <= TOLERANCE_MIN || (near && over)
+    }
+
+    fn out_of_time(&self) -> bool {
+        Instant::now() >= self.deadline.min(self.moved_at + STALLED_AFTER)
     }
 }
 
@@ -138,13 +145,17 @@ impl Runner {
 
     /// Answers when it is so, or when nothing more will come.
     pub(crate) async fn check_memory(&mut self, mut wait: MemoryWait) {
-        let outcome = match self.info().await.map(|info| held(&info)) {
+        let now = self.info().await.map(|info| held(&info));
+        if let Ok(held) = &now {
+            wait.look(*held);
+        }
+        let outcome = match now {
             Err(error) => Err(ChangeError::step("look-at-memory", error)),
-            Ok(reached) if wait.is_reached(reached) => {
+            Ok(reached) if wait.is_reached() => {
                 self.limit_to(wait.asked).await;
                 Ok(Answer::Memory { asked: wait.asked, reached, note: String::new() })
             }
-            Ok(reached) if !wait.out_of_time(reached) => {
+            Ok(_) if !wait.out_of_time() => {
                 wait.look_at = Instant::now() + POLL;
                 self.pending = Some(Pending::Memory(wait));
                 return;
