@@ -92,9 +92,7 @@ impl LabPool {
         let mut arguments = create_arguments(name, workload);
         arguments.extend(more.iter().map(|word| (*word).to_owned()));
         self.ctl.text(&arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
-        let mut faulted = None;
         Guest::until(&self.ctl, name, "the guest speaks", |guest| guest.number("cpus_online") > 0)
-            .inspect_err(|error| faulted = Some(format!("{error:#}")))
             .map(drop)
     }
 
