@@ -138,6 +138,19 @@ pub trait DomainControl: Send + Sync {
     /// `NoSuchDomain`.
     fn shutdown(&self, domid: DomId, reason: ShutdownReason) -> Result<(), XenError>;
 
+    /// Gives the domain another handle: a prepared shell becomes a VM's.
+    ///
+    /// # Errors
+    /// `NoSuchDomain`.
+    fn set_handle(&self, domid: DomId, handle: DomainHandle) -> Result<(), XenError>;
+
+    /// Lets a domain that has suspended itself go on where it is, in the same domain. Tell xenstore too
+    /// ([`crate::Store::resume`]).
+    ///
+    /// # Errors
+    /// `NoSuchDomain`; `Invalid` when it has not shut down with the reason suspend.
+    fn resume(&self, domid: DomId) -> Result<(), XenError>;
+
     /// Ends the domain. Its id stays listed as dying until its last page is released.
     ///
     /// # Errors

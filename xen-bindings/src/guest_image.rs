@@ -1,7 +1,9 @@
 //! Kernel, initramfs and command line into a domain's memory.
 
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
+use crate::domid::DomId;
 use crate::error::XenError;
 use crate::evtchn::Port;
 use crate::frame::Gfn;
@@ -37,7 +39,16 @@ pub struct BuiltGuest {
     pub console_gfn: Gfn,
 }
 
-/// Builds guests.
+/// What a saved guest is restored with. How much memory and which processors it has comes out of the stream.
+#[derive(Clone, Copy, Debug)]
+pub struct RestoreSpec {
+    /// Port for xenstore.
+    pub store_port: Port,
+    /// Port for the console.
+    pub console_port: Port,
+}
+
+/// Builds, saves and restores guests.
 pub trait GuestImage: Send + Sync {
     /// Loads the guest. The domain stays paused. Blocks for as long as it takes to read, unpack and copy the kernel.
     ///
@@ -45,4 +56,24 @@ pub trait GuestImage: Send + Sync {
     /// `NotFound` or `BadImage` for a kernel or initramfs that cannot be used (the detail has the library's words),
     /// `OutOfMemory` when the host cannot hold it, `Invalid` when `vcpus_online` is 0 or above the shell's maximum. The domain is still there and must be destroyed by the caller.
     fn build(&self, shell: &Shell, spec: &BuildSpec) -> Result<BuiltGuest, XenError>;
+
+    /// Writes a suspended guest's memory and state to `stream`, in libxc's format. The domain stays as it is: resume it or
+    /// destroy it. Blocks for as long as the stream takes.
+    ///
+    /// # Errors
+    /// `NoSuchDomain`; `Invalid` when the guest is not suspended; `Other` with the stream's errno when it cannot be written.
+    fn save(&self, domid: DomId, stream: BorrowedFd<'_>) -> Result<(), XenError>;
+
+    /// Reads a saved guest into a shell that was created like the one it was saved from: same kind, at least as many vCPUs,
+    /// limits set, no CPU policy. The domain stays paused.
+    ///
+    /// # Errors
+    /// `BadImage` for a stream that is truncated or not one, or does not fit the shell; `OutOfMemory`. The domain is still there
+    /// and must be destroyed by the caller.
+    fn restore(
+        &self,
+        shell: &Shell,
+        stream: BorrowedFd<'_>,
+        spec: &RestoreSpec,
+    ) -> Result<BuiltGuest, XenError>;
 }

@@ -36,11 +36,11 @@ pub use domid::{DomId, DomainHandle};
 pub use error::{XenError, XenErrorKind};
 pub use evtchn::{EventChannels, Port};
 pub use frame::{Gfn, Mfn, PageCount, Pfn};
-pub use guest_image::{BuildSpec, BuiltGuest, GuestImage};
+pub use guest_image::{BuildSpec, BuiltGuest, GuestImage, RestoreSpec};
 pub use host::{HostInfo, PcpuTime, Physinfo, XenVersion};
 pub use memory::DomainMemory;
 pub use store::{Store, StoreError, StoreOps, StorePath, StoreTransaction};
-pub use vcpu::{Credit2, Shell, VcpuControl, VcpuInfo, VcpulessDomain};
+pub use vcpu::{Affinity, Credit2, Shell, VcpuControl, VcpuInfo, VcpulessDomain};
 
 /// One Xen host: the capabilities of one backend. Cheap to clone.
 #[derive(Clone)]

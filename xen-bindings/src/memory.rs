@@ -30,4 +30,12 @@ pub trait DomainMemory: Send + Sync {
     /// # Errors
     /// `NoSuchDomain`, `OutOfMemory`.
     fn set_pod_target(&self, domid: DomId, target_kib: u64) -> Result<(), XenError>;
+
+    /// Claims host memory for a domain before it is populated, so that nobody else gets it: `memory_kib` in all, what it holds
+    /// already included. Each page that the domain is given reduces the claim; 0 gives the rest back, and so does the domain's
+    /// end. Memory claimed is told by [`crate::Physinfo`].
+    ///
+    /// # Errors
+    /// `NoSuchDomain`; `OutOfMemory` when the host has not got it; `Invalid` for a claim below what it holds, or a second one.
+    fn claim(&self, domid: DomId, memory_kib: u64) -> Result<(), XenError>;
 }

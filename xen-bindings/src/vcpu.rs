@@ -90,6 +90,15 @@ pub struct Credit2 {
     pub cap_percent: u16,
 }
 
+/// Where a vCPU may run and runs best: numbers of physical CPUs, ascending; empty means all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Affinity {
+    /// It runs nowhere else.
+    pub hard: Vec<u32>,
+    /// It runs here when it can.
+    pub soft: Vec<u32>,
+}
+
 /// vCPUs and their scheduler.
 pub trait VcpuControl: Send + Sync {
     /// Allocates all vCPUs that the domain was created for.
@@ -97,6 +106,13 @@ pub trait VcpuControl: Send + Sync {
     /// # Errors
     /// `NoSuchDomain`, `OutOfMemory`. The domain is still there and must be destroyed by the caller.
     fn allocate(&self, domain: VcpulessDomain) -> Result<Shell, XenError>;
+
+    /// A shell that another process of this suite has made: checked against Xen, since nothing else proves that it has its
+    /// vCPUs.
+    ///
+    /// # Errors
+    /// `NoSuchDomain`; `Invalid` when it has another number of vCPUs, is of another kind, or is not paused.
+    fn reclaim(&self, domid: DomId, kind: GuestKind, vcpus_max: u32) -> Result<Shell, XenError>;
 
     /// One vCPU.
     ///
@@ -115,4 +131,21 @@ pub trait VcpuControl: Send + Sync {
     /// # Errors
     /// As [`VcpuControl::credit2`], and `Invalid` for weight 0.
     fn set_credit2(&self, domid: DomId, parameters: Credit2) -> Result<(), XenError>;
+
+    /// Where a vCPU may run. A set of all CPUs that the host has is told as empty.
+    ///
+    /// # Errors
+    /// `NoSuchDomain` when there is no such domain or vCPU.
+    fn affinity(&self, domid: DomId, vcpu_index: u32) -> Result<Affinity, XenError>;
+
+    /// Sets it.
+    ///
+    /// # Errors
+    /// `NoSuchDomain`; `Invalid` when `hard` names no CPU that the host has.
+    fn set_affinity(
+        &self,
+        domid: DomId,
+        vcpu_index: u32,
+        affinity: &Affinity,
+    ) -> Result<(), XenError>;
 }

@@ -209,7 +209,11 @@ impl Day {
             .to_owned(),
             cpu_demand_milli: self.rng.random_range(0..1500),
             disk_demand_bytes_per_s: self.rng.random_range(0..50_000_000),
-            disk: disk.map(|path| v1::Disk { path, device: "xvda".into(), read_only: false }),
+            disks: disk
+                .map(|path| v1::Disk { path, device: "xvda".into(), read_only: false })
+                .into_iter()
+                .collect(),
+            ..v1::Spec::default()
         }
     }
 

@@ -97,6 +97,7 @@ impl Dom0 for LinuxDom0 {
                 writes,
                 read_bytes: rd_sect.saturating_mul(SECTOR_BYTES),
                 written_bytes: wr_sect.saturating_mul(SECTOR_BYTES),
+                errors: 0,
             }))
         };
         all().map_err(|error| Dom0Error::io("read the counters in", &directory, &error))

@@ -82,6 +82,7 @@ impl Dom0 for SimDom0 {
             writes: counters.write_requests,
             read_bytes: counters.read_sectors * SECTOR_BYTES,
             written_bytes: counters.write_sectors * SECTOR_BYTES,
+            errors: 0,
         }))
     }
 

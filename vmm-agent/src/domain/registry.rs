@@ -162,9 +162,9 @@ impl Registry {
                 "the VM runs on this host already, or has left something behind; destroy it first";
             return Err(ChangeError::Conflict(text.into()));
         }
-        let Some(disk) = &spec.disk else { return Ok(()) };
+        let Some(disk) = spec.disks.first() else { return Ok(()) };
         let shares = |handle: &&VmHandle| {
-            let other = handle.spec.disk.as_ref().filter(|other| other.path == disk.path);
+            let other = handle.spec.disks.first().filter(|other| other.path == disk.path);
             other.is_some_and(|other| !(other.read_only && disk.read_only))
         };
         match vms.values().filter(live).find(shares) {

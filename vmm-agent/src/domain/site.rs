@@ -70,7 +70,7 @@ impl Site {
 
     /// Two paths may lead to one file; the loop driver tells.
     fn refuse_shared_disk(&self) -> Result<(), StepError> {
-        let reads_only = |record: &Record| record.spec.disk.as_ref().is_some_and(|d| d.read_only);
+        let reads_only = |record: &Record| record.spec.disks.first().is_some_and(|d| d.read_only);
         let shares = |record: &Record| {
             record.vm != self.record.vm
                 && record.loop_index.is_some_and(|l| self.record.loops_before.contains(&l))
@@ -83,7 +83,7 @@ impl Site {
     }
 
     pub(crate) async fn attach_disk(&mut self) -> Result<(), StepError> {
-        let Some(DiskSpec { path, read_only, .. }) = self.record.spec.disk.clone() else {
+        let Some(DiskSpec { path, read_only, .. }) = self.record.spec.disks.first().cloned() else {
             return Ok(());
         };
         let attach =
@@ -197,7 +197,7 @@ impl Site {
 
     /// The guest's frontend must find a backend that waits for it.
     pub(crate) async fn await_backend(&mut self) -> Result<(), StepError> {
-        let disk = self.record.spec.disk.as_ref();
+        let disk = self.record.spec.disks.first();
         let Some(devid) = disk.and_then(DiskSpec::device_number) else { return Ok(()) };
         let state = vbd::backend_path(self.domid()?, devid)?.join("state")?;
         let ready = |text: &str| vbd::is_ready(text).then_some(());
@@ -282,7 +282,7 @@ impl Site {
 
     /// The disk's file, as the loop driver tells it.
     fn disk_file(&self) -> Option<PathBuf> {
-        let path = PathBuf::from(&self.record.spec.disk.as_ref()?.path);
+        let path = PathBuf::from(&self.record.spec.disks.first()?.path);
         Some(std::fs::canonicalize(&path).unwrap_or(path))
     }
 }

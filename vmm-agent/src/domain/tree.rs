@@ -64,7 +64,7 @@ impl Tree<'_> {
             let guests = Permissions::owned_by(self.domid);
             nodes.push(Node::new(home.join(name)?, "").owned(guests));
         }
-        if let (Some(disk), Some(device)) = (&self.spec.disk, self.disk)
+        if let (Some(disk), Some(device)) = (self.spec.disks.first(), self.disk)
             && let Some(devid) = disk.device_number()
         {
             nodes.extend(vbd::nodes(self.domid, devid, disk, device)?);

@@ -151,7 +151,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), JournalError> {
 #[cfg(test)]
 mod tests {
     use vmm_core::units::Kib;
-    use vmm_core::vm::{Demand, VmName, VmSpec};
+    use vmm_core::vm::{Demand, GuestKind, OnEvent, Scheduling, VmName, VmSpec};
     use xen_bindings::DomId;
 
     use crate::dom0::LoopIndex;
@@ -163,14 +163,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let spec = VmSpec {
             name: VmName::new("a").unwrap(),
+            kind: GuestKind::Pvh,
             vcpus: 1,
             vcpus_max: 2,
+            memory_min: Kib::from_mib(64),
             memory: Kib::from_mib(64),
             memory_max: Kib::from_mib(64),
             kernel: "/k".into(),
             initramfs: None,
             cmdline: String::new(),
-            disk: None,
+            disks: Vec::new(),
+            nics: Vec::new(),
+            scheduling: Scheduling::default(),
+            on_event: OnEvent::default(),
+            autostart: None,
             demand: Demand::default(),
         };
         let mut record = Record::new(VmId::from_bytes([3; 16]), spec, Some("manager key".into()));

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use vmm_core::id::VmId;
-use vmm_core::vm::{VmSpec, VmState};
+use vmm_core::vm::{GuestKind, OnEvent, Scheduling, VmSpec, VmState};
 use vmm_proto::convert::parse_id;
 use vmm_proto::server::Caller;
-use vmm_proto::v1::{BuildVm, Fault, Reply};
+use vmm_proto::v1::{BuildVm, Fault, FaultCode, Reply};
 
 use super::done;
 use crate::core::Core;
@@ -20,6 +20,7 @@ pub(super) async fn build(
 ) -> Result<Reply, Fault> {
     let vm: VmId = parse_id("vm", &request.vm)?;
     let spec = VmSpec::try_from(request.spec)?;
+    refuse_unsupported(&spec, request.restore_from.is_some())?;
     let key = caller.idempotency_key.as_ref().map(|key| format!("{} {key}", caller.principal));
     if let Some(handle) = core.registry.get(vm)
         && is_same(&handle, &spec, key.as_ref())
@@ -35,6 +36,27 @@ pub(super) async fn build(
         }
     }
     Ok(done())
+}
+
+/// What this agent cannot do yet is refused, never left out.
+fn refuse_unsupported(spec: &VmSpec, restore: bool) -> Result<(), Fault> {
+    let asked = [
+        (restore, "restoring a saved VM"),
+        (spec.kind != GuestKind::Pvh, "a PV guest"),
+        (spec.disks.len() > 1, "more than one disk"),
+        (!spec.nics.is_empty(), "a NIC"),
+        (spec.scheduling != Scheduling::default(), "scheduling parameters"),
+        (spec.on_event != OnEvent::default(), "actions on events"),
+        (spec.autostart.is_some(), "autostart"),
+        (spec.memory_min != spec.memory, "a balloon policy"),
+    ];
+    match asked.into_iter().find(|(asked, _)| *asked) {
+        None => Ok(()),
+        Some((_, what)) => Err(Fault::new(
+            FaultCode::Unsupported,
+            format!("this agent does not support {what} yet"),
+        )),
+    }
 }
 
 /// It runs, and this very call has built it.

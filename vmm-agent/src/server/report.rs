@@ -88,6 +88,7 @@ fn load(core: &Core, info: &Physinfo) -> HostLoad {
         cpu_milli: cpu.map_or(0, |cpu| cpu.0),
         memory_free_kib: info.memory_free_kib,
         disk_bytes_per_s: latest.map_or(0, |now| now.disk.0),
+        ..HostLoad::default()
     }
 }
 

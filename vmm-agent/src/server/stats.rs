@@ -19,8 +19,7 @@ pub(super) async fn vm(core: &Core, request: &GetVmStats) -> Result<Reply, Fault
     let info = info.ok_or(Denied::NotRunning)?;
     let now = sample_vm(core, &handle, info).await.map_err(failed)?;
     let earlier = handle.history.before(now.at);
-    let disk = handle.spec.disk.as_ref().map(|disk| disk.device.as_str());
-    Ok(Reply::VmStats(VmStats::from_samples(handle.vm.to_string(), &now, earlier.as_ref(), disk)))
+    Ok(Reply::VmStats(VmStats::from_samples(handle.vm.to_string(), &now, earlier.as_ref())))
 }
 
 pub(super) async fn host(core: &Core) -> Result<Reply, Fault> {

@@ -1,10 +1,11 @@
 //! One sample, through the host's own counters.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use vmm_core::stats::{HostSample, VmSample};
+use vmm_core::stats::{HostSample, VcpuSample, VmSample};
 use vmm_core::units::Kib;
-use vmm_core::vm::DiskSpec;
+use vmm_core::vm::{DiskSpec, VmSpec};
 use xen_bindings::store::read_text;
 use xen_bindings::{DomainInfo, StorePath, XenError};
 
@@ -18,31 +19,36 @@ pub(crate) async fn sample_vm(
     vm: &VmHandle,
     info: DomainInfo,
 ) -> Result<VmSample, XenError> {
-    let devid = vm.spec.disk.as_ref().and_then(DiskSpec::device_number);
-    let vcpus_max = vm.spec.vcpus_max;
-    core.run(move |host| sample(host, &info, vcpus_max, devid)).await
+    let spec = vm.spec.clone();
+    core.run(move |host| sample(host, &info, &spec)).await
 }
 
-fn sample(
-    host: &Backend,
-    info: &DomainInfo,
-    vcpus_max: u32,
-    devid: Option<u32>,
-) -> Result<VmSample, XenError> {
-    let vcpu_time = (0..vcpus_max).map(|index| {
+fn sample(host: &Backend, info: &DomainInfo, spec: &VmSpec) -> Result<VmSample, XenError> {
+    let vcpu = |index| {
         let vcpu = host.xen.vcpu.info(info.domid, index)?;
-        Ok(vcpu.online.then(|| Duration::from_nanos(vcpu.cpu_time_ns)))
-    });
-    let vcpu_time = vcpu_time.collect::<Result<_, XenError>>()?;
-    let disk = devid.map(|devid| host.dom0.vbd_counters(info.domid, devid));
+        Ok(VcpuSample {
+            online: vcpu.online,
+            running: vcpu.running,
+            blocked: vcpu.blocked,
+            pcpu: vcpu.pcpu_index,
+            cpu_time: Duration::from_nanos(vcpu.cpu_time_ns),
+        })
+    };
+    let vcpus = (0..spec.vcpus_max).map(vcpu).collect::<Result<_, XenError>>()?;
+    // A backend that cannot be read counts nothing.
+    let counters = |disk: &DiskSpec| {
+        let counters = host.dom0.vbd_counters(info.domid, disk.device_number()?);
+        Some((disk.device.clone(), counters.ok().flatten().unwrap_or_default()))
+    };
     Ok(VmSample {
         at: host.dom0.now(),
-        vcpu_time,
+        vcpus,
         memory: Kib(info.pages.kib()),
         memory_target: target(host, info).unwrap_or(Kib(info.pages.kib())),
         memory_max: Kib(info.memory_max_kib),
-        // A backend that cannot be read counts nothing.
-        disk: disk.and_then(|counters| counters.ok().flatten()).unwrap_or_default(),
+        memory_guest_free: None,
+        disks: spec.disks.iter().filter_map(counters).collect(),
+        nics: BTreeMap::new(),
     })
 }
 

@@ -65,7 +65,7 @@ async fn a_missing_kernel_or_disk_is_a_missing_file() {
     let host = Host::new().await;
     let (mut no_kernel, mut no_disk, mut no_image) = (host.vm(1), host.vm(1), host.vm(2));
     no_kernel.spec.kernel = host.path("none");
-    no_disk.spec.disk.as_mut().unwrap().path = host.path("none.img");
+    no_disk.spec.disks[0].path = host.path("none.img");
     no_image.spec.kernel = host.path("disk.img");
     for (vm, code) in [
         (no_kernel, FaultCode::FileNotFound),

@@ -110,7 +110,8 @@ impl Host {
                 cmdline: "console=hvc0".into(),
                 cpu_demand_milli: 100,
                 disk_demand_bytes_per_s: 0,
-                disk: (number == 1).then_some(disk),
+                disks: Vec::from_iter((number == 1).then_some(disk)),
+                ..v1::Spec::default()
             },
         }
     }
@@ -126,7 +127,11 @@ impl Host {
     }
 
     pub(crate) fn build_request(vm: &TestVm) -> Request {
-        Request::BuildVm(v1::BuildVm { vm: vm.id.clone(), spec: vm.spec.clone() })
+        Request::BuildVm(v1::BuildVm {
+            restore_from: None,
+            vm: vm.id.clone(),
+            spec: vm.spec.clone(),
+        })
     }
 
     pub(crate) async fn build(&self, vm: &TestVm) -> Result<Reply, Fault> {

@@ -25,7 +25,7 @@ async fn a_vm_lives_from_build_to_shutdown() {
     assert!(stats.cpu_milli.unwrap() >= 900, "{stats:?}");
     assert!(stats.disk_bytes_per_s.unwrap() > 5 << 20, "{stats:?}");
     assert_eq!(stats.vcpus.iter().filter(|vcpu| vcpu.online).count(), 2);
-    assert_eq!(stats.disk.unwrap().device, "xvda");
+    assert_eq!(stats.disks[0].device, "xvda");
 
     let report = host.report().await;
     assert_eq!(report.facts.backend, "simulator");

@@ -87,12 +87,12 @@ async fn a_disk_image_belongs_to_one_vm_that_writes() {
     let writer = host.vm(1);
     host.build(&writer).await.unwrap();
     let mut reader = host.vm(2);
-    reader.spec.disk.clone_from(&writer.spec.disk);
-    reader.spec.disk.as_mut().unwrap().read_only = true;
+    reader.spec.disks.clone_from(&writer.spec.disks);
+    reader.spec.disks[0].read_only = true;
     assert_eq!(host.build(&reader).await.unwrap_err().code, FaultCode::Conflict);
     // By another path, too.
     std::os::unix::fs::symlink(host.path("disk.img"), host.dir.path().join("link.img")).unwrap();
-    reader.spec.disk.as_mut().unwrap().path = host.path("link.img");
+    reader.spec.disks[0].path = host.path("link.img");
     let fault = host.build(&reader).await.unwrap_err();
     assert_eq!(fault.code, FaultCode::Conflict, "{fault}");
     host.destroy(&writer).await.unwrap();

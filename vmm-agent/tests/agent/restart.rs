@@ -24,7 +24,7 @@ async fn a_restarted_agent_adopts_its_guests_and_they_notice_nothing() {
     assert_eq!((host.domid(&vm).await, host.report().await.host), (domid, id));
     assert!(host.reported(&vm).await.generation > generation);
     assert!(after.cpu_time_ns >= before.cpu_time_ns + 13_000_000_000, "it has run all the time");
-    assert!(after.disk.unwrap().written_bytes > before.disk.unwrap().written_bytes);
+    assert!(after.disks[0].written_bytes > before.disks[0].written_bytes);
     assert_eq!(host.set_vcpus(&vm, 2).await.unwrap().online, 2);
     host.shutdown(&vm, 30).await.unwrap();
     host.assert_clean();

@@ -19,6 +19,10 @@ pub struct HostCapacity {
 /// What a host was measured to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HostLoad {
+    /// Prepared VMs that wait to be taken.
+    pub shell_count: u32,
+    /// Memory that they hold; it counts as free for VMs, since they give way.
+    pub shell_memory: Kib,
     /// Busy CPUs.
     pub cpu: MilliCpu,
     /// Memory that Xen has free.

@@ -236,6 +236,8 @@ mod tests {
                 reason: ReservationReason::Running,
             },
             load: HostLoad {
+                shell_count: 0,
+                shell_memory: Kib::ZERO,
                 memory_free: Kib::from_mib(4096 - memory_used_mib),
                 ..HostLoad::default()
             },

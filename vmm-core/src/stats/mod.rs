@@ -2,6 +2,7 @@
 //!
 //! Counters only grow, but a guest or a device can start anew: a counter that went down gives no rate, never a huge one.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::units::{BytesPerSecond, Kib, MilliCpu};
@@ -17,6 +18,40 @@ pub struct DiskCounters {
     pub read_bytes: u64,
     /// Bytes written.
     pub written_bytes: u64,
+    /// Requests that failed.
+    pub errors: u64,
+}
+
+/// A virtual NIC's counters since it was attached, from the guest's side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NicCounters {
+    /// Bytes that the guest received.
+    pub received_bytes: u64,
+    /// Packets that the guest received.
+    pub received_packets: u64,
+    /// Packets for the guest that were dropped.
+    pub received_drops: u64,
+    /// Bytes that the guest sent.
+    pub sent_bytes: u64,
+    /// Packets that the guest sent.
+    pub sent_packets: u64,
+    /// Packets of the guest that were dropped.
+    pub sent_drops: u64,
+}
+
+/// One vCPU at one instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VcpuSample {
+    /// Brought up by the guest.
+    pub online: bool,
+    /// On a physical CPU.
+    pub running: bool,
+    /// Waiting for an event; neither this nor running: it waits for a CPU.
+    pub blocked: bool,
+    /// The physical CPU that it ran on last.
+    pub pcpu: u32,
+    /// CPU time since the VM started.
+    pub cpu_time: Duration,
 }
 
 /// A VM at one instant.
@@ -24,23 +59,27 @@ pub struct DiskCounters {
 pub struct VmSample {
     /// When, on the host's monotonic clock.
     pub at: Duration,
-    /// CPU time of each vCPU since the VM started; `None` for one that is offline.
-    pub vcpu_time: Vec<Option<Duration>>,
+    /// Each vCPU that it can have.
+    pub vcpus: Vec<VcpuSample>,
     /// Memory that it holds.
     pub memory: Kib,
     /// Memory that its balloon is told to aim at.
     pub memory_target: Kib,
     /// Memory that it may hold.
     pub memory_max: Kib,
-    /// Its disk.
-    pub disk: DiskCounters,
+    /// Memory that the guest says is free in it.
+    pub memory_guest_free: Option<Kib>,
+    /// Its disks, by name in the guest.
+    pub disks: BTreeMap<String, DiskCounters>,
+    /// Its NICs, by number.
+    pub nics: BTreeMap<u32, NicCounters>,
 }
 
 impl VmSample {
     /// CPU time of all its vCPUs.
     #[must_use]
     pub fn cpu_time(&self) -> Duration {
-        self.vcpu_time.iter().flatten().sum()
+        self.vcpus.iter().filter(|vcpu| vcpu.online).map(|vcpu| vcpu.cpu_time).sum()
     }
 
     /// CPUs used between an earlier sample and this one; `None` when no rate can be told.
@@ -50,11 +89,19 @@ impl VmSample {
         per_second(u64::try_from(used.as_millis()).ok()?, self.at, earlier.at).map(MilliCpu)
     }
 
-    /// Disk throughput between an earlier sample and this one.
+    /// Throughput of all disks between an earlier sample and this one.
     #[must_use]
     pub fn disk_since(&self, earlier: &Self) -> Option<BytesPerSecond> {
         let total = |c: &DiskCounters| c.read_bytes.saturating_add(c.written_bytes);
-        let bytes = total(&self.disk).checked_sub(total(&earlier.disk))?;
+        let bytes = grown(&self.disks, &earlier.disks, total)?;
+        per_second(bytes, self.at, earlier.at).map(BytesPerSecond)
+    }
+
+    /// Throughput of all NICs, both ways, between an earlier sample and this one.
+    #[must_use]
+    pub fn network_since(&self, earlier: &Self) -> Option<BytesPerSecond> {
+        let total = |c: &NicCounters| c.received_bytes.saturating_add(c.sent_bytes);
+        let bytes = grown(&self.nics, &earlier.nics, total)?;
         per_second(bytes, self.at, earlier.at).map(BytesPerSecond)
     }
 }
@@ -89,6 +136,16 @@ impl HostSample {
     }
 }
 
+/// By how much the counters of all devices have grown; one that was attached meanwhile began at 0, one that is gone is left out.
+fn grown<K: Ord, C>(
+    now: &BTreeMap<K, C>,
+    then: &BTreeMap<K, C>,
+    total: impl Fn(&C) -> u64,
+) -> Option<u64> {
+    let since = |(key, counters)| total(counters).checked_sub(then.get(key).map_or(0, &total));
+    now.iter().map(since).sum()
+}
+
 fn per_second(amount: u64, now: Duration, then: Duration) -> Option<u64> {
     let elapsed_ms = now.checked_sub(then)?.as_millis();
     if elapsed_ms == 0 {
@@ -104,11 +161,18 @@ mod tests {
     fn sample(at_s: u64, cpu_ms: u64, written_bytes: u64) -> VmSample {
         VmSample {
             at: Duration::from_secs(at_s),
-            vcpu_time: vec![Some(Duration::from_millis(cpu_ms)), None],
+            vcpus: vec![VcpuSample {
+                online: true,
+                cpu_time: Duration::from_millis(cpu_ms),
+                ..VcpuSample::default()
+            }],
             memory: Kib(0),
             memory_target: Kib(0),
             memory_max: Kib(0),
-            disk: DiskCounters { written_bytes, ..DiskCounters::default() },
+            memory_guest_free: None,
+            disks: [("xvda".to_owned(), DiskCounters { written_bytes, ..Default::default() })]
+                .into(),
+            nics: BTreeMap::new(),
         }
     }
 

@@ -19,6 +19,16 @@ pub enum VmRequest {
     SetVcpus,
     /// Move the balloon.
     SetMemory,
+    /// Ask the guest to suspend.
+    Suspend,
+    /// Let a suspended guest go on.
+    Resume,
+    /// Suspend it and write its memory to a file.
+    Save,
+    /// Attach, detach or resize a device: the guest must answer.
+    ChangeDevice,
+    /// Change what needs no guest: name, scheduling, what follows an end.
+    Configure,
 }
 
 /// The answer.
@@ -47,23 +57,38 @@ pub enum Denied {
     /// It is being built.
     #[error("the VM is still starting; wait for it, or destroy it")]
     Starting,
+    /// It is being suspended or saved.
+    #[error("the VM is being suspended or saved; wait for it, or destroy it")]
+    Suspending,
+    /// It is suspended.
+    #[error("the VM is suspended, so its guest cannot answer; resume it first")]
+    Suspended,
+    /// It has ended and its domain is kept.
+    #[error("the VM has ended and its domain is preserved; destroy it, then start it")]
+    Preserved,
 }
 
 /// Decides.
 #[must_use]
 pub fn admit(state: VmState, request: VmRequest) -> Admission {
     use Admission::{Accept, Deny, Ignore};
-    use VmRequest::{Destroy, Pause, Reboot, SetMemory, SetVcpus, Shutdown, Unpause};
+    use VmRequest::{Configure, Destroy, Pause, Reboot, Resume, Save, Shutdown, Suspend, Unpause};
     match (state, request) {
         (VmState::Stopped(_), Destroy) => Ignore,
         (_, Destroy) => Accept,
         (VmState::Stopped(_), _) => Deny(Denied::NotRunning),
         (VmState::Starting, _) => Deny(Denied::Starting),
-        (VmState::Running, Unpause) => Ignore,
+        (VmState::Preserved, _) => Deny(Denied::Preserved),
+        (_, Configure) => Accept,
+        (VmState::Running, Unpause | Resume) => Ignore,
         (VmState::Running, _) => Accept,
         (VmState::Paused, Pause) => Ignore,
         (VmState::Paused, Unpause) => Accept,
-        (VmState::Paused, Shutdown | Reboot | SetVcpus | SetMemory) => Deny(Denied::Paused),
+        (VmState::Paused, _) => Deny(Denied::Paused),
+        (VmState::Suspending | VmState::Suspended, Suspend) => Ignore,
+        (VmState::Suspended, Resume | Save) => Accept,
+        (VmState::Suspended, _) => Deny(Denied::Suspended),
+        (VmState::Suspending | VmState::Saving, _) => Deny(Denied::Suspending),
         (VmState::ShuttingDown, Shutdown) | (VmState::Rebooting, Reboot) => Ignore,
         // A guest that was asked to reboot may be asked to stay down.
         (VmState::Rebooting, Shutdown) => Accept,
@@ -76,12 +101,16 @@ mod tests {
     use super::super::state::StopReason;
     use super::*;
 
-    const STATES: [VmState; 6] = [
+    const STATES: [VmState; 10] = [
         VmState::Starting,
         VmState::Running,
         VmState::Paused,
         VmState::ShuttingDown,
         VmState::Rebooting,
+        VmState::Suspending,
+        VmState::Suspended,
+        VmState::Saving,
+        VmState::Preserved,
         VmState::Stopped(StopReason::Crash),
     ];
 
@@ -98,6 +127,8 @@ mod tests {
             (VmState::Paused, VmRequest::Pause),
             (VmState::Running, VmRequest::Unpause),
             (VmState::ShuttingDown, VmRequest::Shutdown),
+            (VmState::Suspended, VmRequest::Suspend),
+            (VmState::Running, VmRequest::Resume),
             (VmState::Stopped(StopReason::New), VmRequest::Destroy),
         ] {
             assert_eq!(admit(state, request), Admission::Ignore, "{state:?} {request:?}");
@@ -106,8 +137,14 @@ mod tests {
 
     #[test]
     fn a_guest_that_cannot_answer_is_not_asked() {
-        for request in [VmRequest::Shutdown, VmRequest::SetVcpus, VmRequest::SetMemory] {
+        for request in [
+            VmRequest::Shutdown,
+            VmRequest::SetVcpus,
+            VmRequest::SetMemory,
+            VmRequest::ChangeDevice,
+        ] {
             assert_eq!(admit(VmState::Paused, request), Admission::Deny(Denied::Paused));
+            assert_eq!(admit(VmState::Suspended, request), Admission::Deny(Denied::Suspended));
         }
     }
 }

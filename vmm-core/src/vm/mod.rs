@@ -6,16 +6,23 @@
 //!  (defined) ──► Starting ──► Running ◄──► Paused            ShuttingDown ──────────► Stopped(reason)
 //!                               │  ▲                           ▲                          │
 //!                               │  └── Rebooting ◄── reboot ───┤                          │
-//!                               └──────────── shutdown ────────┘        start ────────────┘──► Starting
+//!                               ├──────────── shutdown ────────┘        start ────────────┘──► Starting
+//!                               ├─ suspend ─► Suspending ─► Suspended ─ resume ─► Running
+//!                               ├─ save ────► Saving ─► Stopped(Saved) ─ restore ─► Starting
+//!                               └─ ends by itself, on_event preserve ─► Preserved ─ destroy ─► Stopped
 //! ```
 //!
 //! One task owns one VM; it asks [`admission::admit`] before it acts, and nothing else changes the VM.
 
 pub mod admission;
+mod device;
 mod overhead;
+mod policy;
 mod spec;
 mod state;
 
+pub use device::{DISKS_MAX, DiskSpec, Mac, NICS_MAX, NicSpec, device_number};
 pub use overhead::{MAXMEM_SLACK, overhead, paging_pool};
-pub use spec::{Demand, DiskSpec, SpecError, VCPUS_LIMIT, VmName, VmSpec};
+pub use policy::{Autostart, CpuSet, EventAction, OnEvent, Scheduling};
+pub use spec::{Demand, GuestKind, SpecError, VCPUS_LIMIT, VmName, VmSpec};
 pub use state::{StopReason, VmState};

@@ -1,5 +1,9 @@
 //! What a VM shall be. Only a valid one can be made.
 
+use std::collections::BTreeSet;
+
+use super::device::{DISKS_MAX, DiskSpec, NICS_MAX, NicSpec};
+use super::policy::{Autostart, OnEvent, Scheduling};
 use crate::units::{BytesPerSecond, Kib, MilliCpu};
 
 /// The most vCPUs of a PVH guest: the legacy APIC ids end here, at two ids a vCPU.
@@ -31,9 +35,11 @@ pub enum SpecError {
     },
     /// Memory out of range.
     #[error(
-        "memory {memory} of at most {memory_max} is refused: use 32 MiB <= memory <= memory-max <= 4 TiB"
+        "memory {memory_min} <= {memory} <= {memory_max} is refused: use 32 MiB <= memory-min <= memory <= memory-max <= 4 TiB"
     )]
     Memory {
+        /// The least that the host may balloon it down to.
+        memory_min: Kib,
         /// At boot.
         memory: Kib,
         /// The most without hot-add.
@@ -52,9 +58,40 @@ pub enum SpecError {
     Cmdline,
     /// The disk cannot be attached.
     #[error(
-        "disk {0:?} is refused: name an image file on the host by its absolute path, and a device xvda to xvdp"
+        "disk {0:?} is refused: name an image file or a block device on the host by its absolute path, and a device xvda to xvdp that no other disk of the VM has"
     )]
     Disk(String),
+    /// The NIC cannot be attached.
+    #[error(
+        "NIC {0:?} is refused: use a number from 0 to 7 that no other NIC of the VM has, a unicast MAC such as 00:16:3e:12:34:56, and a bridge name of at most 15 letters, digits, '.', '_' or '-'"
+    )]
+    Nic(String),
+    /// The scheduler's parameters are out of range.
+    #[error(
+        "scheduling is refused: use a weight from 1 to 65535, a cap from 0 (none) to 65535 percent of one CPU, and CPU numbers below 4096"
+    )]
+    Scheduling,
+    /// A set of CPUs cannot be read.
+    #[error("CPUs {0:?} are refused: write numbers and ranges such as 0-3,7, or nothing for all")]
+    Cpus(String),
+    /// The start would be delayed beyond reason.
+    #[error("an autostart delay of {0} s is refused: use at most 3600")]
+    Autostart(u32),
+    /// The kind of guest is one that is not built yet.
+    #[error(
+        "guest type {0:?} is refused: use pvh or pv; HVM guests and boot loaders from a disk are not supported yet"
+    )]
+    Kind(String),
+}
+
+/// How Xen runs the guest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum GuestKind {
+    /// Hardware-assisted, no device model.
+    #[default]
+    Pvh,
+    /// Paravirtual.
+    Pv,
 }
 
 /// A VM's name: unique in the pool, fit for a file name and a xenstore value.
@@ -87,29 +124,6 @@ impl std::fmt::Display for VmName {
     }
 }
 
-/// One disk: an image file on the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DiskSpec {
-    /// Absolute path on the host.
-    pub path: String,
-    /// The name in the guest: `xvda` to `xvdp`.
-    pub device: String,
-    /// Refuse writes.
-    pub read_only: bool,
-}
-
-impl DiskSpec {
-    /// Xen's number of the device: major 202, 16 minors a disk.
-    #[must_use]
-    pub fn device_number(&self) -> Option<u32> {
-        let letter = self.device.strip_prefix("xvd")?.as_bytes();
-        match letter {
-            [l @ b'a'..=b'p'] => Some((202 << 8) + u32::from(l - b'a') * 16),
-            _ => None,
-        }
-    }
-}
-
 /// What the VM is expected to use. The scheduler charges it until statistics say better.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Demand {
@@ -124,11 +138,15 @@ pub struct Demand {
 pub struct VmSpec {
     /// Unique in the pool.
     pub name: VmName,
+    /// PVH or PV.
+    pub kind: GuestKind,
     /// vCPUs online at boot.
     pub vcpus: u32,
     /// vCPUs it can ever have; the spare ones can be hot-added.
     pub vcpus_max: u32,
-    /// Memory at boot.
+    /// The least that the host's balloon policy may take it down to; as `memory` when it must not.
+    pub memory_min: Kib,
+    /// Memory at boot, and the most that the balloon policy gives back.
     pub memory: Kib,
     /// Memory that the guest can grow to without hot-adding blocks.
     pub memory_max: Kib,
@@ -138,8 +156,16 @@ pub struct VmSpec {
     pub initramfs: Option<String>,
     /// The kernel's command line.
     pub cmdline: String,
-    /// Its disk.
-    pub disk: Option<DiskSpec>,
+    /// Its disks, each with a device name of its own.
+    pub disks: Vec<DiskSpec>,
+    /// Its NICs, each with a number of its own.
+    pub nics: Vec<NicSpec>,
+    /// How Xen's scheduler treats it.
+    pub scheduling: Scheduling,
+    /// What follows when it ends by itself.
+    pub on_event: OnEvent,
+    /// Start it when its host has booted.
+    pub autostart: Option<Autostart>,
     /// What it is expected to use.
     pub demand: Demand,
 }
@@ -153,9 +179,13 @@ impl VmSpec {
         if !(1..=self.vcpus_max).contains(&self.vcpus) || self.vcpus_max > VCPUS_LIMIT {
             return Err(SpecError::Vcpus { vcpus: self.vcpus, vcpus_max: self.vcpus_max });
         }
-        if !(MEMORY_MIN..=self.memory_max).contains(&self.memory) || self.memory_max > MEMORY_LIMIT
-        {
-            return Err(SpecError::Memory { memory: self.memory, memory_max: self.memory_max });
+        let memory_fits = MEMORY_MIN <= self.memory_min
+            && self.memory_min <= self.memory
+            && self.memory <= self.memory_max
+            && self.memory_max <= MEMORY_LIMIT;
+        if !memory_fits {
+            let Self { memory_min, memory, memory_max, .. } = self;
+            return Err(SpecError::Memory { memory_min, memory, memory_max });
         }
         if !is_absolute_path(&self.kernel) {
             return Err(SpecError::Kernel(self.kernel));
@@ -166,16 +196,34 @@ impl VmSpec {
         if self.cmdline.len() > CMDLINE_BYTES_MAX || self.cmdline.chars().any(char::is_control) {
             return Err(SpecError::Cmdline);
         }
-        if let Some(disk) = &self.disk
-            && (!is_absolute_path(&disk.path) || disk.device_number().is_none())
-        {
-            return Err(SpecError::Disk(format!("{}={}", disk.device, disk.path)));
+        self.check_devices()?;
+        self.scheduling.check()?;
+        if let Some(autostart) = &self.autostart {
+            autostart.check()?;
         }
         Ok(self)
     }
+
+    fn check_devices(&self) -> Result<(), SpecError> {
+        let mut names = BTreeSet::new();
+        for (count, disk) in self.disks.iter().enumerate() {
+            disk.check()?;
+            if count >= DISKS_MAX || !names.insert(&disk.device) {
+                return Err(SpecError::Disk(disk.to_string()));
+            }
+        }
+        let mut indexes = BTreeSet::new();
+        for (count, nic) in self.nics.iter().enumerate() {
+            nic.check()?;
+            if count >= NICS_MAX || !indexes.insert(nic.index) {
+                return Err(SpecError::Nic(nic.to_string()));
+            }
+        }
+        Ok(())
+    }
 }
 
-fn is_absolute_path(path: &str) -> bool {
+pub(super) fn is_absolute_path(path: &str) -> bool {
     path.starts_with('/')
         && path.len() <= 4096
         && !path.chars().any(char::is_control)
@@ -184,19 +232,26 @@ fn is_absolute_path(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::device::Mac;
     use super::*;
 
     fn spec() -> VmSpec {
         VmSpec {
             name: VmName::new("web-1").expect("valid"),
+            kind: GuestKind::Pvh,
             vcpus: 1,
             vcpus_max: 2,
+            memory_min: Kib::from_mib(64),
             memory: Kib::from_mib(128),
             memory_max: Kib::from_mib(256),
             kernel: "/boot/vmlinuz".into(),
             initramfs: None,
             cmdline: "console=hvc0".into(),
-            disk: None,
+            disks: Vec::new(),
+            nics: Vec::new(),
+            scheduling: Scheduling::default(),
+            on_event: OnEvent::default(),
+            autostart: None,
             demand: Demand::default(),
         }
     }
@@ -220,12 +275,28 @@ mod tests {
         check(|s| s.kernel = "/boot/../etc/shadow".into(), false);
         check(|s| s.initramfs = Some("x".into()), false);
         check(|s| s.cmdline = "a\nb".into(), false);
-        let disk = |device: &str| {
-            Some(DiskSpec { path: "/d.img".into(), device: device.into(), read_only: false })
+        check(|s| s.memory_min = Kib::from_mib(129), false);
+        check(|s| s.scheduling.weight = 0, false);
+        check(|s| s.autostart = Some(Autostart { order: 1, delay_s: 3601 }), false);
+        let disk = |device: &str| DiskSpec {
+            path: "/d.img".into(),
+            device: device.into(),
+            read_only: false,
         };
-        check(|s| s.disk = disk("xvda"), true);
-        check(|s| s.disk = disk("xvdq"), false);
-        check(|s| s.disk = disk("sda"), false);
+        check(|s| s.disks = vec![disk("xvda"), disk("xvdb")], true);
+        check(|s| s.disks = vec![disk("xvda"), disk("xvda")], false);
+        check(|s| s.disks = vec![disk("xvdq")], false);
+        check(|s| s.disks = vec![disk("sda")], false);
+        let nic = |index, bridge: &str| NicSpec {
+            index,
+            mac: Mac([0, 0x16, 0x3e, 0, 0, 1]),
+            bridge: bridge.into(),
+        };
+        check(|s| s.nics = vec![nic(0, "br0"), nic(1, "br0")], true);
+        check(|s| s.nics = vec![nic(0, "br0"), nic(0, "br1")], false);
+        check(|s| s.nics = vec![nic(8, "br0")], false);
+        check(|s| s.nics = vec![nic(0, "br/0")], false);
+        check(|s| s.nics = vec![nic(0, "a-name-too-long-")], false);
     }
 
     #[test]
@@ -240,15 +311,5 @@ mod tests {
         ] {
             assert_eq!(VmName::new(name).is_ok(), accepted, "{name:?}");
         }
-    }
-
-    #[test]
-    fn device_numbers_are_xens() {
-        let number = |device: &str| {
-            DiskSpec { path: "/d".into(), device: device.into(), read_only: false }.device_number()
-        };
-        assert_eq!(number("xvda"), Some(51712));
-        assert_eq!(number("xvdb"), Some(51728));
-        assert_eq!(number("xvdaa"), None);
     }
 }

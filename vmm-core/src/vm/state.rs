@@ -15,6 +15,8 @@ pub enum StopReason {
     Failed,
     /// It was gone when the agent looked: the host restarted, or somebody else destroyed it.
     Lost,
+    /// Its memory was saved to a file; it can be restored from there.
+    Saved,
 }
 
 /// What a VM does now.
@@ -30,6 +32,14 @@ pub enum VmState {
     ShuttingDown,
     /// Asked to reboot, or being built anew after it did.
     Rebooting,
+    /// Asked to suspend.
+    Suspending,
+    /// Suspended by its own doing; its memory stays where it is, and it continues there.
+    Suspended,
+    /// Suspended, or asked to be, and being written to a file.
+    Saving,
+    /// It has ended, and its domain is kept for whoever wants to look.
+    Preserved,
     /// Not on any host.
     Stopped(StopReason),
 }
@@ -44,13 +54,25 @@ impl VmState {
     /// May a VM go from this state to `next`?
     #[must_use]
     pub fn may_become(self, next: Self) -> bool {
-        use VmState::{Paused, Rebooting, Running, ShuttingDown, Starting, Stopped};
+        use VmState::{
+            Paused, Preserved, Rebooting, Running, Saving, ShuttingDown, Starting, Stopped,
+            Suspended, Suspending,
+        };
         match (self, next) {
             // Whatever runs can crash, be destroyed or be lost at any time.
             (from, Stopped(_)) => from.has_domain(),
             (Stopped(_), Starting) => true,
+            (Preserved, _) => false,
+            // So can it end in a way that its domain is kept.
+            (from, Preserved) => from.has_domain(),
             (Starting, Running | Paused) => true,
-            (Running, Paused | ShuttingDown | Rebooting) | (Paused, Running) => true,
+            (Running, Paused | ShuttingDown | Rebooting | Suspending | Saving) => true,
+            (Paused, Running) => true,
+            // A guest may do it late, or not at all.
+            (Suspending, Running | Suspended) | (Running, Suspended) => true,
+            (Suspended, Running | Saving) | (Saving, Running | Suspended) => true,
+            // One that reboots instead of doing what it was asked.
+            (Suspending | Saving, Rebooting) => true,
             // The guest may refuse to go down, or turn a shutdown into a reboot.
             (ShuttingDown, Running | Rebooting) | (Rebooting, Running | ShuttingDown) => true,
             _ => false,

@@ -39,6 +39,8 @@ impl State {
             stale: host.is_some_and(|host| host.health(now) != Health::Up),
             vcpus_online: if has_domain { vm.vcpus_online } else { 0 },
             memory_now_kib: if has_domain { vm.memory_now_kib } else { 0 },
+            saved_path: None,
+            saved_host: None,
             spec: vm.record.spec.clone(),
         }
     }

@@ -181,7 +181,7 @@ pub(crate) fn spec(name: &str) -> v1::Spec {
         cmdline: String::new(),
         cpu_demand_milli: 0,
         disk_demand_bytes_per_s: 0,
-        disk: None,
+        ..v1::Spec::default()
     }
 }
 

@@ -54,7 +54,11 @@ impl Job {
         let spec = app.lock().vms.get(&self.vm).map(|vm| vm.record.spec.clone());
         let spec = spec.ok_or_else(|| Fault::new(FaultCode::UnknownVm, "the VM was deleted"))?;
         let call = AgentCall {
-            request: Request::BuildVm(v1::BuildVm { vm: self.vm.to_string(), spec }),
+            request: Request::BuildVm(v1::BuildVm {
+                vm: self.vm.to_string(),
+                restore_from: None,
+                spec,
+            }),
             deadline: app.config.build_wait + app.config.call_margin,
             key: self.key(name),
         };

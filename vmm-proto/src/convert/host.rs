@@ -18,6 +18,8 @@ impl From<&v1::HostFacts> for HostCapacity {
 impl From<v1::HostLoad> for HostLoad {
     fn from(load: v1::HostLoad) -> Self {
         HostLoad {
+            shell_count: load.shell_count,
+            shell_memory: Kib(load.shell_memory_kib),
             cpu: MilliCpu(load.cpu_milli),
             memory_free: Kib(load.memory_free_kib),
             disk: BytesPerSecond(load.disk_bytes_per_s),
@@ -31,6 +33,8 @@ impl From<HostLoad> for v1::HostLoad {
             cpu_milli: load.cpu.0,
             memory_free_kib: load.memory_free.0,
             disk_bytes_per_s: load.disk.0,
+            shell_count: load.shell_count,
+            shell_memory_kib: load.shell_memory.0,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Wire types to and from the types of `vmm-core`. Every refusal is a typed fault.
 
+mod device;
 mod host;
 mod placement;
+mod policy;
 mod stats;
 mod vm;
 

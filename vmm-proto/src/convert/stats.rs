@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vmm_core::stats::{HostSample, VmSample};
+use vmm_core::stats::{DiskCounters, HostSample, NicCounters, VcpuSample, VmSample};
 
 use crate::v1;
 
@@ -15,14 +15,9 @@ fn ms(time: Duration) -> u64 {
 }
 
 impl v1::VmStats {
-    /// A sample, with the rates since an earlier one. The disk's name is not in a sample.
+    /// A sample, with the rates since an earlier one.
     #[must_use]
-    pub fn from_samples(
-        vm: String,
-        now: &VmSample,
-        earlier: Option<&VmSample>,
-        disk: Option<&str>,
-    ) -> Self {
+    pub fn from_samples(vm: String, now: &VmSample, earlier: Option<&VmSample>) -> Self {
         v1::VmStats {
             vm,
             at_ms: ms(now.at),
@@ -31,21 +26,50 @@ impl v1::VmStats {
             memory_kib: now.memory.0,
             memory_target_kib: now.memory_target.0,
             memory_max_kib: now.memory_max.0,
+            memory_guest_free_kib: now.memory_guest_free.map(|free| free.0),
             disk_bytes_per_s: earlier.and_then(|then| now.disk_since(then)).map(|rate| rate.0),
-            vcpus: (0..).zip(&now.vcpu_time).map(|(index, time)| vcpu(index, *time)).collect(),
-            disk: disk.map(|device| v1::DiskCounters {
-                device: device.to_owned(),
-                reads: now.disk.reads,
-                writes: now.disk.writes,
-                read_bytes: now.disk.read_bytes,
-                written_bytes: now.disk.written_bytes,
-            }),
+            network_bytes_per_s: earlier
+                .and_then(|then| now.network_since(then))
+                .map(|rate| rate.0),
+            vcpus: (0..).zip(&now.vcpus).map(|(index, sample)| vcpu(index, sample)).collect(),
+            disks: now.disks.iter().map(disk).collect(),
+            nics: now.nics.iter().map(nic).collect(),
         }
     }
 }
 
-fn vcpu(index: u32, time: Option<Duration>) -> v1::Vcpu {
-    v1::Vcpu { index, online: time.is_some(), cpu_time_ns: time.map_or(0, ns) }
+fn vcpu(index: u32, sample: &VcpuSample) -> v1::Vcpu {
+    v1::Vcpu {
+        index,
+        online: sample.online,
+        cpu_time_ns: ns(sample.cpu_time),
+        running: sample.running,
+        blocked: sample.blocked,
+        pcpu: sample.pcpu,
+    }
+}
+
+fn disk((device, counters): (&String, &DiskCounters)) -> v1::DiskCounters {
+    v1::DiskCounters {
+        device: device.clone(),
+        reads: counters.reads,
+        writes: counters.writes,
+        read_bytes: counters.read_bytes,
+        written_bytes: counters.written_bytes,
+        errors: counters.errors,
+    }
+}
+
+fn nic((index, counters): (&u32, &NicCounters)) -> v1::NicCounters {
+    v1::NicCounters {
+        index: *index,
+        received_bytes: counters.received_bytes,
+        received_packets: counters.received_packets,
+        received_drops: counters.received_drops,
+        sent_bytes: counters.sent_bytes,
+        sent_packets: counters.sent_packets,
+        sent_drops: counters.sent_drops,
+    }
 }
 
 impl v1::HostStats {
@@ -58,7 +82,7 @@ impl v1::HostStats {
             memory_free_kib: now.memory_free.0,
             pcpus: (0..)
                 .zip(&now.pcpu_idle)
-                .map(|(index, idle)| v1::Pcpu { index, idle_ns: ns(*idle) })
+                .map(|(index, idle)| v1::Pcpu { index, idle_ns: ns(*idle), busy_milli: None })
                 .collect(),
             ..v1::HostStats::default()
         }

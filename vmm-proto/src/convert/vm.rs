@@ -2,9 +2,9 @@
 
 use vmm_core::units::{BytesPerSecond, Kib, MilliCpu};
 use vmm_core::vm::admission::Denied;
-use vmm_core::vm::{Demand, DiskSpec, SpecError, StopReason, VmName, VmSpec, VmState};
+use vmm_core::vm::{Demand, OnEvent, Scheduling, SpecError, StopReason, VmName, VmSpec, VmState};
 
-use crate::v1::{Disk, Fault, FaultCode, Spec, VmPhase};
+use crate::v1::{Fault, FaultCode, Spec, VmPhase};
 
 impl From<SpecError> for Fault {
     fn from(error: SpecError) -> Self {
@@ -24,18 +24,20 @@ impl TryFrom<Spec> for VmSpec {
     fn try_from(wire: Spec) -> Result<Self, SpecError> {
         VmSpec {
             name: VmName::new(wire.name)?,
+            kind: wire.kind.try_into()?,
             vcpus: wire.vcpus,
             vcpus_max: wire.vcpus_max,
+            memory_min: Kib(wire.memory_min_kib.unwrap_or(wire.memory_kib)),
             memory: Kib(wire.memory_kib),
             memory_max: Kib(wire.memory_max_kib),
             kernel: wire.kernel,
             initramfs: wire.initramfs,
             cmdline: wire.cmdline,
-            disk: wire.disk.map(|disk| DiskSpec {
-                path: disk.path,
-                device: disk.device,
-                read_only: disk.read_only,
-            }),
+            disks: wire.disks.into_iter().map(Into::into).collect(),
+            nics: wire.nics.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            scheduling: wire.scheduling.map(TryInto::try_into).transpose()?.unwrap_or_default(),
+            on_event: wire.on_event.map(Into::into).unwrap_or_default(),
+            autostart: wire.autostart.and_then(Into::into),
             demand: Demand {
                 cpu: MilliCpu(wire.cpu_demand_milli),
                 disk: BytesPerSecond(wire.disk_demand_bytes_per_s),
@@ -47,10 +49,13 @@ impl TryFrom<Spec> for VmSpec {
 
 impl From<&VmSpec> for Spec {
     fn from(spec: &VmSpec) -> Self {
+        let is_usual = |spec: &VmSpec| spec.scheduling == Scheduling::default();
         Spec {
             name: spec.name.to_string(),
+            kind: spec.kind.into(),
             vcpus: spec.vcpus,
             vcpus_max: spec.vcpus_max,
+            memory_min_kib: (spec.memory_min != spec.memory).then_some(spec.memory_min.0),
             memory_kib: spec.memory.0,
             memory_max_kib: spec.memory_max.0,
             kernel: spec.kernel.clone(),
@@ -58,11 +63,11 @@ impl From<&VmSpec> for Spec {
             cmdline: spec.cmdline.clone(),
             cpu_demand_milli: spec.demand.cpu.0,
             disk_demand_bytes_per_s: spec.demand.disk.0,
-            disk: spec.disk.as_ref().map(|disk| Disk {
-                path: disk.path.clone(),
-                device: disk.device.clone(),
-                read_only: disk.read_only,
-            }),
+            disks: spec.disks.iter().map(Into::into).collect(),
+            nics: spec.nics.iter().map(Into::into).collect(),
+            scheduling: (!is_usual(spec)).then(|| (&spec.scheduling).into()),
+            on_event: (spec.on_event != OnEvent::default()).then(|| spec.on_event.into()),
+            autostart: spec.autostart.map(Into::into),
         }
     }
 }
@@ -75,12 +80,17 @@ impl From<VmState> for VmPhase {
             VmState::Paused => VmPhase::Paused,
             VmState::ShuttingDown => VmPhase::ShuttingDown,
             VmState::Rebooting => VmPhase::Rebooting,
+            VmState::Suspending => VmPhase::Suspending,
+            VmState::Suspended => VmPhase::Suspended,
+            VmState::Saving => VmPhase::Saving,
+            VmState::Preserved => VmPhase::Preserved,
             VmState::Stopped(StopReason::New) => VmPhase::New,
             VmState::Stopped(StopReason::Poweroff) => VmPhase::PoweredOff,
             VmState::Stopped(StopReason::Crash) => VmPhase::Crashed,
             VmState::Stopped(StopReason::Destroyed) => VmPhase::Destroyed,
             VmState::Stopped(StopReason::Failed) => VmPhase::Failed,
             VmState::Stopped(StopReason::Lost) => VmPhase::Lost,
+            VmState::Stopped(StopReason::Saved) => VmPhase::Saved,
         }
     }
 }
@@ -93,12 +103,17 @@ impl From<VmPhase> for VmState {
             VmPhase::Paused => VmState::Paused,
             VmPhase::ShuttingDown => VmState::ShuttingDown,
             VmPhase::Rebooting => VmState::Rebooting,
+            VmPhase::Suspending => VmState::Suspending,
+            VmPhase::Suspended => VmState::Suspended,
+            VmPhase::Saving => VmState::Saving,
+            VmPhase::Preserved => VmState::Preserved,
             VmPhase::New => VmState::Stopped(StopReason::New),
             VmPhase::PoweredOff => VmState::Stopped(StopReason::Poweroff),
             VmPhase::Crashed => VmState::Stopped(StopReason::Crash),
             VmPhase::Destroyed => VmState::Stopped(StopReason::Destroyed),
             VmPhase::Failed => VmState::Stopped(StopReason::Failed),
             VmPhase::Lost => VmState::Stopped(StopReason::Lost),
+            VmPhase::Saved => VmState::Stopped(StopReason::Saved),
         }
     }
 }

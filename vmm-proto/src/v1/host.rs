@@ -92,6 +92,12 @@ pub struct HostLoad {
     /// Disk throughput of its VMs.
     #[serde(rename = "@disk-bytes-per-s")]
     pub disk_bytes_per_s: u64,
+    /// Prepared VMs that wait to be taken. Their memory counts as free for VMs: they give way.
+    #[serde(rename = "@shell-count", default)]
+    pub shell_count: u32,
+    /// Memory that they hold.
+    #[serde(rename = "@shell-memory-kib", default)]
+    pub shell_memory_kib: u64,
 }
 
 /// A host of the pool.

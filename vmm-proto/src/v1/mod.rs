@@ -6,27 +6,34 @@
 //!
 //! One table, [`verb()`], says of each request what it is called, who may send it, and whether it changes anything.
 
+mod device;
 mod fault;
 mod host;
+mod policy;
 mod request;
 mod stats;
 mod task;
 mod verb;
 mod vm;
 
+pub use device::{AttachDisk, AttachNic, DetachDisk, DetachNic, Disk, Nic, ResizeDisk};
 pub use fault::{Fault, FaultCode};
 pub use host::{
     AddHost, AgentReport, AwaitReport, Host, HostFacts, HostHealth, HostLoad, HostRef, Hosts,
     ListHosts, RemoveHost, ReportedVm, SetMaintenance,
 };
+pub use policy::{Autostart, EventAction, GuestKind, OnEvent, Scheduling};
 pub use request::{Done, Ping, Reply, Request};
-pub use stats::{DiskCounters, GetHostStats, GetVmStats, HostStats, Pcpu, Vcpu, VmStats};
+pub use stats::{
+    DiskCounters, GetHostStats, GetVmStats, HostDisk, HostNic, HostStats, NicCounters, Pcpu, Vcpu,
+    VmStats,
+};
 pub use task::{CancelTask, ListTasks, Task, TaskState, Tasks, WaitTask};
 pub use verb::{Verb, verb};
 pub use vm::{
-    BuildVm, Candidate, ConsoleText, CreateVm, DeleteVm, DestroyVm, Disk, ListVms, Memory, PauseVm,
-    Placement, ReadConsole, RebootVm, SetMemory, SetVcpus, ShowVm, ShutdownVm, Spec, StartVm,
-    UnpauseVm, Vcpus, Vm, VmPhase, Vms,
+    BuildVm, Candidate, ConfigureVm, ConsoleText, CreateVm, DeleteVm, DestroyVm, ListVms, Memory,
+    PauseVm, Placement, ReadConsole, RebootVm, RenameVm, RestoreVm, ResumeVm, SaveVm, SetMemory,
+    SetVcpus, ShowVm, ShutdownVm, Spec, StartVm, SuspendVm, UnpauseVm, Vcpus, Vm, VmPhase, Vms,
 };
 
 /// The namespace of every element.

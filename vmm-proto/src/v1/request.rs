@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{host, stats, task, vm};
+use super::{device, host, stats, task, vm};
 
 /// Is anybody there? Answers with the same text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,10 +33,21 @@ pub enum Request {
     UnpauseVm(vm::UnpauseVm),
     ShutdownVm(vm::ShutdownVm),
     RebootVm(vm::RebootVm),
+    SuspendVm(vm::SuspendVm),
+    ResumeVm(vm::ResumeVm),
+    SaveVm(vm::SaveVm),
+    RestoreVm(vm::RestoreVm),
     DestroyVm(vm::DestroyVm),
     DeleteVm(vm::DeleteVm),
     SetVcpus(vm::SetVcpus),
     SetMemory(vm::SetMemory),
+    AttachDisk(device::AttachDisk),
+    DetachDisk(device::DetachDisk),
+    ResizeDisk(device::ResizeDisk),
+    AttachNic(device::AttachNic),
+    DetachNic(device::DetachNic),
+    RenameVm(vm::RenameVm),
+    ConfigureVm(vm::ConfigureVm),
     ShowVm(vm::ShowVm),
     ListVms(vm::ListVms),
     ReadConsole(vm::ReadConsole),

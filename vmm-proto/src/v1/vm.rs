@@ -2,18 +2,27 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::device::{Disk, Nic};
+use super::policy::{Autostart, GuestKind, OnEvent, Scheduling};
+
 /// What a VM shall be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
     /// Unique in the pool.
     #[serde(rename = "@name")]
     pub name: String,
+    /// PVH when it is not said.
+    #[serde(rename = "@kind", default)]
+    pub kind: GuestKind,
     /// vCPUs online at boot.
     #[serde(rename = "@vcpus")]
     pub vcpus: u32,
     /// vCPUs that it can ever have.
     #[serde(rename = "@vcpus-max")]
     pub vcpus_max: u32,
+    /// The least that the host's balloon policy may take it down to; what it has at boot when it is not said.
+    #[serde(rename = "@memory-min-kib", default, skip_serializing_if = "Option::is_none")]
+    pub memory_min_kib: Option<u64>,
     /// Memory at boot.
     #[serde(rename = "@memory-kib")]
     pub memory_kib: u64,
@@ -35,23 +44,21 @@ pub struct Spec {
     /// Disk throughput that it is expected to use.
     #[serde(rename = "@disk-demand-bytes-per-s")]
     pub disk_demand_bytes_per_s: u64,
-    /// Its disk.
-    #[serde(rename = "Disk", default, skip_serializing_if = "Option::is_none")]
-    pub disk: Option<Disk>,
-}
-
-/// A disk: an image file on the host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Disk {
-    /// Absolute path on the host.
-    #[serde(rename = "@path")]
-    pub path: String,
-    /// Its name in the guest: `xvda` to `xvdp`.
-    #[serde(rename = "@device")]
-    pub device: String,
-    /// Refuse writes.
-    #[serde(rename = "@read-only")]
-    pub read_only: bool,
+    /// Its disks.
+    #[serde(rename = "Disk", default, skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<Disk>,
+    /// Its NICs.
+    #[serde(rename = "Nic", default, skip_serializing_if = "Vec::is_empty")]
+    pub nics: Vec<Nic>,
+    /// How Xen's scheduler treats it; as everybody else when it is not said.
+    #[serde(rename = "Scheduling", default, skip_serializing_if = "Option::is_none")]
+    pub scheduling: Option<Scheduling>,
+    /// What follows when it ends by itself.
+    #[serde(rename = "OnEvent", default, skip_serializing_if = "Option::is_none")]
+    pub on_event: Option<OnEvent>,
+    /// Start it when its host has booted.
+    #[serde(rename = "Autostart", default, skip_serializing_if = "Option::is_none")]
+    pub autostart: Option<Autostart>,
 }
 
 /// To the manager: define a VM, choose its host and start it.
@@ -84,6 +91,8 @@ vm_request! {
     PauseVm;
     /// Let them run again.
     UnpauseVm;
+    /// Let a suspended guest go on.
+    ResumeVm;
     /// End it without asking the guest. Its definition stays.
     DestroyVm;
     /// To the manager: forget a stopped VM.
@@ -98,6 +107,9 @@ pub struct BuildVm {
     /// Its id.
     #[serde(rename = "@vm")]
     pub vm: String,
+    /// Continue from this saved file, on the host, instead of booting.
+    #[serde(rename = "@restore-from", default, skip_serializing_if = "Option::is_none")]
+    pub restore_from: Option<String>,
     /// What it shall be.
     #[serde(rename = "Spec")]
     pub spec: Spec,
@@ -123,6 +135,73 @@ pub struct RebootVm {
     /// How long the guest may take to go down.
     #[serde(rename = "@wait-ms-max")]
     pub wait_ms_max: u64,
+}
+
+/// Ask the guest to suspend, and wait until it has. Its memory stays on the host; [`ResumeVm`] lets it go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuspendVm {
+    /// Id or name.
+    #[serde(rename = "@vm")]
+    pub vm: String,
+    /// How long the guest may take. After that it runs on, and the request fails.
+    #[serde(rename = "@wait-ms-max")]
+    pub wait_ms_max: u64,
+}
+
+/// Suspend the guest, write its memory to a file on its host, and take it off the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SaveVm {
+    /// Id or name.
+    #[serde(rename = "@vm")]
+    pub vm: String,
+    /// Absolute path on the host; nothing may be there yet.
+    #[serde(rename = "@path")]
+    pub path: String,
+    /// How long the guest may take to suspend. After that it runs on, and the request fails.
+    #[serde(rename = "@wait-ms-max")]
+    pub wait_ms_max: u64,
+}
+
+/// To the manager: continue a saved VM, on the host that has its file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreVm {
+    /// Id or name.
+    #[serde(rename = "@vm")]
+    pub vm: String,
+    /// The file; where it was saved to when it is not said.
+    #[serde(rename = "@path", default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+}
+
+/// Give the VM another name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenameVm {
+    /// Id or name.
+    #[serde(rename = "@vm")]
+    pub vm: String,
+    /// Unique in the pool.
+    #[serde(rename = "@name")]
+    pub name: String,
+}
+
+/// Change what needs no guest. What is not said stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigureVm {
+    /// Id or name.
+    #[serde(rename = "@vm")]
+    pub vm: String,
+    /// The least that the host's balloon policy may take it down to.
+    #[serde(rename = "@memory-min-kib", default, skip_serializing_if = "Option::is_none")]
+    pub memory_min_kib: Option<u64>,
+    /// How Xen's scheduler treats it.
+    #[serde(rename = "Scheduling", default, skip_serializing_if = "Option::is_none")]
+    pub scheduling: Option<Scheduling>,
+    /// What follows when it ends by itself.
+    #[serde(rename = "OnEvent", default, skip_serializing_if = "Option::is_none")]
+    pub on_event: Option<OnEvent>,
+    /// Start it when its host has booted; an `enabled` of false takes that back.
+    #[serde(rename = "Autostart", default, skip_serializing_if = "Option::is_none")]
+    pub autostart: Option<Autostart>,
 }
 
 /// Bring vCPUs online or offline until this many are.
@@ -220,6 +299,14 @@ pub enum VmPhase {
     ShuttingDown,
     /// Asked to reboot.
     Rebooting,
+    /// Asked to suspend.
+    Suspending,
+    /// Suspended by its own doing; its memory is on its host.
+    Suspended,
+    /// Being written to a file.
+    Saving,
+    /// It has ended, and its domain is kept for whoever wants to look.
+    Preserved,
     /// Never started.
     New,
     /// The guest powered off.
@@ -232,6 +319,8 @@ pub enum VmPhase {
     Failed,
     /// It is gone, and nobody knows how.
     Lost,
+    /// Its memory is in a file on the host that it was on.
+    Saved,
 }
 
 /// A VM of the pool.
@@ -258,6 +347,12 @@ pub struct Vm {
     /// Memory that it holds.
     #[serde(rename = "@memory-now-kib")]
     pub memory_now_kib: u64,
+    /// The file that its memory was saved to, on `saved-host`.
+    #[serde(rename = "@saved-path", default, skip_serializing_if = "Option::is_none")]
+    pub saved_path: Option<String>,
+    /// The host that has the file, by name.
+    #[serde(rename = "@saved-host", default, skip_serializing_if = "Option::is_none")]
+    pub saved_host: Option<String>,
     /// What it shall be.
     #[serde(rename = "Spec")]
     pub spec: Spec,

@@ -70,6 +70,19 @@ impl DomainControl for Libxc {
         Ok(())
     }
 
+    fn set_handle(&self, domid: DomId, handle: DomainHandle) -> Result<(), XenError> {
+        let mut raw = handle.0;
+        self.call_domain("domain_sethandle", domid, |xch, domid| {
+            // SAFETY: the handle has the 16 bytes of Xen's ABI and lives through the call.
+            unsafe { xc::xc_domain_sethandle(xch, domid, raw.as_mut_ptr()) }
+        })?;
+        Ok(())
+    }
+
+    fn resume(&self, domid: DomId) -> Result<(), XenError> {
+        Err(XenError::new("domain_resume", XenErrorKind::Unsupported).domain(domid))
+    }
+
     fn destroy(&self, domid: DomId) -> Result<(), XenError> {
         self.call_domain("domain_destroy", domid, |xch, domid| {
             // SAFETY: plain integers.

@@ -6,6 +6,7 @@
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -16,8 +17,9 @@ use super::dom_image::DomImage;
 use super::handle::Handle;
 use super::machine::{Firmware, Layout};
 use crate::control::GuestKind;
+use crate::domid::DomId;
 use crate::error::{XenError, XenErrorKind};
-use crate::guest_image::{BuildSpec, BuiltGuest, GuestImage};
+use crate::guest_image::{BuildSpec, BuiltGuest, GuestImage, RestoreSpec};
 use crate::vcpu::Shell;
 
 /// libxl's timer mode: no missed ticks pending.
@@ -31,6 +33,19 @@ impl GuestImage for Libxc {
         self.handles
             .lend(|handle| build(handle, shell, spec, &inputs))?
             .map_err(|error| error.domain(domid))
+    }
+
+    fn save(&self, domid: DomId, _: BorrowedFd<'_>) -> Result<(), XenError> {
+        Err(XenError::new("domain_save", XenErrorKind::Unsupported).domain(domid))
+    }
+
+    fn restore(
+        &self,
+        shell: &Shell,
+        _: BorrowedFd<'_>,
+        _: &RestoreSpec,
+    ) -> Result<BuiltGuest, XenError> {
+        Err(XenError::new("domain_restore", XenErrorKind::Unsupported).domain(shell.domid()))
     }
 }
 

@@ -40,6 +40,10 @@ impl DomainMemory for Libxc {
         Ok(())
     }
 
+    fn claim(&self, domid: DomId, _: u64) -> Result<(), XenError> {
+        Err(XenError::new("domain_claim_pages", XenErrorKind::Unsupported).domain(domid))
+    }
+
     fn set_pod_target(&self, domid: DomId, target_kib: u64) -> Result<(), XenError> {
         const OPERATION: &str = "domain_set_pod_target";
         let missing = || XenError::new(OPERATION, XenErrorKind::NoSuchDomain).domain(domid);

@@ -3,9 +3,10 @@
 use xenctrl_sys as xc;
 
 use super::Libxc;
+use crate::control::GuestKind;
 use crate::domid::DomId;
 use crate::error::{XenError, XenErrorKind};
-use crate::vcpu::{Credit2, Shell, VcpuControl, VcpuInfo, VcpulessDomain};
+use crate::vcpu::{Affinity, Credit2, Shell, VcpuControl, VcpuInfo, VcpulessDomain};
 
 const OP_GET_CREDIT2: &str = "sched_credit2_domain_get";
 const OP_SET_CREDIT2: &str = "sched_credit2_domain_set";
@@ -18,6 +19,18 @@ impl VcpuControl for Libxc {
             unsafe { xc::xc_domain_max_vcpus(xch, domid, vcpus_max) }
         })?;
         Ok(domain.into_shell())
+    }
+
+    fn reclaim(&self, domid: DomId, _: GuestKind, _: u32) -> Result<Shell, XenError> {
+        Err(XenError::new("vcpu_reclaim", XenErrorKind::Unsupported).domain(domid))
+    }
+
+    fn affinity(&self, domid: DomId, _: u32) -> Result<Affinity, XenError> {
+        Err(XenError::new("vcpu_getaffinity", XenErrorKind::Unsupported).domain(domid))
+    }
+
+    fn set_affinity(&self, domid: DomId, _: u32, _: &Affinity) -> Result<(), XenError> {
+        Err(XenError::new("vcpu_setaffinity", XenErrorKind::Unsupported).domain(domid))
     }
 
     fn info(&self, domid: DomId, vcpu_index: u32) -> Result<VcpuInfo, XenError> {

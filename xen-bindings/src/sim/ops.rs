@@ -34,6 +34,10 @@ operations! {
     DomainUnpause = "domain_unpause",
     /// [`crate::DomainControl::shutdown`]
     DomainShutdown = "domain_shutdown",
+    /// [`crate::DomainControl::set_handle`]
+    DomainSetHandle = "domain_set_handle",
+    /// [`crate::DomainControl::resume`]
+    DomainResume = "domain_resume",
     /// [`crate::DomainControl::destroy`]
     DomainDestroy = "domain_destroy",
     /// [`crate::DomainControl::list`]
@@ -42,6 +46,12 @@ operations! {
     DomainInfo = "domain_info",
     /// [`crate::VcpuControl::allocate`]
     VcpuAllocate = "vcpu_allocate",
+    /// [`crate::VcpuControl::reclaim`]
+    VcpuReclaim = "vcpu_reclaim",
+    /// [`crate::VcpuControl::affinity`]
+    AffinityGet = "affinity_get",
+    /// [`crate::VcpuControl::set_affinity`]
+    AffinitySet = "affinity_set",
     /// [`crate::VcpuControl::info`]
     VcpuInfo = "vcpu_info",
     /// [`crate::VcpuControl::credit2`]
@@ -56,6 +66,8 @@ operations! {
     MemoryMapLimit = "memory_map_limit",
     /// [`crate::DomainMemory::set_pod_target`]
     MemoryPodTarget = "memory_pod_target",
+    /// [`crate::DomainMemory::claim`]
+    MemoryClaim = "memory_claim",
     /// [`crate::HostInfo::physinfo`]
     HostPhysinfo = "host_physinfo",
     /// [`crate::HostInfo::pcpu_times`]
@@ -66,6 +78,10 @@ operations! {
     EvtchnAlloc = "evtchn_alloc_unbound",
     /// [`crate::GuestImage::build`]
     GuestBuild = "guest_build",
+    /// [`crate::GuestImage::save`]
+    GuestSave = "guest_save",
+    /// [`crate::GuestImage::restore`]
+    GuestRestore = "guest_restore",
     /// [`crate::StoreOps::read`]
     StoreRead = "store_read",
     /// [`crate::StoreOps::write`]
@@ -90,6 +106,8 @@ operations! {
     StoreIntroduce = "store_introduce",
     /// [`crate::Store::release`]
     StoreRelease = "store_release",
+    /// [`crate::Store::resume`]
+    StoreResume = "store_resume",
     /// [`crate::Store::is_introduced`]
     StoreIsIntroduced = "store_is_introduced",
 }

@@ -1,5 +1,6 @@
 //! The hypervisor's traits on the machine.
 
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use super::handle::Handle;
@@ -8,13 +9,13 @@ use super::machine::State;
 use super::ops::Op;
 use super::timeline::Event;
 use crate::control::{DomainConfig, DomainControl, DomainInfo, GuestKind, ShutdownReason};
-use crate::domid::DomId;
+use crate::domid::{DomId, DomainHandle};
 use crate::error::{XenError, XenErrorKind};
 use crate::evtchn::{EventChannels, Port};
-use crate::guest_image::{BuildSpec, BuiltGuest, GuestImage};
+use crate::guest_image::{BuildSpec, BuiltGuest, GuestImage, RestoreSpec};
 use crate::host::{HostInfo, PcpuTime, Physinfo, XenVersion};
 use crate::memory::DomainMemory;
-use crate::vcpu::{Credit2, Shell, VcpuControl, VcpuInfo, VcpulessDomain};
+use crate::vcpu::{Affinity, Credit2, Shell, VcpuControl, VcpuInfo, VcpulessDomain};
 
 use super::hypervisor::PAGE_KIB;
 
@@ -64,6 +65,17 @@ impl DomainControl for Handle {
         })
     }
 
+    fn set_handle(&self, domid: DomId, handle: DomainHandle) -> Result<(), XenError> {
+        self.xen(Op::DomainSetHandle, Some(domid), |state| {
+            state.hypervisor.other_mut(domid)?.handle = handle;
+            Ok(())
+        })
+    }
+
+    fn resume(&self, domid: DomId) -> Result<(), XenError> {
+        self.xen(Op::DomainResume, Some(domid), |_| Err(XenErrorKind::Unsupported))
+    }
+
     fn destroy(&self, domid: DomId) -> Result<(), XenError> {
         self.xen(Op::DomainDestroy, Some(domid), |state| {
             state.settle_guest(domid.get());
@@ -91,6 +103,18 @@ impl VcpuControl for Handle {
         let domid = domain.domid();
         self.xen(Op::VcpuAllocate, Some(domid), |state| state.hypervisor.allocate_vcpus(domid))?;
         Ok(domain.into_shell())
+    }
+
+    fn reclaim(&self, domid: DomId, _: GuestKind, _: u32) -> Result<Shell, XenError> {
+        self.xen(Op::VcpuReclaim, Some(domid), |_| Err(XenErrorKind::Unsupported))
+    }
+
+    fn affinity(&self, domid: DomId, _: u32) -> Result<Affinity, XenError> {
+        self.xen(Op::AffinityGet, Some(domid), |_| Err(XenErrorKind::Unsupported))
+    }
+
+    fn set_affinity(&self, domid: DomId, _: u32, _: &Affinity) -> Result<(), XenError> {
+        self.xen(Op::AffinitySet, Some(domid), |_| Err(XenErrorKind::Unsupported))
     }
 
     fn info(&self, domid: DomId, vcpu_index: u32) -> Result<VcpuInfo, XenError> {
@@ -142,6 +166,10 @@ impl DomainMemory for Handle {
     fn set_memory_map_limit(&self, shell: &Shell, _memory_max_kib: u64) -> Result<(), XenError> {
         let domid = shell.domid();
         self.xen(Op::MemoryMapLimit, Some(domid), |state| state.hypervisor.get(domid).map(|_| ()))
+    }
+
+    fn claim(&self, domid: DomId, _: u64) -> Result<(), XenError> {
+        self.xen(Op::MemoryClaim, Some(domid), |_| Err(XenErrorKind::Unsupported))
     }
 
     fn set_pod_target(&self, domid: DomId, target_kib: u64) -> Result<(), XenError> {
@@ -217,5 +245,18 @@ impl GuestImage for Handle {
             }
             image::build(state, shell, spec, &files)
         })
+    }
+
+    fn save(&self, domid: DomId, _: BorrowedFd<'_>) -> Result<(), XenError> {
+        self.xen(Op::GuestSave, Some(domid), |_| Err(XenErrorKind::Unsupported))
+    }
+
+    fn restore(
+        &self,
+        shell: &Shell,
+        _: BorrowedFd<'_>,
+        _: &RestoreSpec,
+    ) -> Result<BuiltGuest, XenError> {
+        self.xen(Op::GuestRestore, Some(shell.domid()), |_| Err(XenErrorKind::Unsupported))
     }
 }

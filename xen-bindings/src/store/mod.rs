@@ -120,6 +120,12 @@ pub trait Store: StoreOps {
     /// `NotFound` for a domain that is not connected.
     fn release(&self, domid: DomId) -> Result<(), StoreError>;
 
+    /// Tells the daemon that a suspended domain goes on: it fires `@releaseDomain` for it again when that domain ends.
+    ///
+    /// # Errors
+    /// `NotFound` or `Invalid` for a domain that is not connected.
+    fn resume(&self, domid: DomId) -> Result<(), StoreError>;
+
     /// Is the domain connected?
     ///
     /// # Errors
@@ -127,8 +133,33 @@ pub trait Store: StoreOps {
     fn is_introduced(&self, domid: DomId) -> Result<bool, StoreError>;
 }
 
+/// One node to be written: its value, and its permissions when they are not its parent's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeWrite {
+    /// Which node.
+    pub path: StorePath,
+    /// Its value.
+    pub value: Vec<u8>,
+    /// Nodes that are made below it later inherit them.
+    pub permissions: Option<Permissions>,
+}
+
 /// An open transaction; dropped without a commit, it is aborted.
 pub trait StoreTransaction: StoreOps {
+    /// Writes many nodes, in order. A client of the daemon sends them all before it waits for the first answer.
+    ///
+    /// # Errors
+    /// The first failure; nodes after it may or may not be written, so give the transaction up.
+    fn write_nodes(&self, nodes: &[NodeWrite]) -> Result<(), StoreError> {
+        for node in nodes {
+            self.write(&node.path, &node.value)?;
+            if let Some(permissions) = &node.permissions {
+                self.set_permissions(&node.path, permissions)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes its changes visible all at once.
     ///
     /// # Errors

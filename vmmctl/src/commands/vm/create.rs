@@ -93,7 +93,8 @@ fn spec(create: Create) -> Spec {
         cmdline: create.cmdline,
         cpu_demand_milli: create.cpu_demand,
         disk_demand_bytes_per_s: create.disk_demand,
-        disk: create.disk,
+        disks: create.disk.into_iter().collect(),
+        ..Spec::default()
     }
 }
 

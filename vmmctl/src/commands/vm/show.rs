@@ -1,7 +1,7 @@
 //! `vmmctl vm show`
 
 use clap::Args;
-use vmm_proto::v1::{Reply, Request, ShowVm, Vm};
+use vmm_proto::v1::{Disk, Reply, Request, ShowVm, Vm};
 
 use super::phase;
 use crate::failure::Failure;
@@ -23,10 +23,11 @@ pub(super) async fn run(session: &Session, show: Show) -> Result<(), Failure> {
 
 fn table(vm: &Vm) -> String {
     let spec = &vm.spec;
-    let disk = spec.disk.as_ref().map(|disk| {
+    let disk = |disk: &Disk| {
         let access = if disk.read_only { "read only" } else { "read and write" };
         format!("{} as {}, {access}", disk.path, disk.device)
-    });
+    };
+    let disks = spec.disks.iter().map(disk).collect::<Vec<_>>().join("; ");
     let cpu_demand = match spec.cpu_demand_milli {
         0 => "assumed".to_owned(),
         milli => format!("{} CPUs", cpus(milli)),
@@ -56,7 +57,7 @@ fn table(vm: &Vm) -> String {
         ("kernel", spec.kernel.clone()),
         ("initramfs", spec.initramfs.clone().unwrap_or_default()),
         ("command line", spec.cmdline.clone()),
-        ("disk", disk.unwrap_or_default()),
+        ("disks", disks),
         ("cpu demand", cpu_demand),
         ("disk demand", rate(spec.disk_demand_bytes_per_s)),
     ])

@@ -1,7 +1,7 @@
 //! `vmmctl vm stats`
 
 use clap::Args;
-use vmm_proto::v1::{GetVmStats, Reply, Request, VmStats};
+use vmm_proto::v1::{DiskCounters, GetVmStats, Reply, Request, VmStats};
 
 use crate::failure::Failure;
 use crate::output::{cpus, fields, mib, or_dash, print, rate, table};
@@ -27,18 +27,19 @@ fn show(stats: &VmStats) -> String {
         mib(stats.memory_target_kib),
         mib(stats.memory_max_kib)
     );
-    let disk = stats.disk.as_ref().map(|disk| {
+    let disk = |disk: &DiskCounters| {
         format!(
             "{}: {} reads, {} bytes; {} writes, {} bytes",
             disk.device, disk.reads, disk.read_bytes, disk.writes, disk.written_bytes
         )
-    });
+    };
+    let disks = stats.disks.iter().map(disk).collect::<Vec<_>>().join(", ");
     let mut text = fields(&[
         ("cpu", or_dash(stats.cpu_milli, |milli| format!("{} CPUs", cpus(milli)))),
         ("cpu time", seconds(stats.cpu_time_ns)),
         ("memory", memory),
         ("disk rate", or_dash(stats.disk_bytes_per_s, rate)),
-        ("disk", disk.unwrap_or_default()),
+        ("disks", disks),
     ]);
     let row = |vcpu: &vmm_proto::v1::Vcpu| {
         let state = if vcpu.online { "online" } else { "offline" };

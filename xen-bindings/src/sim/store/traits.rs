@@ -151,6 +151,13 @@ impl Store for Handle {
         self.store(Op::StoreRelease, "", |state| state.store.release(domid))
     }
 
+    fn resume(&self, domid: DomId) -> Result<(), StoreError> {
+        self.store(Op::StoreResume, "", |state| match state.store.is_introduced(domid) {
+            true => Ok(()),
+            false => Err(StoreError::NotFound),
+        })
+    }
+
     fn is_introduced(&self, domid: DomId) -> Result<bool, StoreError> {
         self.store(Op::StoreIsIntroduced, "", |state| Ok(state.store.is_introduced(domid)))
     }

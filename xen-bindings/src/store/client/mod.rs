@@ -117,6 +117,11 @@ impl Store for Client {
         }
     }
 
+    fn resume(&self, domid: DomId) -> Result<(), StoreError> {
+        self.request(Kind::Resume, &wire::strings(&[domid.to_string()]))?;
+        Ok(())
+    }
+
     fn is_introduced(&self, domid: DomId) -> Result<bool, StoreError> {
         let answer = self.request(Kind::IsIntroduced, &wire::strings(&[domid.to_string()]))?;
         match wire::text(&answer)? {

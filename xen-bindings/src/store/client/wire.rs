@@ -34,6 +34,7 @@ pub(super) enum Kind {
     WatchEvent = 15,
     Error = 16,
     IsIntroduced = 17,
+    Resume = 18,
     DirectoryPart = 22,
 }
 
