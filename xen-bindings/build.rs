@@ -12,9 +12,10 @@ mod libxenguest {
     use std::env;
     use std::path::PathBuf;
 
-    /// The domain builder, the logger (whose enum must stay a number here: libxc fills it in), and errno.
-    const FUNCTIONS: &str = "xc_dom_.*|__errno_location";
-    const TYPES: &str = "xc_dom_.*|xc_hvm_firmware_module|xen_vaddr_t|xen_paddr_t|xentoollog_logger|xentoollog_level";
+    /// The domain builder, save and restore, the logger (whose enum must stay a number here: libxc fills it in), and errno.
+    const FUNCTIONS: &str = "xc_dom_.*|xc_domain_(save|restore|resume)|__errno_location";
+    const TYPES: &str = "xc_dom_.*|xc_hvm_firmware_module|xen_vaddr_t|xen_paddr_t|xentoollog_logger|xentoollog_level\
+        |(save|restore)_callbacks|precopy_.*|xc_stream_type_t";
 
     pub(super) fn generate() {
         let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));

@@ -36,6 +36,7 @@ pub trait DomainMemory: Send + Sync {
     /// end. Memory claimed is told by [`crate::Physinfo`].
     ///
     /// # Errors
-    /// `NoSuchDomain`; `OutOfMemory` when the host has not got it; `Invalid` for a claim below what it holds, or a second one.
+    /// `NoSuchDomain`; `OutOfMemory` when the host has not got it; `Invalid` for a claim that is not above what it holds, or above its
+    /// limit ([`DomainMemory::set_max`]), or a second one.
     fn claim(&self, domid: DomId, memory_kib: u64) -> Result<(), XenError>;
 }

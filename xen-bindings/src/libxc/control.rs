@@ -2,7 +2,7 @@
 
 use xenctrl_sys as xc;
 
-use super::Libxc;
+use super::{Libxc, ffi};
 use crate::control::{
     DomainConfig, DomainControl, DomainInfo, GuestKind, RunState, ShutdownReason,
 };
@@ -80,7 +80,16 @@ impl DomainControl for Libxc {
     }
 
     fn resume(&self, domid: DomId) -> Result<(), XenError> {
-        Err(XenError::new("domain_resume", XenErrorKind::Unsupported).domain(domid))
+        const OPERATION: &str = "domain_resume";
+        self.require_suspended(OPERATION, domid)?;
+        // The guest sees its suspend call answer "cancelled" and keeps its devices; the other way resets a PV guest's CPUs and
+        // makes a PVH guest panic.
+        const COOPERATIVE: i32 = 1;
+        self.call_domain(OPERATION, domid, |xch, domid| {
+            // SAFETY: plain integers.
+            unsafe { ffi::xc_domain_resume(xch, domid, COOPERATIVE) }
+        })?;
+        Ok(())
     }
 
     fn destroy(&self, domid: DomId) -> Result<(), XenError> {
@@ -114,6 +123,21 @@ impl DomainControl for Libxc {
 }
 
 impl Libxc {
+    /// Xen itself would resume or save whatever it is asked to.
+    pub(super) fn require_suspended(
+        &self,
+        operation: &'static str,
+        domid: DomId,
+    ) -> Result<(), XenError> {
+        let refused = |kind| XenError::new(operation, kind).domain(domid);
+        match self.info(domid)?.map(|info| info.state) {
+            Some(RunState::Shutdown(ShutdownReason::Suspend)) => Ok(()),
+            Some(state) => Err(refused(XenErrorKind::Invalid)
+                .detail(format!("the guest is {state:?}, not suspended"))),
+            None => Err(refused(XenErrorKind::NoSuchDomain)),
+        }
+    }
+
     /// Up to `count` domains whose id is `first` or higher, in order.
     fn domains_from(&self, first: u32, count: u32) -> Result<Vec<xc::xc_domaininfo_t>, XenError> {
         let mut batch = vec![xc::xc_domaininfo_t::default(); usize::try_from(count).unwrap_or(1)];

@@ -35,22 +35,22 @@ impl GuestImage for Libxc {
             .map_err(|error| error.domain(domid))
     }
 
-    fn save(&self, domid: DomId, _: BorrowedFd<'_>) -> Result<(), XenError> {
-        Err(XenError::new("domain_save", XenErrorKind::Unsupported).domain(domid))
+    fn save(&self, domid: DomId, stream: BorrowedFd<'_>) -> Result<(), XenError> {
+        self.save_guest(domid, stream)
     }
 
     fn restore(
         &self,
         shell: &Shell,
-        _: BorrowedFd<'_>,
-        _: &RestoreSpec,
+        stream: BorrowedFd<'_>,
+        spec: &RestoreSpec,
     ) -> Result<BuiltGuest, XenError> {
-        Err(XenError::new("domain_restore", XenErrorKind::Unsupported).domain(shell.domid()))
+        self.restore_guest(shell, stream, spec)
     }
 }
 
 impl Libxc {
-    fn set_clocks(&self, shell: &Shell) -> Result<(), XenError> {
+    pub(super) fn set_clocks(&self, shell: &Shell) -> Result<(), XenError> {
         if shell.kind() == GuestKind::Pvh {
             self.call_domain("hvm_param_set", shell.domid(), |xch, domid| {
                 // SAFETY: plain integers.

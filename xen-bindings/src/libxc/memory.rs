@@ -40,8 +40,18 @@ impl DomainMemory for Libxc {
         Ok(())
     }
 
-    fn claim(&self, domid: DomId, _: u64) -> Result<(), XenError> {
-        Err(XenError::new("domain_claim_pages", XenErrorKind::Unsupported).domain(domid))
+    fn claim(&self, domid: DomId, memory_kib: u64) -> Result<(), XenError> {
+        const OPERATION: &str = "domain_claim_pages";
+        if self.info(domid)?.is_none() {
+            // Xen's own answer would be EINVAL.
+            return Err(XenError::new(OPERATION, XenErrorKind::NoSuchDomain).domain(domid));
+        }
+        let pages = memory_kib.div_ceil(PAGE_BYTES / 1024);
+        self.call_domain(OPERATION, domid, |xch, domid| {
+            // SAFETY: plain integers.
+            unsafe { xc::xc_domain_claim_pages(xch, domid, pages) }
+        })?;
+        Ok(())
     }
 
     fn set_pod_target(&self, domid: DomId, target_kib: u64) -> Result<(), XenError> {

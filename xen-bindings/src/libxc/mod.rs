@@ -25,6 +25,7 @@
 
 #![allow(unsafe_code)]
 
+mod affinity;
 mod control;
 mod dom_image;
 mod error;
@@ -36,6 +37,7 @@ mod image;
 mod log;
 mod machine;
 mod memory;
+mod saved;
 mod vcpu;
 
 use std::ffi::c_int;

@@ -3,7 +3,7 @@
 use xenctrl_sys as xc;
 
 use super::Libxc;
-use crate::control::GuestKind;
+use crate::control::{DomainControl, DomainInfo, GuestKind, RunState};
 use crate::domid::DomId;
 use crate::error::{XenError, XenErrorKind};
 use crate::vcpu::{Affinity, Credit2, Shell, VcpuControl, VcpuInfo, VcpulessDomain};
@@ -21,16 +21,27 @@ impl VcpuControl for Libxc {
         Ok(domain.into_shell())
     }
 
-    fn reclaim(&self, domid: DomId, _: GuestKind, _: u32) -> Result<Shell, XenError> {
-        Err(XenError::new("vcpu_reclaim", XenErrorKind::Unsupported).domain(domid))
+    fn reclaim(&self, domid: DomId, kind: GuestKind, vcpus_max: u32) -> Result<Shell, XenError> {
+        let refused = |kind| XenError::new("vcpu_reclaim", kind).domain(domid);
+        let info =
+            DomainControl::info(self, domid)?.ok_or_else(|| refused(XenErrorKind::NoSuchDomain))?;
+        match why_no_shell(&info, kind, vcpus_max) {
+            None => Ok(VcpulessDomain::new(domid, kind, vcpus_max).into_shell()),
+            Some(why) => Err(refused(XenErrorKind::Invalid).detail(why)),
+        }
     }
 
-    fn affinity(&self, domid: DomId, _: u32) -> Result<Affinity, XenError> {
-        Err(XenError::new("vcpu_getaffinity", XenErrorKind::Unsupported).domain(domid))
+    fn affinity(&self, domid: DomId, vcpu_index: u32) -> Result<Affinity, XenError> {
+        self.read_affinity(domid, vcpu_index)
     }
 
-    fn set_affinity(&self, domid: DomId, _: u32, _: &Affinity) -> Result<(), XenError> {
-        Err(XenError::new("vcpu_setaffinity", XenErrorKind::Unsupported).domain(domid))
+    fn set_affinity(
+        &self,
+        domid: DomId,
+        vcpu_index: u32,
+        affinity: &Affinity,
+    ) -> Result<(), XenError> {
+        self.write_affinity(domid, vcpu_index, affinity)
     }
 
     fn info(&self, domid: DomId, vcpu_index: u32) -> Result<VcpuInfo, XenError> {
@@ -81,6 +92,21 @@ impl VcpuControl for Libxc {
     }
 }
 
+/// What speaks against taking a domain for an untouched shell; a domain without vCPUs has an index far too high.
+fn why_no_shell(info: &DomainInfo, kind: GuestKind, vcpus_max: u32) -> Option<&'static str> {
+    if info.kind != kind {
+        Some("it is of another kind")
+    } else if info.vcpu_index_max.checked_add(1) != Some(vcpus_max) {
+        Some("it has another number of vCPUs")
+    } else if info.state != RunState::Paused {
+        Some("it is not paused")
+    } else if info.vcpus_online != 0 || info.cpu_time_ns != 0 || info.pages.0 != 0 {
+        Some("it has been built or has run already")
+    } else {
+        None
+    }
+}
+
 impl Libxc {
     /// Xen answers EINVAL when another scheduler is asked for than runs; ask which one runs.
     fn require_credit2(&self, operation: &'static str, domid: DomId) -> Result<(), XenError> {
@@ -95,5 +121,44 @@ impl Libxc {
         Err(XenError::new(operation, XenErrorKind::Unsupported)
             .domain(domid)
             .detail(format!("scheduler {scheduler} runs, not credit2")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domid::DomainHandle;
+    use crate::frame::PageCount;
+
+    fn shell() -> DomainInfo {
+        DomainInfo {
+            domid: DomId::DOM0,
+            handle: DomainHandle([0; 16]),
+            kind: GuestKind::Pvh,
+            state: RunState::Paused,
+            paused: true,
+            pages: PageCount(0),
+            memory_max_kib: 0,
+            vcpus_online: 0,
+            vcpu_index_max: 1,
+            cpu_time_ns: 0,
+        }
+    }
+
+    #[test]
+    fn only_an_untouched_domain_is_a_shell() {
+        assert_eq!(why_no_shell(&shell(), GuestKind::Pvh, 2), None);
+        for (what, info) in [
+            ("PV", DomainInfo { kind: GuestKind::Pv, ..shell() }),
+            ("one vCPU", DomainInfo { vcpu_index_max: 0, ..shell() }),
+            ("no vCPU", DomainInfo { vcpu_index_max: u32::MAX, ..shell() }),
+            ("dying", DomainInfo { state: RunState::Dying, ..shell() }),
+            ("running", DomainInfo { state: RunState::Running, ..shell() }),
+            ("built", DomainInfo { vcpus_online: 1, ..shell() }),
+            ("populated", DomainInfo { pages: PageCount(1), ..shell() }),
+            ("has run", DomainInfo { cpu_time_ns: 1, ..shell() }),
+        ] {
+            assert!(why_no_shell(&info, GuestKind::Pvh, 2).is_some(), "{what}");
+        }
     }
 }

@@ -1,0 +1,174 @@
+//! A suspended guest into a stream, and out of one: libxenguest's own save and restore.
+//!
+//! The stream is read and written by C: the caller gives a blocking descriptor, and runs a restore of what it does not trust
+//! where an abort of the process harms nobody. Devices are not in the stream; they are plugged again.
+
+use std::ffi::{c_int, c_uint, c_void};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr::null_mut;
+
+use super::{Libxc, ffi};
+use crate::control::DomainControl;
+use crate::domid::DomId;
+use crate::error::{XenError, XenErrorKind};
+use crate::frame::Gfn;
+use crate::guest_image::{BuiltGuest, RestoreSpec};
+use crate::vcpu::Shell;
+
+const OP_SAVE: &str = "domain_save";
+const OP_RESTORE: &str = "domain_restore";
+const PLAIN: ffi::xc_stream_type_t = ffi::xc_stream_type_t_XC_STREAM_PLAIN;
+/// Plain streams go one way.
+const NO_CHANNEL: c_int = -1;
+/// Neither live nor verified: the guest is suspended.
+const NO_FLAGS: u32 = 0;
+const DOM0: u32 = 0;
+
+const ENOSPC: i32 = 28;
+/// EIO, EBADF, EISDIR, EPIPE, ECONNRESET, ETIMEDOUT: the stream itself could not be read.
+const UNREADABLE: [i32; 6] = [5, 9, 21, 32, 104, 110];
+
+impl Libxc {
+    pub(super) fn save_guest(&self, domid: DomId, stream: BorrowedFd<'_>) -> Result<(), XenError> {
+        self.require_suspended(OP_SAVE, domid)?;
+        let mut callbacks = ffi::save_callbacks {
+            suspend: Some(is_suspended),
+            precopy_policy: None,
+            postcopy: None,
+            checkpoint: None,
+            wait_checkpoint: None,
+            // Asserted by libxenguest for every HVM container, PVH too.
+            switch_qemu_logdirty: Some(no_device_model),
+            data: null_mut(),
+        };
+        let descriptor = stream.as_raw_fd();
+        self.call_domain(OP_SAVE, domid, |xch, domid| {
+            let callbacks = &raw mut callbacks;
+            // SAFETY: the descriptor and the callbacks live through the call; the callbacks take no data.
+            unsafe {
+                #[rustfmt::skip]
+                let result = ffi::xc_domain_save(xch, descriptor, domid, NO_FLAGS, callbacks, PLAIN, NO_CHANNEL);
+                result
+            }
+        })
+        .map_err(|error| match error.kind() {
+            // The file system is full, not a table of the domain.
+            XenErrorKind::Exhausted => error.with_kind(XenErrorKind::Other(ENOSPC)),
+            _ => error,
+        })?;
+        Ok(())
+    }
+
+    pub(super) fn restore_guest(
+        &self,
+        shell: &Shell,
+        stream: BorrowedFd<'_>,
+        spec: &RestoreSpec,
+    ) -> Result<BuiltGuest, XenError> {
+        // The stream brings the time stamp counter, but not the timer mode.
+        self.set_clocks(shell)?;
+        let domid = shell.domid();
+        let (mut store, mut console) = (0, 0);
+        let mut callbacks = restore_callbacks();
+        let descriptor = stream.as_raw_fd();
+        let (store_port, console_port) = (spec.store_port.0, spec.console_port.0);
+        self.call_domain(OP_RESTORE, domid, |xch, domid| {
+            let (store, console, callbacks) = (&raw mut store, &raw mut console, &raw mut callbacks);
+            // SAFETY: the descriptor, the out-parameters and the callbacks live through the call; the callbacks take no data.
+            unsafe {
+                #[rustfmt::skip]
+                let result = ffi::xc_domain_restore(
+                    xch, descriptor, domid, store_port, store, DOM0, console_port, console, DOM0, PLAIN, callbacks,
+                    NO_CHANNEL,
+                );
+                result
+            }
+        })
+        .map_err(|error| self.explain_restore(error, domid))?;
+        if store == 0 || console == 0 {
+            return Err(XenError::new(OP_RESTORE, XenErrorKind::BadImage)
+                .domain(domid)
+                .detail("the stream names no rings"));
+        }
+        Ok(BuiltGuest { store_gfn: Gfn(store), console_gfn: Gfn(console) })
+    }
+
+    /// Whose fault it is. Populating fails with EBUSY for a full host and for a full shell alike.
+    fn explain_restore(&self, error: XenError, domid: DomId) -> XenError {
+        if error.kind() != XenErrorKind::Busy {
+            return blame_stream(error);
+        }
+        let full = |info: &crate::DomainInfo| info.pages.kib() >= info.memory_max_kib;
+        match self.info(domid) {
+            Ok(Some(info)) if full(&info) => error.with_kind(XenErrorKind::BadImage),
+            _ => error.with_kind(XenErrorKind::OutOfMemory),
+        }
+    }
+}
+
+/// libxenguest gives no errno for a stream that ends early, and Xen's EINVAL and others mean contents that do not fit.
+fn blame_stream(error: XenError) -> XenError {
+    match error.kind() {
+        XenErrorKind::OutOfMemory
+        | XenErrorKind::PermissionDenied
+        | XenErrorKind::NoSuchDomain
+        | XenErrorKind::Busy => error,
+        XenErrorKind::Other(errno) if UNREADABLE.contains(&errno) => error,
+        _ => error.with_kind(XenErrorKind::BadImage),
+    }
+}
+
+fn restore_callbacks() -> ffi::restore_callbacks {
+    ffi::restore_callbacks {
+        static_data_done: Some(has_cpu_policy),
+        suspend: None,
+        postcopy: None,
+        checkpoint: None,
+        wait_checkpoint: None,
+        restore_results: None,
+        data: null_mut(),
+    }
+}
+
+// Nothing below may panic: C calls it.
+
+/// Not 0: the guest is suspended, which libxenguest then checks by itself.
+unsafe extern "C" fn is_suspended(_: *mut c_void) -> c_int {
+    1
+}
+
+unsafe extern "C" fn no_device_model(_: u32, _: c_uint, _: *mut c_void) -> c_int {
+    0
+}
+
+/// Streams of Xen 4.14 and later carry CPUID and MSR policies; a guest without them would meet another processor.
+unsafe extern "C" fn has_cpu_policy(missing: c_uint, _: *mut c_void) -> c_int {
+    if missing == 0 { 0 } else { -1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_restore_fails_with_names_the_culprit() {
+        for (kind, told) in [
+            (XenErrorKind::Other(0), XenErrorKind::BadImage),
+            (XenErrorKind::Invalid, XenErrorKind::BadImage),
+            (XenErrorKind::Other(7), XenErrorKind::BadImage),
+            (XenErrorKind::Other(5), XenErrorKind::Other(5)),
+            (XenErrorKind::OutOfMemory, XenErrorKind::OutOfMemory),
+            (XenErrorKind::NoSuchDomain, XenErrorKind::NoSuchDomain),
+        ] {
+            assert_eq!(blame_stream(XenError::new(OP_RESTORE, kind)).kind(), told, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_stream_without_cpu_policies_is_refused() {
+        for (missing, answer) in [(0, 0), (1, -1), (2, -1), (3, -1)] {
+            // SAFETY: the data is not used.
+            assert_eq!(unsafe { has_cpu_policy(missing, null_mut()) }, answer);
+        }
+    }
+}
