@@ -205,6 +205,7 @@ fn empty_host(index: usize) -> HostView {
         name: format!("host{index:05}"),
         health: Health::Up,
         maintenance: false,
+        disk_in_use: false,
         capacity: CAPACITY,
         reserved: Reservation {
             cpu: MilliCpu(0),

@@ -31,6 +31,8 @@ pub struct HostView {
     pub health: Health,
     /// Placements are switched off.
     pub maintenance: bool,
+    /// A VM on it uses a disk that this one needs.
+    pub disk_in_use: bool,
     /// What it has.
     pub capacity: HostCapacity,
     /// What is reserved on it.
@@ -48,6 +50,8 @@ pub enum Refusal {
     Silent,
     /// Switched off for placements.
     Maintenance,
+    /// A disk of the VM is in use there: two writers would destroy it.
+    DiskInUse,
     /// Not enough memory left.
     Memory {
         /// What it needs.
@@ -70,6 +74,7 @@ impl fmt::Display for Refusal {
             Self::NotHeardYet => f.write_str("has not reported yet"),
             Self::Silent => f.write_str("is silent: no heartbeat"),
             Self::Maintenance => f.write_str("is in maintenance"),
+            Self::DiskInUse => f.write_str("has a VM that uses a disk of this one"),
             Self::Memory { needed, free } => {
                 write!(f, "memory: needs {} MiB, {} MiB left", needed.0.div_ceil(1024), free.mib())
             }
@@ -140,6 +145,9 @@ fn refuse(request: &Request, host: &HostView) -> Option<Refusal> {
     }
     if host.maintenance {
         return Some(Refusal::Maintenance);
+    }
+    if host.disk_in_use {
+        return Some(Refusal::DiskInUse);
     }
     let pcpus = host.capacity.cpu.0 / 1000;
     if u64::from(request.vcpus_max) > pcpus {
@@ -224,6 +232,7 @@ mod tests {
             name: format!("host{n}"),
             health: Health::Up,
             maintenance: false,
+            disk_in_use: false,
             capacity: HostCapacity {
                 cpu: MilliCpu::from_cpus(4),
                 memory: Kib::from_mib(4096),
@@ -276,10 +285,18 @@ mod tests {
     fn hosts_that_cannot_take_it_are_named_with_the_reason() {
         let silent = HostView { health: Health::Silent, ..host(1, 0, 0, 0) };
         let full = host(2, 0, 4090, 0);
-        let decision = place(&request(0, 128, 0), &[silent, full]);
+        let shared = HostView { disk_in_use: true, ..host(3, 0, 0, 0) };
+        let decision = place(&request(0, 128, 0), &[silent, full, shared]);
         assert_eq!(decision.chosen, None);
         let reasons: Vec<_> = decision.candidates.iter().map(|c| c.reason.as_str()).collect();
-        assert_eq!(reasons, ["is silent: no heartbeat", "memory: needs 128 MiB, 6 MiB left"]);
+        assert_eq!(
+            reasons,
+            [
+                "is silent: no heartbeat",
+                "memory: needs 128 MiB, 6 MiB left",
+                "has a VM that uses a disk of this one"
+            ]
+        );
     }
 
     #[test]

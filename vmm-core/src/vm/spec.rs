@@ -223,7 +223,9 @@ impl VmSpec {
     }
 }
 
-pub(super) fn is_absolute_path(path: &str) -> bool {
+/// Can it name a file on a host? Absolute, without `..` and control characters.
+#[must_use]
+pub fn is_absolute_path(path: &str) -> bool {
     path.starts_with('/')
         && path.len() <= 4096
         && !path.chars().any(char::is_control)

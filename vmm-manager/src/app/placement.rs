@@ -42,6 +42,7 @@ impl State {
                 name: host.record.name.clone(),
                 health: host.health(now),
                 maintenance: host.record.maintenance,
+                disk_in_use: false,
                 capacity: host.ledger.capacity(),
                 reserved: host.ledger.reserved(),
                 load: host.load.unwrap_or_default(),

@@ -27,7 +27,11 @@ use crate::v1::{Fault, NAMESPACE, Reply, Request};
 use crate::xml::{self, Checked, GateError, Limits, Namespaces, ReadError, WriteError};
 
 #[cfg(test)]
+mod samples;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wire;
 
 const REQUEST: &str = "Request";
 const RESPONSE: &str = "Response";

@@ -31,9 +31,10 @@ pub use stats::{
 pub use task::{CancelTask, ListTasks, Task, TaskState, Tasks, WaitTask};
 pub use verb::{Verb, verb};
 pub use vm::{
-    BuildVm, Candidate, ConfigureVm, ConsoleText, CreateVm, DeleteVm, DestroyVm, ListVms, Memory,
-    PauseVm, Placement, ReadConsole, RebootVm, RenameVm, RestoreVm, ResumeVm, SaveVm, SetMemory,
-    SetVcpus, ShowVm, ShutdownVm, Spec, StartVm, SuspendVm, UnpauseVm, Vcpus, Vm, VmPhase, Vms,
+    BuildVm, Candidate, ConfigureVm, ConsoleText, CreateVm, DeleteVm, DestroyVm, DiscardSaved,
+    ListVms, Memory, PauseVm, Placement, ReadConsole, RebootVm, RenameVm, RestoreVm, ResumeVm,
+    SaveVm, SetMemory, SetVcpus, ShowVm, ShutdownVm, Spec, StartVm, SuspendVm, UnpauseVm, Vcpus,
+    Vm, VmPhase, Vms,
 };
 
 /// The namespace of every element.

@@ -37,6 +37,7 @@ pub enum Request {
     ResumeVm(vm::ResumeVm),
     SaveVm(vm::SaveVm),
     RestoreVm(vm::RestoreVm),
+    DiscardSaved(vm::DiscardSaved),
     DestroyVm(vm::DestroyVm),
     DeleteVm(vm::DeleteVm),
     SetVcpus(vm::SetVcpus),

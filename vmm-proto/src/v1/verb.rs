@@ -54,6 +54,7 @@ pub fn verb(request: &Request) -> Verb {
         Request::ResumeVm(_) => change("ResumeVm", true, true),
         Request::SaveVm(_) => change("SaveVm", true, true),
         Request::RestoreVm(_) => change("RestoreVm", true, false),
+        Request::DiscardSaved(_) => change("DiscardSaved", true, false),
         Request::AttachDisk(_) => change("AttachDisk", true, true),
         Request::DetachDisk(_) => change("DetachDisk", true, true),
         Request::ResizeDisk(_) => change("ResizeDisk", true, true),

@@ -97,6 +97,8 @@ vm_request! {
     DestroyVm;
     /// To the manager: forget a stopped VM.
     DeleteVm;
+    /// To the manager: a saved VM shall boot anew at its next start. The file stays on its host.
+    DiscardSaved;
     /// To the manager: one VM.
     ShowVm;
 }
