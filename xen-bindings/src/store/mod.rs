@@ -126,6 +126,11 @@ pub trait Store: StoreOps {
     /// `NotFound` or `Invalid` for a domain that is not connected.
     fn resume(&self, domid: DomId) -> Result<(), StoreError>;
 
+    /// How many requests were sent to a daemon so far, for benches; `None` where there is no daemon.
+    fn requests_sent(&self) -> Option<u64> {
+        None
+    }
+
     /// Is the domain connected?
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The client of a xenstore daemon, in safe Rust.
 //!
 //! ```text
-//!   callers ──► Client, Transaction      ops.rs   one operation = one request, one reply
+//!   callers ──► Client, Transaction      ops.rs   one operation = one request, one reply; write_nodes = many in a row
 //!                     │  request(kind, tx, payload)
 //!               connection.rs ──► Unix socket ──► xenstored
 //!                     ▲                               │
@@ -21,6 +21,7 @@
 mod connection;
 mod ops;
 mod perms;
+mod shared;
 mod transaction;
 mod watch;
 mod wire;
@@ -81,6 +82,12 @@ impl Client {
         Transaction::begin(&self.connection)
     }
 
+    /// Requests sent so far, by all clones of this client, its transactions and watches.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.connection.request_count()
+    }
+
     fn request(&self, kind: Kind, payload: &[u8]) -> Result<Vec<u8>, StoreError> {
         self.connection.request(kind, wire::NO_TRANSACTION, payload)
     }
@@ -120,6 +127,10 @@ impl Store for Client {
     fn resume(&self, domid: DomId) -> Result<(), StoreError> {
         self.request(Kind::Resume, &wire::strings(&[domid.to_string()]))?;
         Ok(())
+    }
+
+    fn requests_sent(&self) -> Option<u64> {
+        Some(self.requests())
     }
 
     fn is_introduced(&self, domid: DomId) -> Result<bool, StoreError> {

@@ -1,9 +1,9 @@
 //! Operations on nodes, the same on the tree and inside a transaction.
 
-use super::super::{Permissions, StoreError, StoreOps, StorePath};
+use super::super::{NodeWrite, Permissions, StoreError, StoreOps, StorePath};
 use super::connection::Connection;
 use super::perms;
-use super::wire::{self, Kind};
+use super::wire::{self, Kind, Request};
 
 /// How often a long directory is read from its start again because it changed meanwhile.
 const DIRECTORY_RESTARTS_MAX: u32 = 64;
@@ -27,10 +27,7 @@ impl<T: Scoped> StoreOps for T {
     }
 
     fn write(&self, path: &StorePath, value: &[u8]) -> Result<(), StoreError> {
-        let mut payload = wire::strings(&[path.as_str()]);
-        // No NUL after the value: it may hold any bytes.
-        payload.extend_from_slice(value);
-        self.scope().request(Kind::Write, &payload)?;
+        self.scope().request(Kind::Write, &write_payload(path, value))?;
         Ok(())
     }
 
@@ -58,11 +55,36 @@ impl<T: Scoped> StoreOps for T {
         path: &StorePath,
         permissions: &Permissions,
     ) -> Result<(), StoreError> {
-        let mut payload = wire::strings(&[path.as_str()]);
-        payload.extend_from_slice(&perms::encode(permissions));
-        self.scope().request(Kind::SetPermissions, &payload)?;
+        self.scope().request(Kind::SetPermissions, &permissions_payload(path, permissions))?;
         Ok(())
     }
+}
+
+/// The requests that write nodes, in order.
+pub(super) fn node_requests(nodes: &[NodeWrite]) -> Vec<Request> {
+    let mut requests = Vec::with_capacity(2 * nodes.len());
+    for node in nodes {
+        let payload = write_payload(&node.path, &node.value);
+        requests.push(Request { kind: Kind::Write, payload });
+        if let Some(permissions) = &node.permissions {
+            let payload = permissions_payload(&node.path, permissions);
+            requests.push(Request { kind: Kind::SetPermissions, payload });
+        }
+    }
+    requests
+}
+
+fn write_payload(path: &StorePath, value: &[u8]) -> Vec<u8> {
+    let mut payload = wire::strings(&[path.as_str()]);
+    // No NUL after the value: it may hold any bytes.
+    payload.extend_from_slice(value);
+    payload
+}
+
+fn permissions_payload(path: &StorePath, permissions: &Permissions) -> Vec<u8> {
+    let mut payload = wire::strings(&[path.as_str()]);
+    payload.extend_from_slice(&perms::encode(permissions));
+    payload
 }
 
 /// One reply to DIRECTORY_PART.

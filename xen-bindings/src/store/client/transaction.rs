@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::super::{StoreError, StoreTransaction};
+use super::super::{NodeWrite, StoreError, StoreTransaction};
 use super::connection::Connection;
-use super::ops::{Scope, Scoped};
+use super::ops::{self, Scope, Scoped};
 use super::wire::{self, Kind};
 
 const COMMIT: &str = "T";
@@ -48,6 +48,10 @@ impl Scoped for Transaction {
 }
 
 impl StoreTransaction for Transaction {
+    fn write_nodes(&self, nodes: &[NodeWrite]) -> Result<(), StoreError> {
+        self.connection.pipeline(self.tx_id, &ops::node_requests(nodes))
+    }
+
     fn commit(self: Box<Self>) -> Result<(), StoreError> {
         self.finish()
     }

@@ -38,11 +38,26 @@ pub(super) enum Kind {
     DirectoryPart = 22,
 }
 
+/// What is asked, before it has a number.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) kind: Kind,
+    pub(super) payload: Vec<u8>,
+}
+
+impl Request {
+    /// Header and payload as one piece. `None` when the payload is too long.
+    pub(super) fn encode(&self, req_id: u32, tx_id: u32) -> Option<Vec<u8>> {
+        encode([self.kind as u32, req_id, tx_id], &self.payload)
+    }
+}
+
 /// A message; its type as the number that it came with.
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) kind: u32,
     pub(super) req_id: u32,
+    #[cfg_attr(not(test), expect(dead_code, reason = "a test's daemon looks at it"))]
     pub(super) tx_id: u32,
     pub(super) payload: Vec<u8>,
 }
@@ -50,20 +65,6 @@ pub(super) struct Message {
 impl Message {
     pub(super) fn is(&self, kind: Kind) -> bool {
         self.kind == kind as u32
-    }
-
-    /// Header and payload as one piece, so that one write sends them. `None` when the payload is too long.
-    pub(super) fn encode(&self) -> Option<Vec<u8>> {
-        let length = u32::try_from(self.payload.len()).ok()?;
-        if self.payload.len() > PAYLOAD_BYTES_MAX {
-            return None;
-        }
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + self.payload.len());
-        for word in [self.kind, self.req_id, self.tx_id, length] {
-            bytes.extend_from_slice(&word.to_ne_bytes());
-        }
-        bytes.extend_from_slice(&self.payload);
-        Some(bytes)
     }
 
     /// Reads one message; one that is too long is an error before it is read.
@@ -80,6 +81,20 @@ impl Message {
         reader.read_exact(&mut payload)?;
         Ok(Self { kind, req_id, tx_id, payload })
     }
+}
+
+/// Header and payload as one piece, so that one write sends them. `None` when the payload is too long.
+pub(super) fn encode(words: [u32; 3], payload: &[u8]) -> Option<Vec<u8>> {
+    let length = u32::try_from(payload.len()).ok()?;
+    if payload.len() > PAYLOAD_BYTES_MAX {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
+    for word in words.into_iter().chain([length]) {
+        bytes.extend_from_slice(&word.to_ne_bytes());
+    }
+    bytes.extend_from_slice(payload);
+    Some(bytes)
 }
 
 /// Each string and its NUL.

@@ -1,6 +1,7 @@
 //! The client against a daemon that each test plays itself.
 
 mod daemon;
+mod pipeline;
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
