@@ -5,17 +5,21 @@
 //!   online=0, state=5 by the toolstack ─► the frontend closes ─► Closed 6, and the device is forgotten
 //! ```
 //!
-//! A backend never acts on what the toolstack does to its `state`; it follows the frontend, as Linux's does. While it is
-//! connected it maps a ring of the guest: a destroyed domain stays *dying* until then.
+//! A backend never acts on what the toolstack does to its `state`; it follows the frontend, as Linux's does. From the time that
+//! the frontend names its ring until it closes, the backend maps it: a destroyed domain stays *dying* until then. What a driver
+//! cannot take (a frontend's nonsense state, a missing node) it writes to its `error` node, and its state becomes Closing.
 
 use std::time::Duration;
 
+use super::hypervisor::domid;
 use super::machine::State;
-use super::probe::VbdCounters;
+use super::probe::{VbdCounters, VifCounters, VifInterface};
+use super::traffic::{Flow, Traffic};
 use crate::domid::DomId;
 
 /// What a toolstack and the two drivers tell each other (`XenbusState`).
 pub(crate) mod xenbus {
+    pub(crate) const UNKNOWN: u32 = 0;
     pub(crate) const INITIALISING: u32 = 1;
     pub(crate) const INIT_WAIT: u32 = 2;
     pub(crate) const INITIALISED: u32 = 3;
@@ -27,8 +31,6 @@ pub(crate) mod xenbus {
 /// A vbd that nobody sized.
 pub(super) const DISK_BYTES: u64 = 1 << 30;
 pub(super) const SECTOR_BYTES: u64 = 512;
-/// One request of the guest's, for the counters.
-const REQUEST_BYTES: u64 = 64 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum DeviceKind {
@@ -88,47 +90,64 @@ impl DeviceKey {
 pub(crate) struct Backend {
     /// What the driver believes; the node may say otherwise.
     pub(crate) state: u32,
-    /// Bytes moved, and since when they are not yet counted.
-    pub(crate) read_bytes: u64,
-    pub(crate) write_bytes: u64,
-    pub(crate) counted_until: Duration,
+    /// The guest's ring is mapped.
+    pub(crate) mapped: bool,
+    /// A vbd's block device, once it was opened.
+    pub(crate) device: Option<Device>,
+    pub(crate) traffic: Traffic,
+}
+
+/// What a vbd's backend has opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Device {
+    /// `major:minor` in hexadecimal.
+    pub(crate) name: String,
+    pub(crate) read_only: bool,
+    /// As the frontend was told last.
+    pub(crate) sectors: u64,
 }
 
 impl Backend {
     pub(crate) fn new(now: Duration) -> Self {
-        Self { state: xenbus::INIT_WAIT, read_bytes: 0, write_bytes: 0, counted_until: now }
+        let traffic = Traffic::new(now);
+        Self { state: xenbus::INIT_WAIT, mapped: false, device: None, traffic }
     }
 
-    pub(crate) fn maps_ring(&self) -> bool {
-        matches!(self.state, xenbus::CONNECTED | xenbus::CLOSING)
+    /// Counts what has moved until now.
+    pub(crate) fn settle(&mut self, now: Duration, flow: Flow) {
+        let flow = if self.state == xenbus::CONNECTED { flow } else { Flow::default() };
+        self.traffic.settle(now, flow);
     }
 
-    /// Counts what `rate` bytes a second in each direction have moved.
-    pub(crate) fn settle(&mut self, now: Duration, rate: u64) {
-        let elapsed = now.saturating_sub(self.counted_until);
-        self.counted_until = now;
-        if self.state == xenbus::CONNECTED {
-            let moved = u128::from(rate) * elapsed.as_nanos() / 1_000_000_000;
-            let moved = u64::try_from(moved).unwrap_or(u64::MAX);
-            self.read_bytes = self.read_bytes.saturating_add(moved);
-            self.write_bytes = self.write_bytes.saturating_add(moved);
-        }
-    }
-
-    fn counters(&self) -> VbdCounters {
-        VbdCounters {
-            read_requests: self.read_bytes.div_ceil(REQUEST_BYTES),
-            write_requests: self.write_bytes.div_ceil(REQUEST_BYTES),
-            read_sectors: self.read_bytes / SECTOR_BYTES,
-            write_sectors: self.write_bytes / SECTOR_BYTES,
-        }
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.device.as_ref().is_some_and(|device| device.read_only)
     }
 }
 
 impl State {
-    pub(crate) fn vbd_counters(&mut self, domid: DomId, devid: u32) -> Option<VbdCounters> {
-        self.settle_guest(domid.get());
-        let key = DeviceKey { kind: DeviceKind::Vbd, frontend: domid.get(), devid };
-        self.backends.get(&key).map(Backend::counters)
+    fn backend(&mut self, kind: DeviceKind, id: DomId, devid: u32) -> Option<&Backend> {
+        self.settle_guest(id.get());
+        self.backends.get(&DeviceKey { kind, frontend: id.get(), devid })
+    }
+
+    pub(crate) fn vbd_counters(&mut self, id: DomId, devid: u32) -> Option<VbdCounters> {
+        self.backend(DeviceKind::Vbd, id, devid).map(|backend| backend.traffic.as_disk())
+    }
+
+    pub(crate) fn vif_counters(&mut self, id: DomId, index: u32) -> Option<VifCounters> {
+        self.backend(DeviceKind::Vif, id, index).map(|backend| backend.traffic.as_interface())
+    }
+
+    pub(crate) fn vif_interfaces(&self) -> Vec<VifInterface> {
+        let vifs = self.backends.iter().filter(|(key, _)| key.kind == DeviceKind::Vif);
+        vifs.filter_map(|(key, backend)| {
+            Some(VifInterface {
+                domid: domid(key.frontend)?,
+                index: key.devid,
+                name: format!("vif{}.{}", key.frontend, key.devid),
+                carrier: backend.mapped,
+            })
+        })
+        .collect()
     }
 }

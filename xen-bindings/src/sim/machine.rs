@@ -3,7 +3,7 @@
 //! Watch sinks run after the lock is released, one at a time, in the order of the changes: whoever finds the queue unattended
 //! empties it. A sink that changes the store itself (it must not) only makes the queue longer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ pub(crate) struct State {
     pub(crate) guests: BTreeMap<u16, Guest>,
     pub(crate) backends: BTreeMap<DeviceKey, Backend>,
     pub(crate) block_devices: BTreeMap<String, u64>,
+    /// Those that fail every request.
+    pub(crate) block_devices_failing: BTreeSet<String>,
     /// What the driver sleeps until.
     armed: Option<Duration>,
     delivering: bool,
@@ -63,6 +65,7 @@ impl State {
             guests: BTreeMap::new(),
             backends: BTreeMap::new(),
             block_devices: BTreeMap::new(),
+            block_devices_failing: BTreeSet::new(),
             armed: None,
             delivering: false,
         }
@@ -178,7 +181,7 @@ impl State {
 
     /// A dying domain goes when no backend maps its pages any more.
     fn release_last_page(&mut self, domid: u16) {
-        let mapped = |(key, b): (&DeviceKey, &Backend)| key.frontend == domid && b.maps_ring();
+        let mapped = |(key, b): (&DeviceKey, &Backend)| key.frontend == domid && b.mapped;
         if self.backends.iter().any(mapped) {
             return;
         }

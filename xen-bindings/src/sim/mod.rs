@@ -38,6 +38,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod traffic;
 mod xen_traits;
 
 use std::sync::Arc;
@@ -51,7 +52,7 @@ pub use clock::ManualClock;
 pub use config::SimConfig;
 pub use faults::{Fault, Faults};
 pub use ops::Op;
-pub use probe::{Behaviour, GuestProbe, MemoryLedger, VbdCounters};
+pub use probe::{Behaviour, GuestProbe, MemoryLedger, VbdCounters, VifCounters, VifInterface};
 pub use recorder::{CALLS_MAX, Call, Recorder};
 
 use machine::Inner;
@@ -111,12 +112,28 @@ impl SimMachine {
         self.inner.with(|state| state.vbd_counters(domid, devid))
     }
 
+    /// What dom0's interface of a NIC counted; `None` when it has no such interface.
+    #[must_use]
+    pub fn vif_counters(&self, domid: DomId, index: u32) -> Option<VifCounters> {
+        self.inner.with(|state| state.vif_counters(domid, index))
+    }
+
+    /// The interfaces that netback has made in dom0, in order of domain and index. One is there from the time that the backend
+    /// waits for its frontend until it is closed for good.
+    #[must_use]
+    pub fn vif_interfaces(&self) -> Vec<VifInterface> {
+        self.inner.with(|state| state.vif_interfaces())
+    }
+
     /// Size of a block device of dom0, by the `physical-device` (hex `major:minor`) that a vbd's backend names. Others have
-    /// 1 GiB.
+    /// 1 GiB. A backend that has opened the device notices a change within 100 ms and tells its frontend.
     pub fn set_block_device(&self, physical_device: &str, bytes: u64) {
-        self.inner.with(|state| {
-            state.block_devices.insert(physical_device.to_owned(), bytes);
-        });
+        self.inner.with(|state| state.set_block_device(physical_device, bytes));
+    }
+
+    /// A block device of dom0 fails every request from now on, or works again.
+    pub fn set_block_device_failing(&self, physical_device: &str, fails: bool) {
+        self.inner.with(|state| state.set_block_device_failing(physical_device, fails));
     }
 
     /// Orders failures.

@@ -1,6 +1,9 @@
 //! What a test can see and do behind Xen's back: the inside of a guest, dom0's kernel counters.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use crate::domid::DomId;
 
 /// How a guest treats its toolstack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +36,12 @@ pub struct GuestProbe {
     pub disk_read_bytes: u64,
     /// Written to all its disks.
     pub disk_written_bytes: u64,
+    /// Received by all its NICs.
+    pub net_received_bytes: u64,
+    /// Sent by all its NICs.
+    pub net_sent_bytes: u64,
+    /// The size of each disk that it can use now, by device number.
+    pub disk_bytes: BTreeMap<u32, u64>,
     /// Disks that it can use now.
     pub vbds_connected: u32,
     /// NICs that it can use now.
@@ -50,6 +59,36 @@ pub struct VbdCounters {
     pub read_sectors: u64,
     /// Sectors of 512 bytes.
     pub write_sectors: u64,
+    /// Requests that failed: the device under the disk does, or the disk is read-only.
+    pub errors: u64,
+}
+
+/// What dom0's kernel counted for a guest's network interface: `rx` came from the guest, `tx` went to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VifCounters {
+    /// Bytes that the guest sent.
+    pub rx_bytes: u64,
+    /// Packets that the guest sent.
+    pub rx_packets: u64,
+    /// Bytes that the guest received.
+    pub tx_bytes: u64,
+    /// Packets that the guest received.
+    pub tx_packets: u64,
+    /// Packets for the guest that it did not take, for instance while it was paused.
+    pub tx_dropped: u64,
+}
+
+/// A network interface that netback has made in dom0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VifInterface {
+    /// Whose it is.
+    pub domid: DomId,
+    /// Which of that domain's, by its handle.
+    pub index: u32,
+    /// `vifD.N`.
+    pub name: String,
+    /// The guest's side is up.
+    pub carrier: bool,
 }
 
 /// Where all memory is, in pages. `xen + free + domains` is `total`, always.

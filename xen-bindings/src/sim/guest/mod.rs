@@ -10,6 +10,7 @@
 mod balloon;
 mod boot;
 mod devices;
+mod flow;
 mod hostile;
 mod plug;
 mod workload;
@@ -56,14 +57,23 @@ pub(crate) struct Guest {
     frontends: BTreeMap<DeviceKey, Frontend>,
     console: Vec<String>,
     booted_at: Option<Duration>,
-    disk_read_bytes: u64,
-    disk_written_bytes: u64,
+    disk: Moved,
+    net: Moved,
+}
+
+/// What the guest itself counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Moved {
+    in_bytes: u64,
+    out_bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Frontend {
     state: u32,
     closed_at: Option<Duration>,
+    /// A disk's size, as the backend told it last.
+    sectors: u64,
 }
 
 /// One step's view: the machine, the guest's own id and its path.
@@ -114,8 +124,8 @@ impl Guest {
             frontends: BTreeMap::new(),
             console: Vec::new(),
             booted_at: None,
-            disk_read_bytes: 0,
-            disk_written_bytes: 0,
+            disk: Moved::default(),
+            net: Moved::default(),
         }
     }
 
@@ -211,36 +221,10 @@ impl State {
         self.guests.insert(raw, guest);
     }
 
-    /// The last pause was taken back.
+    /// The last pause was taken back, or a suspended guest goes on.
     pub(crate) fn resume_guest(&mut self, raw: u16) {
-        let now = self.now;
-        for (_, backend) in self.backends.iter_mut().filter(|(key, _)| key.frontend == raw) {
-            backend.counted_until = now;
-        }
         if self.guests.contains_key(&raw) {
-            self.timeline.schedule(Event::Guest(raw), now);
-        }
-    }
-
-    /// Counts what a guest's disks have moved until now, as things stand.
-    pub(crate) fn settle_guest(&mut self, raw: u16) {
-        let runs = domid(raw)
-            .and_then(|id| self.hypervisor.get(id).ok())
-            .is_some_and(|domain| domain.runs());
-        let Some(guest) = self.guests.get_mut(&raw) else { return };
-        let running = runs && guest.phase == Phase::Running;
-        let rate = if running { guest.workload.disk_bytes_per_s } else { 0 };
-        let mut first = true;
-        for (key, backend) in &mut self.backends {
-            if key.frontend != raw || key.kind != DeviceKind::Vbd {
-                continue;
-            }
-            let before = (backend.read_bytes, backend.write_bytes);
-            // The workload uses the first disk.
-            backend.settle(self.now, if first { rate } else { 0 });
-            guest.disk_read_bytes += backend.read_bytes - before.0;
-            guest.disk_written_bytes += backend.write_bytes - before.1;
-            first = false;
+            self.timeline.schedule(Event::Guest(raw), self.now);
         }
     }
 
@@ -263,8 +247,11 @@ impl State {
             memory_total_kib: ram_kib.saturating_sub(KERNEL_KIB),
             uptime,
             console: guest.console.clone(),
-            disk_read_bytes: guest.disk_read_bytes,
-            disk_written_bytes: guest.disk_written_bytes,
+            disk_read_bytes: guest.disk.in_bytes,
+            disk_written_bytes: guest.disk.out_bytes,
+            net_received_bytes: guest.net.in_bytes,
+            net_sent_bytes: guest.net.out_bytes,
+            disk_bytes: guest.disk_sizes(),
             vbds_connected: guest.connected(DeviceKind::Vbd),
             vifs_connected: guest.connected(DeviceKind::Vif),
         };

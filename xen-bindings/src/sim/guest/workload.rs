@@ -1,4 +1,5 @@
-//! What a guest does all day, from its kernel's command line: the words of the lab's guest image, and `behaviour=`.
+//! What a guest does all day, from its kernel's command line: the words of the lab's guest image, `net:MIB_PER_S`, and
+//! `behaviour=`.
 
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ pub(super) struct Workload {
     pub(super) busy_vcpus: u32,
     /// Read and written each second on the first disk.
     pub(super) disk_bytes_per_s: u64,
+    /// Sent and received each second by the first NIC.
+    pub(super) net_bytes_per_s: u64,
     pub(super) crash_after: Option<Duration>,
     pub(super) behaviour: Behaviour,
 }
@@ -41,6 +44,7 @@ impl Workload {
                 self.busy_vcpus = self.busy_vcpus.saturating_add(threads);
             }
             (Some("disk"), Some(mib)) => self.disk_bytes_per_s += u64::from(mib) * MIB,
+            (Some("net"), Some(mib)) => self.net_bytes_per_s += u64::from(mib) * MIB,
             _ => {}
         }
     }
@@ -63,6 +67,7 @@ mod tests {
     fn the_command_line_says_what_to_do() {
         let load = Workload::parse("console=hvc0 quiet workload=burn:2,disk:3,echo crash=5");
         assert_eq!((load.busy_vcpus, load.disk_bytes_per_s), (2, 3 * MIB));
+        assert_eq!(Workload::parse("workload=net:2").net_bytes_per_s, 2 * MIB);
         assert_eq!(load.crash_after, Some(Duration::from_secs(5)));
         assert_eq!(Workload::parse("workload=burn:x root=/dev/xvda"), Workload::default());
         assert_eq!(Workload::parse("behaviour=deaf").behaviour, Behaviour::Deaf);

@@ -4,6 +4,8 @@ mod devices;
 mod guests;
 mod invariants;
 mod machine;
+mod nics;
+mod plug;
 
 use std::path::PathBuf;
 use std::sync::Once;
