@@ -4,6 +4,7 @@
 //! outside and hands the facts in. So every policy here can be tested in microseconds and replayed from its inputs.
 //!
 //! - [`id`], [`units`]: ids and quantities that cannot be confused.
+//! - [`balloon`]: who gives memory back when the host has too little, and who gets it again.
 //! - [`vm`]: what a VM shall be, what state it is in, which request is admitted in which state.
 //! - [`host`]: what a host has, what is reserved on it, whether it is heard.
 //! - [`scheduler`]: which host a VM costs least on, with every term of the answer.
@@ -11,6 +12,7 @@
 //! - [`task`]: a multi-step change as data, an action and its undo each.
 //! - [`invariant`]: what must always hold, by id.
 
+pub mod balloon;
 pub mod host;
 pub mod id;
 pub mod invariant;
