@@ -39,6 +39,34 @@ pub struct NicCounters {
     pub sent_drops: u64,
 }
 
+/// A disk of the host's: counters since it booted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostDiskCounters {
+    /// Read requests.
+    pub reads: u64,
+    /// Write requests.
+    pub writes: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Time of all reads, each from its arrival to its end.
+    pub read_time: Duration,
+    /// Time of all writes.
+    pub write_time: Duration,
+}
+
+/// A network interface of the host's: counters since it booted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostNicCounters {
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Bytes sent.
+    pub sent_bytes: u64,
+    /// Packets dropped, both ways.
+    pub drops: u64,
+}
+
 /// One vCPU at one instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VcpuSample {

@@ -1,0 +1,132 @@
+//! Disks: what is behind a path, and loop devices over files.
+
+use std::path::{Path, PathBuf};
+
+use super::Dom0Error;
+
+/// A file, whatever its names are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileId {
+    /// The device number of its file system.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+}
+
+/// A block device, whatever its nodes are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeviceNumber {
+    /// Which driver.
+    pub major: u32,
+    /// Which of its devices.
+    pub minor: u32,
+}
+
+impl DeviceNumber {
+    /// As blkback wants it: hexadecimal `major:minor`.
+    #[must_use]
+    pub fn physical_device(self) -> String {
+        format!("{:x}:{:x}", self.major, self.minor)
+    }
+}
+
+/// What a disk's path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backing {
+    /// An image; it needs a loop device.
+    File {
+        /// Which.
+        id: FileId,
+        /// Its length.
+        bytes: u64,
+    },
+    /// A block device, as it is.
+    Device {
+        /// Which.
+        number: DeviceNumber,
+        /// Its size.
+        bytes: u64,
+    },
+}
+
+/// A loop device's number: `/dev/loopN`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LoopIndex(pub u32);
+
+/// The block major of loop devices.
+const LOOP_MAJOR: u32 = 7;
+
+impl LoopIndex {
+    /// Its device node.
+    #[must_use]
+    pub fn path(self) -> String {
+        format!("/dev/loop{}", self.0)
+    }
+
+    /// Its number as a block device.
+    #[must_use]
+    pub fn number(self) -> DeviceNumber {
+        DeviceNumber { major: LOOP_MAJOR, minor: self.0 }
+    }
+
+    /// As blkback wants it: hexadecimal `major:minor`.
+    #[must_use]
+    pub fn physical_device(self) -> String {
+        self.number().physical_device()
+    }
+}
+
+/// A loop device with a file behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachedLoop {
+    /// Which device.
+    pub index: LoopIndex,
+    /// The file's present name.
+    pub backing_file: PathBuf,
+    /// The file; `None` when it cannot be told, as its name leads nowhere any more.
+    pub file: Option<FileId>,
+    /// The device's size. It differs from the file's until [`BlockDevices::resize_loop`] was called, and by what a file has
+    /// beyond whole sectors.
+    pub bytes: u64,
+}
+
+/// What dom0 does with disks.
+pub trait BlockDevices {
+    /// What a path leads to.
+    ///
+    /// # Errors
+    /// `NotFound`; `WrongKind` for a directory, a character device, a socket or a pipe.
+    fn backing(&self, path: &Path) -> Result<Backing, Dom0Error>;
+
+    /// Puts a loop device over an image file.
+    ///
+    /// # Errors
+    /// `NotFound` when the image is missing, `WrongKind` when it is no file, `Busy` when no loop device is free.
+    fn attach_loop(&self, image: &Path, read_only: bool) -> Result<LoopIndex, Dom0Error>;
+
+    /// Takes the file away from a loop device. One without a file is success. A device that is still open goes when the last
+    /// user closes it.
+    ///
+    /// # Errors
+    /// `Busy`, `Other`.
+    fn detach_loop(&self, index: LoopIndex) -> Result<(), Dom0Error>;
+
+    /// All loop devices with a file, in order of number.
+    ///
+    /// # Errors
+    /// `Other`.
+    fn loops(&self) -> Result<Vec<AttachedLoop>, Dom0Error>;
+
+    /// Tells a loop device that its file has another length now. Answers the device's new size in bytes, which is whole
+    /// sectors.
+    ///
+    /// # Errors
+    /// `NotFound` when the device has no file, `Other`.
+    fn resize_loop(&self, index: LoopIndex) -> Result<u64, Dom0Error>;
+
+    /// Makes an image longer; one that has all its blocks keeps having them. The length that it has already is success.
+    ///
+    /// # Errors
+    /// `Shrinks` with its length when that is more, `NotFound`, `WrongKind`, `NoSpace`; then it is as it was.
+    fn grow_file(&self, path: &Path, bytes: u64) -> Result<(), Dom0Error>;
+}
