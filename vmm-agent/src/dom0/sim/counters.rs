@@ -22,9 +22,16 @@ impl Counters for SimDom0 {
         }))
     }
 
-    fn vif_counters(&self, _domid: DomId, _index: u32) -> Result<Option<NicCounters>, Dom0Error> {
-        // The simulated machine's network backend counts nothing yet.
-        Ok(None)
+    fn vif_counters(&self, domid: DomId, index: u32) -> Result<Option<NicCounters>, Dom0Error> {
+        // The backend receives what the guest sends.
+        Ok(self.machine.vif_counters(domid, index).map(|counters| NicCounters {
+            received_bytes: counters.tx_bytes,
+            received_packets: counters.tx_packets,
+            received_drops: counters.tx_dropped,
+            sent_bytes: counters.rx_bytes,
+            sent_packets: counters.rx_packets,
+            sent_drops: 0,
+        }))
     }
 
     fn host_disks(&self) -> Result<BTreeMap<String, HostDiskCounters>, Dom0Error> {

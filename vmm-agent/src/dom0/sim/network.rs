@@ -1,7 +1,5 @@
 //! Simulated bridges. The interfaces that there are to plug are the vifs of the machine's guests.
 
-use xen_bindings::DomId;
-
 use super::SimDom0;
 use crate::dom0::{BridgePort, Dom0Error, Dom0ErrorKind, Network};
 
@@ -35,8 +33,10 @@ impl Network for SimDom0 {
 
     fn ports(&self) -> Result<Vec<BridgePort>, Dom0Error> {
         let plugged = self.tables().ports.clone();
+        let interfaces = self.machine.vif_interfaces();
+        let exists = |name: &str| interfaces.iter().any(|interface| interface.name == name);
         // A port goes with its interface.
-        let there = plugged.into_iter().filter(|(interface, _)| self.has_interface(interface));
+        let there = plugged.into_iter().filter(|(interface, _)| exists(interface));
         Ok(there.map(|(interface, bridge)| BridgePort { interface, bridge }).collect())
     }
 
@@ -47,11 +47,6 @@ impl Network for SimDom0 {
 
 impl SimDom0 {
     fn has_interface(&self, name: &str) -> bool {
-        let guest = || {
-            let (domid, index) = name.strip_prefix("vif")?.split_once('.')?;
-            index.parse::<u32>().ok()?;
-            self.machine.guest(DomId::new(domid.parse().ok()?).ok()?)
-        };
-        guest().is_some()
+        self.machine.vif_interfaces().iter().any(|interface| interface.name == name)
     }
 }
