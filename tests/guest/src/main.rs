@@ -2,22 +2,26 @@
 //! console how it goes, in lines that tests read.
 //!
 //! ```text
-//!  kernel command line ─► plan ─► burn, dirty, disk, diskcheck, echo: a thread each ─► Tally ─► report (1 line a second)
+//!  kernel command line ─► plan ─► burn, dirty, disk, echo, ask, hostile…: a thread each ─► Tally ─► report (1 line a second)
 //!                                 hotplug: CPUs and memory that Xen added are put to use ◄──────────┘
 //! ```
 //!
 //! It runs as PID 1: an error is printed as `VMM-GUEST-FAILED` and then ends it, which panics the kernel and shows in Xen as a crash.
 //! Damage that a check finds does not end it: it is printed once as `VMM-GUEST-BAD` and every line from then on says so.
 
+mod ask;
 mod burn;
 mod dirty;
 mod disk;
 mod echo;
+mod hostile;
 mod hotplug;
+mod machine;
 mod pattern;
 mod plan;
 mod report;
 mod tally;
+mod xenbus;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -56,5 +60,8 @@ fn start(work: Work, tally: &Tally) {
         Work::Disk { rate_mib } => disk::write_forever(rate_mib, tally),
         Work::DiskCheck => disk::check(tally),
         Work::Echo => echo::forever(tally),
+        Work::Ask(peer) => ask::forever(peer, tally),
+        Work::CrashOnPlug => machine::crash_on_plug(),
+        Work::Hostile(kind) => hostile::forever(kind, tally),
     }
 }

@@ -1,10 +1,14 @@
-//! What to do, from the words `idle|burn:N|dirty:MIB_PER_S:SET_MIB|disk:MIB_PER_S|diskcheck|echo`, separated by commas.
+//! What to do, from the words `idle|burn:N|dirty:MIB_PER_S:SET_MIB|disk:MIB_PER_S|diskcheck|echo|ask:A.B.C.D|crash-on-plug|hostile:KIND`,
+//! separated by commas.
 //!
 //! Fails on a word that it does not know and on a number that is none, naming it.
 
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use anyhow::{Context, Error, Result, bail};
+
+use crate::hostile::Kind;
 
 const THREADS_MAX: u32 = 128;
 
@@ -16,6 +20,9 @@ pub(crate) enum Work {
     Disk { rate_mib: u32 },
     DiskCheck,
     Echo,
+    Ask(Ipv4Addr),
+    CrashOnPlug,
+    Hostile(Kind),
 }
 
 #[derive(Debug, PartialEq)]
@@ -43,6 +50,9 @@ impl FromStr for Plan {
                 "disk" => works.push(Work::Disk { rate_mib: number(parts.next(), word)? }),
                 "diskcheck" => works.push(Work::DiskCheck),
                 "echo" => works.push(Work::Echo),
+                "ask" => works.push(Work::Ask(parse(parts.next(), word)?)),
+                "crash-on-plug" => works.push(Work::CrashOnPlug),
+                "hostile" => works.push(Work::Hostile(parse(parts.next(), word)?)),
                 _ => bail!("unknown work {word:?}"),
             }
             if parts.next().is_some() {
@@ -55,9 +65,16 @@ impl FromStr for Plan {
 
 /// At least 1.
 fn number(text: Option<&str>, word: &str) -> Result<u32> {
-    let text = text.with_context(|| format!("{word:?} lacks a number"))?;
-    let number: u32 = text.parse().with_context(|| format!("{text:?} in {word:?}"))?;
-    Ok(number.max(1))
+    parse(text, word).map(|number: u32| number.max(1))
+}
+
+fn parse<T>(text: Option<&str>, word: &str) -> Result<T>
+where
+    T: FromStr,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    let text = text.with_context(|| format!("{word:?} lacks a part"))?;
+    text.parse().with_context(|| format!("{text:?} in {word:?}"))
 }
 
 #[cfg(test)]
@@ -75,11 +92,13 @@ mod tests {
         check("burn:2,echo", &[Work::Burn, Work::Burn, Work::Echo]);
         check("dirty:8:32", &[Work::Dirty { rate_mib: 8, set_mib: 32 }]);
         check("disk:1,diskcheck", &[Work::Disk { rate_mib: 1 }, Work::DiskCheck]);
+        check("ask:10.77.0.9", &[Work::Ask(Ipv4Addr::new(10, 77, 0, 9))]);
+        check("crash-on-plug,hostile:flood", &[Work::CrashOnPlug, Work::Hostile(Kind::Flood)]);
     }
 
     #[test]
     fn unknown_words_and_missing_numbers_are_named() {
-        for words in ["sleep", "burn", "dirty:8", "burn:x", "disk:1:2"] {
+        for words in ["sleep", "burn", "dirty:8", "burn:x", "disk:1:2", "ask:me", "hostile:kind"] {
             let error = words.parse::<Plan>().unwrap_err();
             assert!(format!("{error:#}").contains(words), "{error:#}");
         }

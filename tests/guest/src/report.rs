@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::hotplug;
 use crate::tally::Tally;
+use crate::{hotplug, machine};
 
 const PERIOD: Duration = Duration::from_secs(1);
 /// How often new CPUs and memory are looked for between two lines.
@@ -44,7 +44,7 @@ fn print(start: Instant, tally: &Tally) -> Result<()> {
     println!(
         "VMM-GUEST t={} cpus_online={} mem_total_kib={} mem_free_kib={} burned={} dirtied={} \
          disk_read={} disk_written={} disk_errors={} disk_blocks_checked={} disk_check={disk_check} \
-         echoed={} selfcheck={}",
+         echoed={} asked={} answered={} hostile={}/{} boot={} disks={} nics={} selfcheck={}",
         start.elapsed().as_secs(),
         hotplug::cpus_online(),
         kib("MemTotal:"),
@@ -56,6 +56,13 @@ fn print(start: Instant, tally: &Tally) -> Result<()> {
         Tally::of(&tally.disk_errors),
         Tally::of(&tally.disk_blocks_checked),
         Tally::of(&tally.echoed_packets),
+        Tally::of(&tally.asked_packets),
+        Tally::of(&tally.answered_packets),
+        Tally::of(&tally.hostile_done),
+        Tally::of(&tally.hostile_refused),
+        machine::boot(),
+        machine::disks(),
+        machine::nics(),
         tally.verdict(),
     );
     Ok(())

@@ -13,6 +13,10 @@ pub(crate) struct Tally {
     pub(crate) disk_blocks_checked: AtomicU64,
     pub(crate) disk_check_done: AtomicBool,
     pub(crate) echoed_packets: AtomicU64,
+    pub(crate) asked_packets: AtomicU64,
+    pub(crate) answered_packets: AtomicU64,
+    pub(crate) hostile_done: AtomicU64,
+    pub(crate) hostile_refused: AtomicU64,
     bad: AtomicBool,
     /// Only what is said first is worth saying; the rest follows from it.
     said: Mutex<bool>,

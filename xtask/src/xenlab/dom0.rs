@@ -26,6 +26,8 @@ const MODULES: &[&str] = &[
     "bridge",
     "loop",
     "tun",
+    // RAM disks: block devices that are not files
+    "brd",
     "xen-netback",
     "xen-blkback",
     // rate limits and counters on guests' links
@@ -37,6 +39,9 @@ const MODULES: &[&str] = &[
     "act_police",
     "ifb",
 ];
+
+/// Two of 32 MiB; memory is taken when they are written.
+const RAM_DISKS: &str = "options brd rd_nr=2 rd_size=32768\n";
 
 const XEN_TOOLS: &[&str] = &[
     "xl",
@@ -52,6 +57,12 @@ const XEN_TOOLS: &[&str] = &[
     "xenstore-control",
     "xenpm",
 ];
+
+/// What Xen's own hotplug scripts run, and what gives the agent the rights that it declares and no more. From the system, which
+/// is the same release as the packages; bash for one refuses to be replaced by busybox.
+const SYSTEM_TOOLS: &[&str] =
+    &["bin/bash", "sbin/ip", "sbin/bridge", "usr/bin/flock", "usr/bin/setpriv"];
+const SCRIPTS: &str = "etc/xen/scripts";
 
 const SSHD: &str = "\
 UsePAM no
@@ -99,6 +110,15 @@ fn programs(image: &mut Archive, sysroot: &Sysroot) -> Result<()> {
         sysroot.program(image, &format!("usr/bin/xenstore-{tool}"))?;
     }
     sysroot.program(image, "usr/sbin/sshd")?;
+    let system = Sysroot("/".into());
+    for tool in SYSTEM_TOOLS {
+        system.program(image, tool)?;
+    }
+    for entry in fs::read_dir(sysroot.0.join(SCRIPTS))? {
+        let script = entry?;
+        let name = script.file_name().to_string_lossy().into_owned();
+        image.copy(&format!("{SCRIPTS}/{name}"), script.path(), 0o755);
+    }
     // Opened at run time, so ldd does not show them: by pthread_cancel, and by the name service.
     for library in ["libgcc_s.so.1", "libnss_files.so.2"] {
         let path = format!("lib/x86_64-linux-gnu/{library}");
@@ -122,6 +142,7 @@ fn settings(image: &mut Archive, lab: &Lab<'_>) -> Result<()> {
     image.text("etc/shells", "/bin/sh\n", 0o644);
     image.text("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n", 0o644);
     image.text("etc/modules", &MODULES.join("\n"), 0o644);
+    image.text("etc/modprobe.d/brd.conf", RAM_DISKS, 0o644);
     image.text("etc/xen/xl.conf", "autoballoon=\"0\"\n", 0o644);
     image.copy("etc/xen/oxenstored.conf", lab.sysroot().join("etc/xen/oxenstored.conf"), 0o644);
     for kind in ["pv", "pvh"] {

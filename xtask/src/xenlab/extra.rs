@@ -2,9 +2,12 @@
 //!
 //! Fails when the binaries do not build; `--bare` leaves them out.
 
-use anyhow::Result;
+use std::fs;
+
+use anyhow::{Context, Result};
 
 use super::cpio::Archive;
+use super::filler;
 use super::paths::Lab;
 use super::stamp::Stamp;
 use super::tree::Sysroot;
@@ -39,6 +42,9 @@ pub(crate) fn build(lab: &Lab<'_>, bare: bool) -> Result<()> {
     image.copy("g/guest.cpio.gz", lab.guest(), 0o644);
     image.copy("g/vmlinuz", lab.vmlinuz(), 0o644);
     image.copy("g/vmlinux", lab.vmlinux(), 0o644);
+    let filler = lab.path("filler");
+    fs::write(&filler, filler::kernel()).context("write the filler kernel")?;
+    image.copy("g/filler", filler, 0o644);
     image.write(&extra)?;
     stamp.write()
 }

@@ -17,6 +17,7 @@ mod cpio;
 mod debs;
 mod dom0;
 mod extra;
+mod filler;
 mod guest;
 mod host;
 mod image;

@@ -14,11 +14,12 @@ use super::record::Flavour;
 
 const LOG_LINES: usize = 25;
 
-const RAM_MIB: &str = "2048";
+const RAM_MIB: &str = "3072";
 /// `max` crashes the PV dom0 and `EPYC` panics Xen. Without npt Xen offers no PVH; without rdrand dom0's random pool
 /// stays empty for 40 s; the rest keeps TLS and AES off their portable code.
 const CPU: &str = "qemu64,+svm,+npt,+rdrand,+ssse3,+sse4.1,+sse4.2,+popcnt,+aes,+pclmulqdq";
-const XEN: &str = "console=com1 com1=115200,8n1 dom0_mem=768M,max:768M dom0_max_vcpus=1 noreboot=1";
+const XEN: &str =
+    "console=com1 com1=115200,8n1 dom0_mem=1024M,max:1024M dom0_max_vcpus=1 noreboot=1";
 const DOM0: &str = "console=hvc0 net.ifnames=0 quiet";
 
 /// `qemu` is the program, tied to us or not; the caller adds the network.
