@@ -13,6 +13,7 @@ use crate::config::AgentConfig;
 use crate::domain::registry::Registry;
 use crate::env::{Backend, Env};
 use crate::journal::{Journal, JournalError, Record};
+use crate::kernels::Kernels;
 use crate::server::once::Once;
 use crate::stats::HostHistory;
 
@@ -27,6 +28,8 @@ pub(crate) struct Core {
     pub(crate) registry: Registry,
     pub(crate) once: Once,
     pub(crate) history: HostHistory,
+    #[allow(dead_code, reason = "builds ask it from the next change on")]
+    pub(crate) kernels: Kernels,
     /// Tells this run of the agent from others, in cursors.
     pub(crate) boot: String,
     /// The newest generation of any VM; long polls wait on it.
@@ -42,6 +45,8 @@ impl Core {
     pub(crate) fn new(config: AgentConfig, backend: Backend, env: Env, journal: Journal) -> Self {
         let boot = (env.random)().iter().map(|byte| format!("{byte:02x}")).collect();
         let first = journal.starts() << GENERATION_BITS;
+        let (cache, limits) = (config.state.join("kernels"), config.kernels);
+        let kernels = Kernels::open(&cache, limits, backend.unpack.clone());
         Self {
             config,
             backend,
@@ -50,6 +55,7 @@ impl Core {
             registry: Registry::default(),
             once: Once::default(),
             history: HostHistory::default(),
+            kernels,
             boot,
             generation: watch::Sender::new(first),
             promises: Mutex::default(),
