@@ -49,7 +49,7 @@ use xenctrl_sys::xc_interface;
 use crate::domid::DomId;
 use crate::error::{XenError, XenErrorKind};
 use crate::store::client::{self, Client};
-use crate::{GuestImage, StoreError, VcpuControl, Xen};
+use crate::{Loader, StoreError, Xen};
 
 use self::handle::Handles;
 
@@ -79,13 +79,13 @@ pub fn open_at(store_socket: &Path) -> Result<Xen, XenError> {
     })
 }
 
-/// What a process needs that only loads guests: no xenstore, and no operation but these two.
+/// As [`open`], for a process that only loads guests.
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_builder() -> Result<(Arc<dyn VcpuControl>, Arc<dyn GuestImage>), XenError> {
+pub fn open_loader() -> Result<Loader, XenError> {
     let libxc = Arc::new(Libxc { handles: Handles::open()? });
-    Ok((libxc.clone(), libxc))
+    Ok(Loader { vcpu: libxc.clone(), image: libxc })
 }
 
 /// What the hypervisor itself has logged, as `xl dmesg` shows it: for diagnostics, since its words follow no contract.
