@@ -40,19 +40,19 @@ impl Bell {
     }
 }
 
-/// Waits until `accept` likes a node's text; `None` when it did not within `limit`.
+/// Waits until `accept` likes a node's text, `None` of a missing one; `None` when it did not within `limit`.
 pub(crate) async fn wait_for_node<T>(
     core: &Core,
     path: &StorePath,
     limit: Duration,
-    accept: impl Fn(&str) -> Option<T>,
+    accept: impl Fn(Option<&str>) -> Option<T>,
 ) -> Result<Option<T>, StoreError> {
     let deadline = Instant::now() + limit;
     let bell = Bell::hang(core, path.as_str()).await?;
     loop {
         let node = path.clone();
         let text = core.run(move |host| read_text(host.xen.store.as_ref(), &node)).await?;
-        if let Some(found) = text.as_deref().and_then(&accept) {
+        if let Some(found) = accept(text.as_deref()) {
             return Ok(Some(found));
         }
         if Instant::now() >= deadline {

@@ -116,7 +116,7 @@ async fn drain(
 
 async fn open(core: &Core, domid: DomId) -> Result<Box<dyn ConsoleSource>, StepError> {
     let node = StorePath::domain(domid).join("console/tty")?;
-    let named = |tty: &str| (!tty.is_empty()).then(|| tty.to_owned());
+    let named = |tty: Option<&str>| tty.filter(|tty| !tty.is_empty()).map(str::to_owned);
     match wait_for_node(core, &node, TTY_WAIT, named).await? {
         Some(tty) => Ok(core.backend.dom0.open_console(domid, &tty)?),
         None => {

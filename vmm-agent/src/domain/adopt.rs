@@ -2,9 +2,10 @@
 //!
 //! | the journal says | found | then |
 //! |---|---|---|
-//! | running | the domain, with its number and the VM's uuid | adopted: the guest notices nothing |
+//! | running | the domain, with its number and the VM's uuid | adopted: the guest notices nothing; a plug or save that was half-way is finished or taken back |
+//! | running, to be started with its host | no such domain, and the host has booted since | started again, in its turn ([`super::autostart`]) |
 //! | running | no such domain | lost; what is left of it is removed |
-//! | building | whatever there is of it | removed; failed |
+//! | building | whatever there is of it | removed; failed, or saved as before when it was being restored |
 //! | rebuilding | whatever there is of it | removed; built again |
 //! | taking down | whatever there is of it | removed; stopped for the reason that was recorded |
 //! | stopped | | remembered until the manager forgets it |
@@ -19,39 +20,70 @@ use vmm_core::vm::{StopReason, VmState};
 use xen_bindings::{DomainInfo, RunState, XenError};
 
 use super::error::ChangeError;
-use super::registry;
-use super::site::Site;
+use super::site::{Site, is_suspended};
+use super::{autostart, registry};
 use crate::core::Core;
 use crate::journal::{Intent, Record};
 
 /// Adopts, cleans up or remembers every VM of the journal.
 pub(crate) async fn reconcile(core: &Arc<Core>) -> Result<(), XenError> {
     let domains = core.run(|host| host.xen.control.list()).await?;
+    let has_booted = autostart::host_has_booted(core).await;
+    let mut to_start = Vec::new();
     for record in core.journal.records() {
         let own = |domain: &&DomainInfo| domain.handle.0 == record.vm.bytes();
         let found: Vec<&DomainInfo> = domains.iter().filter(own).collect();
         match record.intent {
             Intent::Rest => registry::remember(core, record, false),
-            Intent::Run => running(core, record, &found).await,
+            Intent::Run => to_start.extend(running(core, record, &found, has_booted).await),
             Intent::Build | Intent::Rebuild | Intent::Remove => {
                 interrupted(core, record, &found).await;
             }
         }
     }
+    autostart::start(core, to_start);
     Ok(())
 }
 
-async fn running(core: &Arc<Core>, mut record: Record, found: &[&DomainInfo]) {
+/// A VM that ran; given back when it shall run again.
+async fn running(
+    core: &Arc<Core>,
+    mut record: Record,
+    found: &[&DomainInfo],
+    has_booted: bool,
+) -> Option<Record> {
     let ours = found.iter().find(|d| Some(d.domid) == record.domid && d.state != RunState::Dying);
     if let Some(domain) = ours {
-        let state = if domain.paused { VmState::Paused } else { VmState::Running };
-        tracing::info!(vm_id = %record.vm, domid = domain.domid.get(), "VM adopted");
-        registry::adopt(core, record, state);
-        return;
+        adopted(core, record, domain).await;
+        return None;
+    }
+    if has_booted && record.spec.autostart.is_some() {
+        // An agent that dies before the VM's turn leaves it to the next one.
+        record.intent = Intent::Rebuild;
+        let (record, left_over) = take_off(core, record).await;
+        if !left_over {
+            return Some(record);
+        }
+        registry::remember(core, record, left_over);
+        return None;
     }
     record.stop = StopReason::Lost;
     record.reason = "its domain was gone when the agent started; the host restarted, or somebody else destroyed it".into();
     clean(core, record).await;
+    None
+}
+
+async fn adopted(core: &Arc<Core>, record: Record, domain: &DomainInfo) {
+    let state = match domain.paused {
+        _ if is_suspended(domain) => VmState::Suspended,
+        true => VmState::Paused,
+        false => VmState::Running,
+    };
+    tracing::info!(vm_id = %record.vm, domid = domain.domid.get(), "VM adopted");
+    // Before anybody else can ask for its images.
+    let mut site = Site::new(core.clone(), record);
+    site.lease_again().await;
+    registry::adopt(core, site.record, state);
 }
 
 async fn interrupted(core: &Arc<Core>, mut record: Record, found: &[&DomainInfo]) {
@@ -61,8 +93,15 @@ async fn interrupted(core: &Arc<Core>, mut record: Record, found: &[&DomainInfo]
         record.domid = found.first().map(|domain| domain.domid);
     }
     if record.intent == Intent::Build {
-        record.stop = StopReason::Failed;
-        record.reason = "the agent stopped while it built the VM; start the VM again".into();
+        let (stop, reason) = match &record.saved {
+            Some(_) => {
+                (StopReason::Saved, "the agent stopped while it restored the VM; restore it again")
+            }
+            None => {
+                (StopReason::Failed, "the agent stopped while it built the VM; start the VM again")
+            }
+        };
+        (record.stop, record.reason) = (stop, reason.into());
     }
     clean(core, record).await;
 }
@@ -83,7 +122,7 @@ async fn take_off(core: &Arc<Core>, record: Record) -> (Record, bool) {
     let mut site = Site::new(core.clone(), record);
     let left_over = site.end().await;
     if left_over.is_empty() {
-        (site.record.domid, site.record.loop_index) = (None, None);
+        site.record.domid = None;
         if !rebuild {
             site.record.intent = Intent::Rest;
         }

@@ -1,94 +1,124 @@
 //! How a VM's task begins and ends its VM: the build, with whoever waits for it or wants it gone, and the way off the host.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use vmm_core::units::Kib;
-use vmm_core::vm::admission::{Admission, admit};
 use vmm_core::vm::{StopReason, VmState, overhead};
 
+use super::alongside::alongside;
 use super::error::StepError;
 use super::room::{self, Promise};
-use super::runner::{Command, Reply, Runner, request_of};
+use super::runner::{Reply, Runner};
 use super::site::Site;
-use super::{Answer, ChangeError};
+use super::{Answer, ChangeError, plan};
 use crate::journal::Intent;
 
+/// What is to be brought up, and when.
+pub(crate) struct Construction {
+    pub(crate) intent: Intent,
+    /// Room for it, when it was promised before.
+    pub(crate) promise: Option<Promise>,
+    /// The file that its memory is in; it boots when there is none.
+    pub(crate) saved: Option<PathBuf>,
+    pub(crate) when: When,
+}
+
+/// When a build begins.
+pub(crate) enum When {
+    Now,
+    After(Duration),
+    /// When it is told to, or when whoever would tell is gone.
+    Told(oneshot::Receiver<()>),
+}
+
+impl Construction {
+    pub(crate) fn now(intent: Intent) -> Self {
+        Self { intent, promise: None, saved: None, when: When::Now }
+    }
+}
+
 impl Runner {
-    /// Builds the VM, after a delay, while requests are answered; a request to destroy it cancels delay and build.
-    pub(crate) async fn build(
-        &mut self,
-        intent: Intent,
-        promise: Option<Promise>,
-        delay: Duration,
-    ) {
+    /// Builds the VM while requests are answered; a request to destroy it cancels wait and build.
+    pub(crate) async fn build(&mut self, construction: Construction) {
         let cancel = CancellationToken::new();
-        let mut terminators = Vec::new();
-        let state = self.state();
-        let outcome = {
+        let saved = construction.saved.clone();
+        let done = {
             let Self { site, wires, .. } = self;
             let stop = site.core.stop.clone();
-            let build = async {
-                wait(delay, &cancel).await?;
-                start(site, intent, promise, &cancel).await
-            };
-            tokio::pin!(build);
-            loop {
-                tokio::select! {
-                    biased;
-                    Some(reply) = wires.terminate.recv() => {
-                        terminators.push(reply);
-                        cancel.cancel();
-                    }
-                    () = stop.cancelled(), if !cancel.is_cancelled() => cancel.cancel(),
-                    outcome = &mut build => break outcome,
-                    Some(command) = wires.changes.recv() => refuse(state, command),
-                }
-            }
+            let work = bring_up(site, construction, &cancel);
+            alongside(wires, None, (&cancel, stop), work).await
         };
-        self.built(outcome, terminators).await;
+        match done.value {
+            Ok(()) => self.is_built(saved, done.terminators).await,
+            Err(error) => self.is_not_built(error, saved, done.terminators).await,
+        }
     }
 
-    async fn built(&mut self, outcome: Result<(), ChangeError>, terminators: Vec<Reply>) {
-        let answer = match outcome {
-            Ok(()) => {
-                self.pace.built();
-                self.publish(VmState::Running, "");
-                self.open_console();
-                Ok(Answer::Done)
+    async fn is_built(&mut self, saved: Option<PathBuf>, terminators: Vec<Reply>) {
+        self.pace.built();
+        self.publish(VmState::Running, "");
+        self.open_console();
+        if let Some(file) = saved {
+            // What it holds is old from here on: to continue from it again would tear the guest from its disks.
+            if let Err(error) = self.site.remove_saved(file).await {
+                tracing::warn!(vm_id = %self.site.record.vm, %error, "saved file not removed");
             }
-            Err(error) if self.is_rebuild_cut_short(&error) => {
-                self.site.record.intent = Intent::Rebuild;
-                if let Err(error) = self.site.write_record().await {
-                    tracing::error!(vm_id = %self.site.record.vm, %error, "journal not written");
-                }
-                Err(ChangeError::Stopping)
-            }
-            Err(error) => {
-                let destroyed = !terminators.is_empty() && error_is_cancel(&error);
-                let stop = if destroyed { StopReason::Destroyed } else { StopReason::Failed };
-                let left_over =
-                    matches!(&error, ChangeError::Step { left_over, .. } if !left_over.is_empty());
-                self.rest(stop, &error.to_string(), left_over).await;
-                Err(error)
-            }
-        };
-        for builder in self.builders.drain(..) {
-            let _ = builder.send(answer.clone());
+        }
+        self.answer_builders(&Ok(Answer::Done));
+        if !terminators.is_empty() {
+            // The build was done when the request came.
+            self.end(StopReason::Destroyed, "").await;
         }
         for reply in terminators {
-            // The build may have been done when the request came.
-            if self.state().has_domain() {
-                self.end(StopReason::Destroyed, "").await;
-            }
             let _ = reply.send(Ok(Answer::Done));
+        }
+    }
+
+    async fn is_not_built(
+        &mut self,
+        error: ChangeError,
+        saved: Option<PathBuf>,
+        terminators: Vec<Reply>,
+    ) {
+        if self.is_rebuild_cut_short(&error) {
+            self.site.record.intent = Intent::Rebuild;
+            if let Err(error) = self.site.write_record().await {
+                tracing::error!(vm_id = %self.site.record.vm, %error, "journal not written");
+            }
+            self.answer_builders(&Err(ChangeError::Stopping));
+            return;
+        }
+        let stop = match (&saved, terminators.is_empty() || !error_is_cancel(&error)) {
+            (_, false) => StopReason::Destroyed,
+            // Its memory is where it was.
+            (Some(_), true) => StopReason::Saved,
+            (None, true) => StopReason::Failed,
+        };
+        self.site.record.saved = saved.filter(|_| stop == StopReason::Saved);
+        let left_over =
+            matches!(&error, ChangeError::Step { left_over, .. } if !left_over.is_empty());
+        self.rest(stop, &error.to_string(), left_over).await;
+        self.answer_builders(&Err(error));
+        for reply in terminators {
+            let _ = reply.send(Ok(Answer::Done));
+        }
+    }
+
+    fn answer_builders(&mut self, outcome: &super::Outcome) {
+        for builder in self.builders.drain(..) {
+            let _ = builder.send(outcome.clone());
         }
     }
 
     /// The agent stops while a guest reboots: the next agent goes on.
     fn is_rebuild_cut_short(&self, error: &ChangeError) -> bool {
         let core = self.core();
-        self.state() == VmState::Rebooting && core.stop.is_cancelled() && error_is_cancel(error)
+        self.site.record.intent == Intent::Rebuild
+            && core.stop.is_cancelled()
+            && error_is_cancel(error)
     }
 
     /// Takes the VM off the host.
@@ -120,7 +150,7 @@ impl Runner {
             self.site.record.intent = Intent::Remove;
         } else {
             self.site.record.intent = Intent::Rest;
-            (self.site.record.domid, self.site.record.loop_index) = (None, None);
+            self.site.record.domid = None;
         }
         if let Err(error) = self.site.write_record().await {
             tracing::error!(vm_id = %self.site.record.vm, %error, "journal not written");
@@ -130,43 +160,48 @@ impl Runner {
     }
 }
 
-async fn wait(delay: Duration, cancel: &CancellationToken) -> Result<(), ChangeError> {
-    tokio::select! {
-        biased;
-        () = cancel.cancelled(), if !delay.is_zero() => {
-            Err(ChangeError::step("wait-before-rebuild", StepError::Cancelled))
+impl When {
+    async fn wait(self, cancel: &CancellationToken) -> Result<(), ChangeError> {
+        let time = async {
+            match self {
+                Self::Now => {}
+                Self::After(delay) => tokio::time::sleep(delay).await,
+                Self::Told(told) => {
+                    let _ = told.await;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = time => Ok(()),
+            () = cancel.cancelled() => Err(ChangeError::step("wait", StepError::Cancelled)),
         }
-        () = tokio::time::sleep(delay) => Ok(()),
     }
 }
 
-/// The whole of a build: room for it, then its steps.
-async fn start(
+/// The whole of a build: its time, room for it, its steps.
+async fn bring_up(
     site: &mut Site,
-    intent: Intent,
-    promise: Option<Promise>,
+    construction: Construction,
     cancel: &CancellationToken,
 ) -> Result<(), ChangeError> {
+    let Construction { intent, promise, saved, when } = construction;
+    when.wait(cancel).await?;
+    let spec = &site.record.spec;
     let promise = match promise {
         Some(promise) => promise,
         None => {
-            let spec = &site.record.spec;
             let needed = spec.memory + overhead(spec);
             room::promise(&site.core, site.record.vm, needed, Kib::ZERO).await?
         }
     };
-    let outcome = site.start(intent, cancel).await;
+    let steps = match &saved {
+        Some(file) => plan::restore(spec, file),
+        None => plan::start(spec, intent),
+    };
+    let outcome = site.perform(steps, cancel).await;
     drop(promise);
     outcome
-}
-
-fn refuse(state: VmState, command: Command) {
-    let outcome = match admit(state, request_of(&command.change)) {
-        Admission::Ignore => Ok(Answer::Done),
-        Admission::Deny(denied) => Err(denied.into()),
-        Admission::Accept => Err(ChangeError::Busy),
-    };
-    let _ = command.reply.send(outcome);
 }
 
 fn error_is_cancel(error: &ChangeError) -> bool {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use vmm_core::units::Kib;
-use vmm_core::vm::VmName;
 use vmm_core::vm::admission::Denied;
 use xen_bindings::{StoreError, XenError, XenErrorKind};
 
@@ -23,8 +22,16 @@ pub(crate) enum StepError {
     Journal(#[from] JournalError),
     #[error("{what} did not happen within {} s", limit.as_secs())]
     Waited { what: String, limit: Duration },
-    #[error("the disk image is in use by VM {0}; stop that VM, or make both disks read-only")]
-    DiskInUse(VmName),
+    #[error("the guest did not {what} within {} s: {note}", limit.as_secs_f32())]
+    GuestDidNot { what: String, limit: Duration, note: &'static str },
+    #[error("this agent does not support {0} yet")]
+    Unsupported(&'static str),
+    #[error("the guest ended meanwhile")]
+    GuestEnded,
+    #[error(
+        "the disk image {disk} is in use by VM {by}; stop that VM, or make both disks read-only"
+    )]
+    DiskInUse { disk: String, by: String },
     #[error("the change was cancelled")]
     Cancelled,
     #[error("{0} is missing, which an earlier step makes")]
@@ -80,6 +87,7 @@ pub(crate) enum Remedy {
     UseAnotherImage,
     FreeMemory,
     StopTheOther,
+    LookAtTheGuest,
     None,
 }
 
@@ -93,7 +101,8 @@ impl StepError {
                 _ => Remedy::None,
             },
             Self::Dom0(error) if error.kind == Dom0ErrorKind::NotFound => Remedy::NameAnotherFile,
-            Self::DiskInUse(_) => Remedy::StopTheOther,
+            Self::DiskInUse { .. } => Remedy::StopTheOther,
+            Self::GuestDidNot { .. } | Self::GuestEnded => Remedy::LookAtTheGuest,
             _ => Remedy::None,
         }
     }

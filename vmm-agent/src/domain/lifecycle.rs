@@ -6,10 +6,11 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use vmm_core::vm::{StopReason, VmState};
+use vmm_core::vm::{EventAction, StopReason, VmState};
 use xen_bindings::store::{read_text, transact};
 use xen_bindings::{DomainInfo, RunState, ShutdownReason, StoreError, StorePath};
 
+use super::ends::{Construction, When};
 use super::error::StepError;
 use super::pending::{DownWait, Pending, Wish};
 use super::runner::{Reply, Runner};
@@ -43,6 +44,26 @@ impl Runner {
             Change::SetVcpus { vcpus, wait } => self.set_vcpus(vcpus, bounded(wait), reply).await,
             Change::SetMemory { memory, wait } => {
                 self.set_memory(memory, bounded(wait), reply).await;
+            }
+            Change::Suspend { wait } => self.suspend(wait, reply).await,
+            Change::Save { file, wait } => self.save(file, wait, reply).await,
+            Change::Attach { device, wait } => self.attach(device, wait, reply).await,
+            Change::Detach { device, patience } => self.detach(device, patience, reply).await,
+            Change::Resume => {
+                let outcome = self.resume().await;
+                let _ = reply.send(outcome);
+            }
+            Change::ResizeDisk { device, bytes, wait } => {
+                let outcome = self.resize_disk(&device, bytes, wait).await;
+                let _ = reply.send(outcome);
+            }
+            Change::Rename(name) => {
+                let outcome = self.rename(name).await;
+                let _ = reply.send(outcome);
+            }
+            Change::Configure(knobs) => {
+                let outcome = self.configure(knobs).await;
+                let _ = reply.send(outcome);
             }
         }
     }
@@ -124,35 +145,71 @@ impl Runner {
             None | Some(RunState::Dying) => {
                 self.stopped(StopReason::Lost, "its domain was destroyed by somebody else").await;
             }
+            Some(RunState::Shutdown(_)) if self.state() == VmState::Preserved => {}
+            Some(RunState::Shutdown(ShutdownReason::Suspend)) => self.is_suspended(),
             Some(RunState::Shutdown(reason)) => self.shut_down(reason).await,
             Some(RunState::Paused | RunState::Running | RunState::Blocked) => {}
         }
     }
 
+    /// The guest has ended by itself, or because it was asked to. An end that was asked for is no event.
     async fn shut_down(&mut self, reason: ShutdownReason) {
         let wish = self.pending.as_ref().and_then(Pending::wish);
-        match reason {
-            ShutdownReason::Reboot | ShutdownReason::SoftReset if wish != Some(Wish::Poweroff) => {
+        let on_event = self.site.record.spec.on_event;
+        match (reason, wish) {
+            (ShutdownReason::Reboot | ShutdownReason::SoftReset, Some(Wish::Reboot)) => {
                 self.reboot().await;
             }
-            ShutdownReason::Poweroff | ShutdownReason::Reboot | ShutdownReason::SoftReset => {
-                self.stopped(StopReason::Poweroff, "").await;
+            (
+                ShutdownReason::Poweroff | ShutdownReason::Reboot | ShutdownReason::SoftReset,
+                Some(Wish::Poweroff),
+            ) => self.stopped(StopReason::Poweroff, "").await,
+            (ShutdownReason::Reboot | ShutdownReason::SoftReset, None) => {
+                self.act(on_event.reboot, StopReason::Poweroff, "the guest rebooted").await;
             }
-            ShutdownReason::Crash => {
-                self.stopped(StopReason::Crash, "the guest's kernel crashed; its console says why")
-                    .await;
+            (ShutdownReason::Poweroff, _) => {
+                self.act(on_event.poweroff, StopReason::Poweroff, "").await;
             }
-            ShutdownReason::Watchdog => {
-                self.stopped(StopReason::Crash, "the guest's watchdog fired").await;
+            (ShutdownReason::Crash, _) => {
+                let text = "the guest's kernel crashed; its console says why";
+                self.act(on_event.crash, StopReason::Crash, text).await;
             }
-            ShutdownReason::Suspend => {
-                self.stopped(StopReason::Crash, "the guest suspended itself unasked").await;
+            (ShutdownReason::Watchdog, _) => {
+                self.act(on_event.crash, StopReason::Crash, "the guest's watchdog fired").await;
             }
-            ShutdownReason::Unknown(code) => {
+            (ShutdownReason::Suspend, _) => self.is_suspended(),
+            (ShutdownReason::Unknown(code), _) => {
                 let text = format!("the guest shut down with the unknown code {code}");
-                self.stopped(StopReason::Crash, &text).await;
+                self.act(on_event.crash, StopReason::Crash, &text).await;
             }
         }
+    }
+
+    /// Does what the VM's specification says about this end.
+    async fn act(&mut self, action: EventAction, stop: StopReason, reason: &str) {
+        match action {
+            EventAction::Destroy => self.stopped(stop, reason).await,
+            EventAction::Restart => self.reboot().await,
+            EventAction::Preserve => {
+                let what = if reason.is_empty() { "the guest powered itself off" } else { reason };
+                if let Some(pending) = self.pending.take() {
+                    pending.answer(Err(ChangeError::Stopped(what.into())));
+                }
+                self.close_console().await;
+                self.publish(VmState::Preserved, what);
+            }
+        }
+    }
+
+    /// A guest that was not asked just now, or that was asked too long ago.
+    fn is_suspended(&mut self) {
+        if self.state() == VmState::Suspended {
+            return;
+        }
+        if let Some(pending) = self.pending.take() {
+            pending.answer(Err(ChangeError::Superseded("the guest suspended itself")));
+        }
+        self.publish(VmState::Suspended, "the guest suspended itself; resume it");
     }
 
     /// The guest has stopped by itself, or because it was asked to.
@@ -199,7 +256,10 @@ impl Runner {
         let recorded = self.site.write_record().await;
         let left_over = self.site.end().await;
         match recorded {
-            Ok(()) if left_over.is_empty() => self.build(Intent::Rebuild, None, delay).await,
+            Ok(()) if left_over.is_empty() => {
+                let when = if delay.is_zero() { When::Now } else { When::After(delay) };
+                self.build(Construction { when, ..Construction::now(Intent::Rebuild) }).await;
+            }
             recorded => {
                 let reason = match recorded {
                     Err(error) => format!("it cannot be rebuilt after its reboot: {error}"),

@@ -4,10 +4,12 @@
 //!   registry   which VMs there are: a handle each ──► queue of changes, terminate queue, attention bell ──► runner
 //!   runner     the task: build or adopt ─► wait for something ─► act ─► publish ─► …  ─► stopped, and the task ends
 //!     ├─ ends       its first and last acts, and who waits for them
-//!     ├─ build      the start and the end as data, carried out step by step on a [`site`]
+//!     ├─ plan       changes as data; perform carries them out, step by step, on a [`site`]
 //!     ├─ lifecycle  pause, unpause, shutdown, reboot, and what the runner makes of a domain that has shut down
 //!     ├─ pending    the one change that waits for its guest
-//!     ├─ hotplug    vCPUs and memory: ask, wait, report what the guest really did
+//!     ├─ hotplug    vCPUs, memory, disks, NICs: ask, wait, report what the guest really did
+//!     ├─ suspend    suspend, resume, save
+//!     ├─ configure  name, scheduling, what follows an end: all that needs no guest
 //!     └─ tree       the domain's nodes in xenstore
 //!   adopt      what a restarted agent makes of its journal and of what it finds
 //!   room       memory promised to builds and growth under way
@@ -16,24 +18,34 @@
 //! What a VM is goes out as a [`VmView`] through a `watch`, with a generation that grows over restarts of the agent. A change is
 //! admitted by [`vmm_core::vm::admission`]; it fails with a [`ChangeError`], which says what to do.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use vmm_core::units::Kib;
-use vmm_core::vm::VmState;
+use vmm_core::vm::{Autostart, OnEvent, Scheduling, VmName, VmSpec, VmState};
 use xen_bindings::DomId;
 
+use crate::device::{Device, DeviceKey};
+use plan::Patience;
+
 pub(crate) mod adopt;
-pub(crate) mod build;
+mod alongside;
+mod autostart;
+mod configure;
 mod ends;
 mod error;
 pub(crate) mod hotplug;
 mod lifecycle;
 mod pace;
 mod pending;
+mod perform;
+pub(crate) mod plan;
 pub(crate) mod registry;
 pub(crate) mod room;
 pub(crate) mod runner;
 pub(crate) mod site;
+mod suspend;
 pub(crate) mod tree;
 
 pub(crate) use error::{ChangeError, Remedy, StepError};
@@ -49,10 +61,12 @@ pub(crate) struct VmView {
     pub(crate) domid: Option<DomId>,
     /// The end of the VM did not take everything back.
     pub(crate) left_over: bool,
+    /// What it shall be, with what was attached or changed since it started.
+    pub(crate) spec: Arc<VmSpec>,
 }
 
 /// What one can ask of a VM that is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     Pause,
     Unpause,
@@ -60,6 +74,24 @@ pub(crate) enum Change {
     Reboot { wait: Duration },
     SetVcpus { vcpus: u32, wait: Duration },
     SetMemory { memory: Kib, wait: Duration },
+    Suspend { wait: Duration },
+    Resume,
+    Save { file: PathBuf, wait: Duration },
+    Attach { device: Device, wait: Duration },
+    Detach { device: DeviceKey, patience: Patience },
+    ResizeDisk { device: String, bytes: u64, wait: Duration },
+    Rename(VmName),
+    Configure(Knobs),
+}
+
+/// What can be changed without asking the guest; what is `None` stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Knobs {
+    pub(crate) memory_min: Option<Kib>,
+    pub(crate) scheduling: Option<Scheduling>,
+    pub(crate) on_event: Option<OnEvent>,
+    /// `Some(None)` takes the autostart back.
+    pub(crate) autostart: Option<Option<Autostart>>,
 }
 
 /// What came of it.

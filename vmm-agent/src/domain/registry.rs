@@ -1,6 +1,7 @@
 //! Which VMs the agent knows, and how to reach the task of each.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -8,6 +9,7 @@ use vmm_core::id::VmId;
 use vmm_core::vm::admission::{Admission, VmRequest, admit};
 use vmm_core::vm::{VmSpec, VmState};
 
+use super::ends::{Construction, When};
 use super::runner::{self, Begin, Command, Wires};
 use super::{Answer, Change, ChangeError, Outcome, VmView, room};
 use crate::core::Core;
@@ -24,7 +26,6 @@ const STOPPED_MAX: usize = 256;
 #[derive(Clone)]
 pub(crate) struct VmHandle {
     pub(crate) vm: VmId,
-    pub(crate) spec: Arc<VmSpec>,
     /// Who asked for the build, with which idempotency key.
     pub(crate) build_key: Option<String>,
     pub(crate) view: watch::Receiver<VmView>,
@@ -41,6 +42,11 @@ impl VmHandle {
         self.view.borrow().clone()
     }
 
+    /// What the VM shall be, with what was attached or changed since it started.
+    pub(crate) fn spec(&self) -> Arc<VmSpec> {
+        self.view.borrow().spec.clone()
+    }
+
     /// Makes the VM's task look at its domain.
     pub(crate) fn attend(&self) {
         self.attention.notify_one();
@@ -49,12 +55,11 @@ impl VmHandle {
     /// Asks for a change and waits for its end.
     pub(crate) async fn change(&self, change: Change) -> Outcome {
         let (reply, outcome) = oneshot::channel();
+        let request = runner::request_of(&change);
         match self.changes.try_send(Command { change, reply }) {
-            Ok(()) => self.outcome(outcome, runner::request_of(&change)).await,
+            Ok(()) => self.outcome(outcome, request).await,
             Err(mpsc::error::TrySendError::Full(_)) => Err(ChangeError::Busy),
-            Err(mpsc::error::TrySendError::Closed(_)) => {
-                self.of_stopped(runner::request_of(&change))
-            }
+            Err(mpsc::error::TrySendError::Closed(_)) => self.of_stopped(request),
         }
     }
 
@@ -150,30 +155,18 @@ impl Registry {
         stopped.into_iter().take(surplus).map(|(_, vm)| vm).collect()
     }
 
-    /// Refuses a build that would collide with a VM that is there.
-    fn admit(&self, vm: VmId, spec: &VmSpec) -> Result<(), ChangeError> {
-        let vms = self.lock();
-        let live = |handle: &&VmHandle| {
+    /// Refuses a build of a VM that is there.
+    fn admit(&self, vm: VmId) -> Result<(), ChangeError> {
+        let live = |handle: &VmHandle| {
             let view = handle.now();
             view.state.has_domain() || view.left_over
         };
-        if vms.get(&vm).filter(live).is_some() {
+        if self.lock().get(&vm).is_some_and(live) {
             let text =
                 "the VM runs on this host already, or has left something behind; destroy it first";
             return Err(ChangeError::Conflict(text.into()));
         }
-        let Some(disk) = spec.disks.first() else { return Ok(()) };
-        let shares = |handle: &&VmHandle| {
-            let other = handle.spec.disks.first().filter(|other| other.path == disk.path);
-            other.is_some_and(|other| !(other.read_only && disk.read_only))
-        };
-        match vms.values().filter(live).find(shares) {
-            Some(other) => Err(ChangeError::Conflict(format!(
-                "the disk image {} is in use by VM {}; stop that VM, or make both disks read-only",
-                disk.path, other.spec.name
-            ))),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     fn insert(&self, core: &Arc<Core>, record: Record, first: VmView, begin: Begin) -> VmHandle {
@@ -182,7 +175,6 @@ impl Registry {
         let (view_sender, view) = watch::channel(first);
         let handle = VmHandle {
             vm: record.vm,
-            spec: Arc::new(record.spec.clone()),
             build_key: record.build_key.clone(),
             view,
             console: Arc::default(),
@@ -213,40 +205,72 @@ fn view(core: &Core, state: VmState, record: &Record) -> VmView {
         reason: record.reason.clone(),
         domid: record.domid.filter(|_| state.has_domain()),
         left_over: false,
+        spec: Arc::new(record.spec.clone()),
     }
 }
 
+/// A VM to be built.
+pub(crate) struct Build {
+    pub(crate) vm: VmId,
+    pub(crate) spec: VmSpec,
+    /// The file that its memory is in; it boots when there is none.
+    pub(crate) saved: Option<PathBuf>,
+    pub(crate) key: Option<String>,
+}
+
 /// Builds a VM and waits until it runs, or until nothing of it is left.
-pub(crate) async fn build(
-    core: &Arc<Core>,
-    vm: VmId,
-    spec: VmSpec,
-    build_key: Option<String>,
-) -> Outcome {
+pub(crate) async fn build(core: &Arc<Core>, build: Build) -> Outcome {
+    let Build { vm, spec, saved, key } = build;
     let claim = Claim::take(core, vm)?;
-    core.registry.admit(vm, &spec)?;
+    core.registry.admit(vm)?;
+    refuse_shared_images(core, vm, &spec).await?;
     let needed = spec.memory + vmm_core::vm::overhead(&spec);
     let promise = room::promise(core, vm, needed, vmm_core::units::Kib::ZERO).await?;
-    let list = core.run(|host| host.xen.control.list()).await;
-    let list = list.map_err(|error| ChangeError::step("look-for-domain", error))?;
-    if let Some(domain) = list.iter().find(|domain| domain.handle.0 == vm.bytes()) {
-        return Err(ChangeError::Conflict(format!(
-            "domain {} has this VM's uuid and was not made by this agent; end it with its own tool",
-            domain.domid
-        )));
-    }
+    refuse_strange_domain(core, vm).await?;
     let (reply, outcome) = oneshot::channel();
-    let record = Record::new(vm, spec, build_key);
-    let begin = Begin::Build { intent: Intent::Build, reply: Some(reply), promise: Some(promise) };
+    let record = Record { saved: saved.clone(), ..Record::new(vm, spec, key) };
+    let construction =
+        Construction { promise: Some(promise), saved, ..Construction::now(Intent::Build) };
+    let begin = Begin::Build(Box::new(construction), Some(reply));
     let handle = {
         // Another build may have come in meanwhile, but none can from here on.
         let _gate = core.registry.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        core.registry.admit(vm, &record.spec)?;
+        core.registry.admit(vm)?;
         let first = view(core, VmState::Starting, &record);
         core.registry.insert(core, record, first, begin)
     };
     drop(claim);
     handle.outcome(outcome, VmRequest::Unpause).await
+}
+
+/// Told before anything is done; the lease that the build takes has the last word.
+async fn refuse_shared_images(core: &Core, vm: VmId, spec: &VmSpec) -> Result<(), ChangeError> {
+    for disk in &spec.disks {
+        let path = PathBuf::from(&disk.path);
+        // An image that cannot be looked at fails the build, which says why.
+        let Ok(backing) = core.run(move |host| host.dom0.backing(&path)).await else { continue };
+        if let Some(other) = core.leases.holder((&backing).into(), vm, disk.read_only) {
+            let other = core.registry.get(other).map(|other| other.spec().name.to_string());
+            return Err(ChangeError::Conflict(format!(
+                "the disk image {} is in use by VM {}; stop that VM, or make both disks read-only",
+                disk.path,
+                other.unwrap_or_default()
+            )));
+        }
+    }
+    Ok(())
+}
+
+async fn refuse_strange_domain(core: &Core, vm: VmId) -> Result<(), ChangeError> {
+    let list = core.run(|host| host.xen.control.list()).await;
+    let list = list.map_err(|error| ChangeError::step("look-for-domain", error))?;
+    match list.iter().find(|domain| domain.handle.0 == vm.bytes()) {
+        None => Ok(()),
+        Some(domain) => Err(ChangeError::Conflict(format!(
+            "domain {} has this VM's uuid and was not made by this agent; end it with its own tool",
+            domain.domid
+        ))),
+    }
 }
 
 /// Takes over a domain that runs.
@@ -258,8 +282,20 @@ pub(crate) fn adopt(core: &Arc<Core>, record: Record, state: VmState) {
 /// Builds a VM whose reboot was interrupted.
 pub(crate) fn rebuild(core: &Arc<Core>, record: Record) {
     let first = view(core, VmState::Rebooting, &record);
-    let begin = Begin::Build { intent: Intent::Rebuild, reply: None, promise: None };
+    let begin = Begin::Build(Box::new(Construction::now(Intent::Rebuild)), None);
     core.registry.insert(core, record, first, begin);
+}
+
+/// Builds a VM again that was running when the host went down, when it is told to.
+pub(crate) fn start_again(
+    core: &Arc<Core>,
+    record: Record,
+    told: oneshot::Receiver<()>,
+) -> VmHandle {
+    let first = view(core, VmState::Starting, &record);
+    let construction =
+        Construction { when: When::Told(told), ..Construction::now(Intent::Rebuild) };
+    core.registry.insert(core, record, first, Begin::Build(Box::new(construction), None))
 }
 
 /// Remembers a VM that does not run.

@@ -12,21 +12,24 @@
 //! take a VM down. Nothing here waits for a guest in any other way, so a guest that answers nothing costs nothing but a timer.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use vmm_core::task::Step;
 use vmm_core::vm::admission::{Admission, VmRequest, admit};
 use vmm_core::vm::{StopReason, VmState};
 
+use super::alongside::{Alive, alongside};
+use super::ends::Construction;
 use super::pace::Pace;
 use super::pending::Pending;
-use super::room::Promise;
+use super::plan::Action;
 use super::site::Site;
 use super::{Answer, Change, ChangeError, Outcome, VmView};
 use crate::core::Core;
 use crate::device::console::{Console, ConsoleRing};
-use crate::journal::{Intent, Record};
+use crate::journal::Record;
 
 /// Where the answer to a request goes.
 pub(crate) type Reply = oneshot::Sender<Outcome>;
@@ -40,7 +43,7 @@ pub(crate) struct Command {
 /// How the task begins.
 pub(crate) enum Begin {
     /// Build the VM.
-    Build { intent: Intent, reply: Option<Reply>, promise: Option<Promise> },
+    Build(Box<Construction>, Option<Reply>),
     /// Its domain is there.
     Adopt,
     /// There is nothing to own; no task is started.
@@ -71,6 +74,8 @@ pub(crate) struct Runner {
     pub(crate) pending: Option<Pending>,
     /// Who waits for what is being built.
     pub(crate) builders: Vec<Reply>,
+    /// Who asked for the VM's end while something else was under way.
+    terminators: Vec<Reply>,
     pub(super) console: Option<Console>,
     pub(super) pace: Pace,
 }
@@ -84,6 +89,13 @@ pub(crate) fn request_of(change: &Change) -> VmRequest {
         Change::Reboot { .. } => VmRequest::Reboot,
         Change::SetVcpus { .. } => VmRequest::SetVcpus,
         Change::SetMemory { .. } => VmRequest::SetMemory,
+        Change::Suspend { .. } => VmRequest::Suspend,
+        Change::Resume => VmRequest::Resume,
+        Change::Save { .. } => VmRequest::Save,
+        Change::Attach { .. } | Change::Detach { .. } | Change::ResizeDisk { .. } => {
+            VmRequest::ChangeDevice
+        }
+        Change::Rename(_) | Change::Configure(_) => VmRequest::Configure,
     }
 }
 
@@ -95,15 +107,16 @@ pub(crate) async fn run(core: Arc<Core>, record: Record, wires: Wires, begin: Be
         wires,
         pending: None,
         builders: Vec::new(),
+        terminators: Vec::new(),
         console: None,
         pace: Pace::default(),
     };
     match begin {
-        Begin::Build { intent, reply, promise } => {
+        Begin::Build(construction, reply) => {
             runner.builders.extend(reply);
-            runner.build(intent, promise, Duration::ZERO).await;
+            runner.build(*construction).await;
         }
-        Begin::Adopt => runner.open_console(),
+        Begin::Adopt => runner.take_over().await,
         Begin::Nothing => return,
     }
     while runner.state().has_domain() {
@@ -113,6 +126,9 @@ pub(crate) async fn run(core: Arc<Core>, record: Record, wires: Wires, begin: Be
             Wake::Look => runner.look().await,
             Wake::Timer => runner.timer().await,
             Wake::Request(command) => runner.request(command).await,
+        }
+        for reply in std::mem::take(&mut runner.terminators) {
+            runner.terminate(reply).await;
         }
     }
 }
@@ -176,11 +192,62 @@ impl Runner {
         }
     }
 
+    /// What the VM shall be has changed.
+    pub(super) fn publish_spec(&self) {
+        let spec = Arc::new(self.site.record.spec.clone());
+        self.wires.view.send_modify(|view| {
+            view.spec = spec;
+            view.generation = self.site.core.next_generation();
+        });
+    }
+
+    /// A domain that an earlier agent has left running: what was half-way is finished or taken back.
+    async fn take_over(&mut self) {
+        self.open_console();
+        if let Some(file) = self.site.record.saved.clone() {
+            self.abandon_save(file).await;
+        }
+        if let Err(error) = self.settle_devices().await {
+            tracing::error!(vm_id = %self.site.record.vm, %error, "devices not settled");
+        }
+        self.publish_spec();
+        self.look().await;
+    }
+
+    /// Carries a plan out on the running VM. Its guest's end, a destroy, and the agent's end take it back.
+    pub(super) async fn carry_out(&mut self, plan: Vec<Step<Action>>) -> Result<(), ChangeError> {
+        let Ok(domid) = self.site.domid() else { return Err(ChangeError::Busy) };
+        let (core, vm) = (self.core().clone(), self.site.record.vm);
+        let (cancel, stop) = (CancellationToken::new(), core.stop.clone());
+        let done = {
+            let Self { site, wires, .. } = self;
+            let alive = Alive { core, vm, domid };
+            let work = site.perform(plan, &cancel);
+            alongside(wires, Some(alive), (&cancel, stop.clone()), work).await
+        };
+        let destroyed = !done.terminators.is_empty();
+        self.terminators.extend(done.terminators);
+        match done.value {
+            Err(ChangeError::Step { source, left_over, .. })
+                if source.is_cancel() && left_over.is_empty() =>
+            {
+                Err(match (destroyed, stop.is_cancelled()) {
+                    (true, _) => ChangeError::Superseded("the VM was destroyed"),
+                    (false, true) => ChangeError::Stopping,
+                    (false, false) => ChangeError::Stopped("its guest ended".into()),
+                })
+            }
+            outcome => outcome,
+        }
+    }
+
     async fn terminate(&mut self, reply: Reply) {
         if let Some(pending) = self.pending.take() {
             pending.answer(Err(ChangeError::Superseded("the VM was destroyed")));
         }
-        self.end(StopReason::Destroyed, "").await;
+        if self.state().has_domain() {
+            self.end(StopReason::Destroyed, "").await;
+        }
         let _ = reply.send(Ok(Answer::Done));
     }
 

@@ -2,31 +2,26 @@
 
 use vmm_core::id::VmId;
 use vmm_core::vm::VmSpec;
-use xen_bindings::store::{Access, Permissions, StoreTransaction, read_text, transact};
+use xen_bindings::store::{Access, NodeWrite, Permissions, read_text, transact};
 use xen_bindings::{BuiltGuest, DomId, Port, Store, StoreError, StorePath};
 
-use crate::device::vbd;
-use crate::dom0::LoopIndex;
+use crate::device::bus;
 
 /// Bytes that xenconsoled keeps for a slow reader.
 const CONSOLE_LIMIT_BYTES: u32 = 1 << 20;
 
 /// One node: value, and permissions when they are not its parent's.
 #[derive(Clone, Debug)]
-pub(crate) struct Node {
-    path: StorePath,
-    value: String,
-    permissions: Option<Permissions>,
-}
+pub(crate) struct Node(NodeWrite);
 
 impl Node {
     pub(crate) fn new(path: StorePath, value: impl Into<String>) -> Self {
-        Self { path, value: value.into(), permissions: None }
+        Self(NodeWrite { path, value: value.into().into_bytes(), permissions: None })
     }
 
     /// With permissions of its own; nodes that are made below it later inherit them.
     pub(crate) fn owned(mut self, permissions: Permissions) -> Self {
-        self.permissions = Some(permissions);
+        self.0.permissions = Some(permissions);
         self
     }
 }
@@ -39,12 +34,13 @@ pub(crate) struct Tree<'a> {
     pub(crate) store_port: Port,
     pub(crate) console_port: Port,
     pub(crate) built: BuiltGuest,
-    pub(crate) disk: Option<LoopIndex>,
+    /// Both trees of each device.
+    pub(crate) devices: Vec<Node>,
 }
 
 impl Tree<'_> {
     /// Parents before children.
-    pub(crate) fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+    pub(crate) fn nodes(self) -> Result<Vec<Node>, StoreError> {
         let (home, by_uuid) = (StorePath::domain(self.domid), vm_path(self.vm)?);
         let readable = Permissions::owned_by(DomId::DOM0).grant(self.domid, Access::Read);
         let mut nodes = vec![
@@ -64,11 +60,7 @@ impl Tree<'_> {
             let guests = Permissions::owned_by(self.domid);
             nodes.push(Node::new(home.join(name)?, "").owned(guests));
         }
-        if let (Some(disk), Some(device)) = (self.spec.disks.first(), self.disk)
-            && let Some(devid) = disk.device_number()
-        {
-            nodes.extend(vbd::nodes(self.domid, devid, disk, device)?);
-        }
+        nodes.extend(self.devices);
         Ok(nodes)
     }
 
@@ -120,15 +112,21 @@ fn vm_path(vm: VmId) -> Result<StorePath, StoreError> {
 }
 
 /// Writes all nodes in one transaction: a guest or backend sees all of them or none.
-pub(crate) fn write(store: &dyn Store, nodes: &[Node]) -> Result<(), StoreError> {
+pub(crate) fn write(store: &dyn Store, nodes: Vec<Node>) -> Result<(), StoreError> {
+    let nodes: Vec<NodeWrite> = nodes.into_iter().map(|node| node.0).collect();
+    transact(store, |transaction| transaction.write_nodes(&nodes))
+}
+
+/// Gives a VM that runs another name.
+pub(crate) fn rename(
+    store: &dyn Store,
+    vm: VmId,
+    domid: DomId,
+    name: &str,
+) -> Result<(), StoreError> {
+    let nodes = [vm_path(vm)?.join("name")?, StorePath::domain(domid).join("name")?];
     transact(store, |transaction| {
-        for node in nodes {
-            transaction.write(&node.path, node.value.as_bytes())?;
-            if let Some(permissions) = &node.permissions {
-                transaction.set_permissions(&node.path, permissions)?;
-            }
-        }
-        Ok(())
+        nodes.iter().try_for_each(|node| transaction.write(node, name.as_bytes()))
     })
 }
 
@@ -145,18 +143,10 @@ pub(crate) fn remove(store: &dyn Store, vm: VmId, domid: Option<DomId>) -> Resul
                 None => matches!(transaction.read(&home), Err(StoreError::NotFound)),
             };
             if is_ours {
-                remove_all(transaction, &vbd::backends_path(domid)?)?;
-                remove_all(transaction, &home)?;
+                bus::remove_backends(transaction, domid)?;
+                bus::remove_node(transaction, &home)?;
             }
         }
-        remove_all(transaction, &by_uuid)
+        bus::remove_node(transaction, &by_uuid)
     })
-}
-
-fn remove_all(transaction: &dyn StoreTransaction, path: &StorePath) -> Result<(), StoreError> {
-    match transaction.remove(path) {
-        // Neither the node nor its parent: as gone as can be.
-        Err(StoreError::NotFound) => Ok(()),
-        outcome => outcome,
-    }
 }

@@ -19,7 +19,7 @@ use vmm_core::id::{HostId, VmId};
 
 mod record;
 
-pub(crate) use record::{Intent, Record};
+pub(crate) use record::{HeldImage, Intent, Record};
 
 /// Why the journal cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -154,7 +154,7 @@ mod tests {
     use vmm_core::vm::{Demand, GuestKind, OnEvent, Scheduling, VmName, VmSpec};
     use xen_bindings::DomId;
 
-    use crate::dom0::LoopIndex;
+    use crate::dom0::FileId;
 
     use super::*;
 
@@ -181,7 +181,12 @@ mod tests {
         };
         let mut record = Record::new(VmId::from_bytes([3; 16]), spec, Some("manager key".into()));
         record.domid = DomId::new(7).ok();
-        record.loop_index = Some(LoopIndex(2));
+        record.images = vec![HeldImage {
+            device: "xvda".into(),
+            file: FileId { device: 1, inode: 2 }.into(),
+            loop_index: Some(2),
+            loops_before: vec![1],
+        }];
         let first = Journal::open(dir.path(), [1; 16]).unwrap();
         first.put(&record).unwrap();
         let second = Journal::open(dir.path(), [2; 16]).unwrap();

@@ -1,12 +1,14 @@
 //! One VM's record, and the form it has in its file.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use vmm_core::id::VmId;
 use vmm_core::vm::{SpecError, StopReason, VmSpec, VmState};
 use vmm_proto::v1;
 use xen_bindings::DomId;
 
-use crate::dom0::LoopIndex;
+use crate::dom0::FileId;
 
 /// What the agent was about when it wrote the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,10 +25,37 @@ pub(crate) enum Intent {
     Rest,
 }
 
+/// An image file of a VM, from just before a loop device is put over it until just after that is taken away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HeldImage {
+    /// The disk's name in the guest.
+    pub(crate) device: String,
+    /// The file, whatever its name is by now.
+    pub(crate) file: HeldFile,
+    /// The loop device, once it is attached.
+    pub(crate) loop_index: Option<u32>,
+    /// Loop devices that had the file before: not ours.
+    pub(crate) loops_before: Vec<u32>,
+}
+
+/// A file by what it is, not by what it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HeldFile {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+}
+
+impl From<FileId> for HeldFile {
+    fn from(id: FileId) -> Self {
+        Self { device: id.device, inode: id.inode }
+    }
+}
+
 /// One VM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     pub(crate) vm: VmId,
+    /// As it shall be at its next start; what was attached or changed meanwhile is in it.
     pub(crate) spec: VmSpec,
     pub(crate) intent: Intent,
     /// Why it is or will be stopped.
@@ -36,9 +65,10 @@ pub(crate) struct Record {
     /// Who asked for the build, with which idempotency key.
     pub(crate) build_key: Option<String>,
     pub(crate) domid: Option<DomId>,
-    pub(crate) loop_index: Option<LoopIndex>,
-    /// Loop devices that had the disk's file before the build: not ours.
-    pub(crate) loops_before: Vec<LoopIndex>,
+    /// Its image files that are, or may be, on loop devices.
+    pub(crate) images: Vec<HeldImage>,
+    /// The file that is being written, or was written, with its memory.
+    pub(crate) saved: Option<PathBuf>,
 }
 
 impl Record {
@@ -52,8 +82,8 @@ impl Record {
             reason: String::new(),
             build_key,
             domid: None,
-            loop_index: None,
-            loops_before: Vec::new(),
+            images: Vec::new(),
+            saved: None,
         }
     }
 }
@@ -68,13 +98,13 @@ struct Stored {
     reason: String,
     build_key: Option<String>,
     domid: Option<u16>,
-    loop_index: Option<u32>,
-    loops_before: Vec<u32>,
+    images: Vec<HeldImage>,
+    saved: Option<PathBuf>,
     spec: v1::Spec,
 }
 
 /// The version of the file's form.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 impl Record {
     /// As it stands in the file.
@@ -87,8 +117,8 @@ impl Record {
             reason: self.reason.clone(),
             build_key: self.build_key.clone(),
             domid: self.domid.map(DomId::get),
-            loop_index: self.loop_index.map(|index| index.0),
-            loops_before: self.loops_before.iter().map(|index| index.0).collect(),
+            images: self.images.clone(),
+            saved: self.saved.clone(),
             spec: v1::Spec::from(&self.spec),
         };
         serde_json::to_vec_pretty(&stored).map_err(|error| error.to_string())
@@ -96,10 +126,11 @@ impl Record {
 
     /// From the file, or what is wrong with it.
     pub(super) fn decode(text: &[u8]) -> Result<Self, String> {
-        let stored: Stored = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-        if stored.version != VERSION {
-            return Err(format!("version {}", stored.version));
+        let version: Version = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        if version.version != VERSION {
+            return Err(format!("version {}", version.version));
         }
+        let stored: Stored = serde_json::from_slice(text).map_err(|error| error.to_string())?;
         let VmState::Stopped(stop) = VmState::from(stored.phase) else {
             return Err("its stop reason is none".into());
         };
@@ -112,8 +143,14 @@ impl Record {
             reason: stored.reason,
             build_key: stored.build_key,
             domid: domid.map_err(|error| error.to_string())?,
-            loop_index: stored.loop_index.map(LoopIndex),
-            loops_before: stored.loops_before.into_iter().map(LoopIndex).collect(),
+            images: stored.images,
+            saved: stored.saved,
         })
     }
+}
+
+/// What every version has.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
 }

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use vmm_core::units::Kib;
 use vmm_proto::server::Caller;
 use vmm_proto::v1::{
-    Fault, FaultCode, Memory, RebootVm, Reply, SetMemory, SetVcpus, ShutdownVm, Vcpus,
+    Fault, FaultCode, Memory, RebootVm, Reply, SaveVm, SetMemory, SetVcpus, ShutdownVm, SuspendVm,
+    Vcpus,
 };
 
-use super::{done, find, wait};
+use super::{done, file_path, find, wait};
 use crate::core::Core;
 use crate::domain::{Answer, Change, registry};
 
-async fn change(core: &Core, vm: &str, change: Change) -> Result<Reply, Fault> {
+pub(super) async fn change(core: &Core, vm: &str, change: Change) -> Result<Reply, Fault> {
     Ok(match find(core, vm)?.change(change).await? {
         Answer::Done => done(),
         Answer::Vcpus { asked, online, note } => Reply::Vcpus(Vcpus { asked, online, note }),
@@ -65,6 +66,25 @@ pub(super) async fn set_memory(
     let wait = wait(caller, request.wait_ms_max);
     let memory = Kib(request.memory_kib);
     change(core, &request.vm, Change::SetMemory { memory, wait }).await
+}
+
+pub(super) async fn suspend(
+    core: &Core,
+    caller: &Caller,
+    request: &SuspendVm,
+) -> Result<Reply, Fault> {
+    let wait = wait(caller, request.wait_ms_max);
+    change(core, &request.vm, Change::Suspend { wait }).await
+}
+
+pub(super) async fn resume(core: &Core, vm: &str) -> Result<Reply, Fault> {
+    change(core, vm, Change::Resume).await
+}
+
+pub(super) async fn save(core: &Core, caller: &Caller, request: &SaveVm) -> Result<Reply, Fault> {
+    let wait = wait(caller, request.wait_ms_max);
+    let file = file_path(&request.path)?;
+    change(core, &request.vm, Change::Save { file, wait }).await
 }
 
 /// Ends a VM; one that is stopped already is forgotten.

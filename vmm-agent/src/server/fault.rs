@@ -28,6 +28,7 @@ impl From<ChangeError> for Fault {
                         (FaultCode::BadImage, "name a Linux kernel that Xen can boot as PVH")
                     }
                     Remedy::StopTheOther => (FaultCode::Conflict, "or use a copy of the image"),
+                    Remedy::LookAtTheGuest => (FaultCode::TimedOut, "its console may say why"),
                     Remedy::FreeMemory => {
                         (FaultCode::OutOfMemory, "free memory, or use another host")
                     }

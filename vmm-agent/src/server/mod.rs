@@ -9,16 +9,20 @@
 
 mod build;
 mod change;
+mod configure;
 mod console;
+mod device;
 mod fault;
 pub(crate) mod once;
 mod report;
 mod stats;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use vmm_core::id::VmId;
+use vmm_core::vm::is_absolute_path;
 use vmm_proto::convert::parse_id;
 use vmm_proto::principal::Role;
 use vmm_proto::server::Caller;
@@ -78,6 +82,16 @@ async fn dispatch(core: Arc<Core>, caller: Caller, request: Request) -> Result<R
         Request::RebootVm(request) => change::reboot(&core, &caller, &request).await,
         Request::SetVcpus(request) => change::set_vcpus(&core, &caller, &request).await,
         Request::SetMemory(request) => change::set_memory(&core, &caller, &request).await,
+        Request::SuspendVm(request) => change::suspend(&core, &caller, &request).await,
+        Request::ResumeVm(request) => change::resume(&core, &request.vm).await,
+        Request::SaveVm(request) => change::save(&core, &caller, &request).await,
+        Request::AttachDisk(request) => device::attach_disk(&core, &caller, request).await,
+        Request::DetachDisk(request) => device::detach_disk(&core, &caller, &request).await,
+        Request::ResizeDisk(request) => device::resize_disk(&core, &caller, request).await,
+        Request::AttachNic(request) => device::attach_nic(&core, &caller, request).await,
+        Request::DetachNic(request) => device::detach_nic(&core, &caller, &request).await,
+        Request::RenameVm(request) => configure::rename(&core, request).await,
+        Request::ConfigureVm(request) => configure::configure(&core, request).await,
         Request::ReadConsole(request) => console::read(&core, &request),
         Request::GetVmStats(request) => stats::vm(&core, &request).await,
         Request::GetHostStats(_) => stats::host(&core).await,
@@ -93,6 +107,17 @@ fn find(core: &Core, vm: &str) -> Result<VmHandle, Fault> {
         let text = format!("VM {id} is not on this host; look where it is with `vmmctl vm show`");
         Fault::new(FaultCode::UnknownVm, text)
     })
+}
+
+/// A file on this host, for a VM's memory.
+fn file_path(path: &str) -> Result<PathBuf, Fault> {
+    match is_absolute_path(path) {
+        true => Ok(PathBuf::from(path)),
+        false => Err(Fault::new(
+            FaultCode::BadRequest,
+            format!("path {path:?} is refused: name a file on the host by its absolute path"),
+        )),
+    }
 }
 
 fn done() -> Reply {

@@ -74,7 +74,7 @@ fn facts(core: &Core, info: &Physinfo, version: &XenVersion, memory: Kib) -> Hos
 fn memory_for_vms(core: &Core, info: &Physinfo, domains: &[DomainInfo], vms: &[VmHandle]) -> Kib {
     let used = |vm: &VmHandle| -> Kib {
         let own = domains.iter().filter(|domain| domain.handle.0 == vm.vm.bytes());
-        own.map(|domain| Kib(domain.pages.kib()) + overhead(&vm.spec)).sum()
+        own.map(|domain| Kib(domain.pages.kib()) + overhead(&vm.spec())).sum()
     };
     let ours: Kib = vms.iter().map(used).sum();
     (Kib(info.memory_free_kib) + ours).saturating_sub(core.config.memory_reserve)

@@ -19,7 +19,7 @@ pub(crate) async fn sample_vm(
     vm: &VmHandle,
     info: DomainInfo,
 ) -> Result<VmSample, XenError> {
-    let spec = vm.spec.clone();
+    let spec = vm.spec();
     core.run(move |host| sample(host, &info, &spec)).await
 }
 

@@ -68,9 +68,10 @@ impl VmState {
             (Starting, Running | Paused) => true,
             (Running, Paused | ShuttingDown | Rebooting | Suspending | Saving) => true,
             (Paused, Running) => true,
-            // A guest may do it late, or not at all.
-            (Suspending, Running | Suspended) | (Running, Suspended) => true,
-            (Suspended, Running | Saving) | (Saving, Running | Suspended) => true,
+            // A guest may do it late, unasked, or not at all.
+            (Running | Suspending | Saving | ShuttingDown | Rebooting, Suspended) => true,
+            (Suspending | Saving, Running) => true,
+            (Suspended, Running | Saving) => true,
             // One that reboots instead of doing what it was asked.
             (Suspending | Saving, Rebooting) => true,
             // The guest may refuse to go down, or turn a shutdown into a reboot.

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use loopdev::{LoopControl, LoopDevice};
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 use rustix::io::Errno;
 
 use super::LinuxDom0;
@@ -112,6 +112,11 @@ impl BlockDevices for LinuxDom0 {
 
     fn grow_file(&self, path: &Path, bytes: u64) -> Result<(), Dom0Error> {
         grow(path, bytes, |file, now, bytes| {
+            // Asked first: to try would fill the disk of everybody else until it fails.
+            let space = fstatvfs(file)?;
+            if space.f_bavail.saturating_mul(space.f_frsize) < bytes - now {
+                return Err(Errno::NOSPC.into());
+            }
             match fallocate(file, FallocateFlags::KEEP_SIZE, now, bytes - now) {
                 // A file system that cannot do it gives blocks when they are written.
                 Err(Errno::OPNOTSUPP) => Ok(()),

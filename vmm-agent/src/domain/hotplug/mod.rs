@@ -1,13 +1,14 @@
-//! vCPUs and memory of a running guest: ask, wait, and report what the guest really did.
+//! vCPUs, memory, disks and NICs of a running guest: ask, wait, and report what the guest really did.
 //!
 //! ```text
 //!   set_*   check, raise Xen's limits where needed, ask through xenstore ─► Pending
 //!   check_* what Xen sees now: reached ─► answer;  out of time ─► settle what was asked on what is so, answer with a note
 //! ```
 //!
-//! A guest that does nothing fails no request: the answer says what is so. After a growth that did not happen, the question is
+//! Disks and NICs are plugged by plans ([`devices`]). For vCPUs and memory, a guest that does nothing fails no request: the answer says what is so. After a growth that did not happen, the question is
 //! withdrawn, so that the guest cannot take later what nobody reserves for it any more.
 
+mod devices;
 mod memory;
 mod vcpus;
 

@@ -1,13 +1,4 @@
-//! The start of a VM, as data: every step with its undo, carried out one at a time.
-//!
-//! ```text
-//!   record intent ─ attach disk ─ create ─ vCPUs ─ limits ─ ports ─ CPU policy ─ image ─ tree ─ introduce ─ backend ─ unpause ─ record
-//!        ▲               ▲           ▲                                                     ▲
-//!   (the runner)    detach disk   destroy, wait until gone                            remove tree        ◄── undo, last first
-//! ```
-//!
-//! Interrupted anywhere, by an error, a cancel or the agent's death, it leaves nothing: an error or a cancel undoes what was
-//! begun; after a death the next agent finds the intent in the journal and does the same ([`super::adopt`]).
+//! Plans carried out: one step at a time, undone last first when one fails or somebody cancels.
 
 use std::time::Duration;
 
@@ -16,72 +7,18 @@ use tokio_util::sync::CancellationToken;
 use vmm_core::task::{Next, Outcome, Step, Workflow};
 
 use super::error::{ChangeError, StepError};
+use super::plan::{Action, END};
 use super::site::Site;
-use crate::journal::Intent;
 
 /// How often an undo is tried.
 const UNDO_TRIES_MAX: u32 = 5;
 /// The first pause between two tries of an undo; doubled each time.
 const UNDO_PAUSE: Duration = Duration::from_millis(100);
 
-/// One step, or the undo of one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    RecordIntent(Intent),
-    AttachDisk,
-    DetachDisk,
-    Create,
-    Destroy,
-    AllocateVcpus,
-    SetLimits,
-    AllocatePorts,
-    ApplyCpuPolicy,
-    BuildImage,
-    WriteTree,
-    RemoveTree,
-    Introduce,
-    AwaitBackend,
-    Unpause,
-    RecordRunning,
-    Kill,
-    AwaitGone,
-}
-
-/// What a start consists of.
-pub(crate) fn start_steps(intent: Intent) -> Vec<Step<Action>> {
-    let step = |name, action, undo| Step { name, action, undo };
-    vec![
-        step("record-intent", Action::RecordIntent(intent), None),
-        step("attach-disk", Action::AttachDisk, Some(Action::DetachDisk)),
-        step("create-domain", Action::Create, Some(Action::Destroy)),
-        step("allocate-vcpus", Action::AllocateVcpus, None),
-        step("set-limits", Action::SetLimits, None),
-        step("allocate-ports", Action::AllocatePorts, None),
-        step("apply-cpu-policy", Action::ApplyCpuPolicy, None),
-        step("build-image", Action::BuildImage, None),
-        step("write-tree", Action::WriteTree, Some(Action::RemoveTree)),
-        step("introduce", Action::Introduce, None),
-        step("await-backend", Action::AwaitBackend, None),
-        step("unpause", Action::Unpause, None),
-        step("record-running", Action::RecordRunning, None),
-    ]
-}
-
-/// The end of a VM, in this order: a backend lets go of a dead guest's pages only when its tree is gone, and of its loop device
-/// only then.
-const END: [(&str, Action); 4] = [
-    ("destroy-domain", Action::Kill),
-    ("remove-tree", Action::RemoveTree),
-    ("await-domain-gone", Action::AwaitGone),
-    ("detach-disk", Action::DetachDisk),
-];
-
 impl Site {
     async fn carry_out(&mut self, action: Action) -> Result<(), StepError> {
         match action {
             Action::RecordIntent(intent) => self.record_intent(intent).await,
-            Action::AttachDisk => self.attach_disk().await,
-            Action::DetachDisk => self.detach_disk().await,
             Action::Create => self.create().await,
             Action::Destroy => {
                 self.kill().await?;
@@ -89,27 +26,48 @@ impl Site {
             }
             Action::AllocateVcpus => self.allocate_vcpus().await,
             Action::SetLimits => self.set_limits().await,
+            Action::SetScheduling => self.set_scheduling().await,
             Action::AllocatePorts => self.allocate_ports().await,
             Action::ApplyCpuPolicy => self.apply_cpu_policy().await,
             Action::BuildImage => self.build_image().await,
+            Action::RestoreImage(file) => self.restore_image(file).await,
             Action::WriteTree => self.write_tree().await,
             Action::RemoveTree => self.remove_tree().await,
             Action::Introduce => self.introduce().await,
-            Action::AwaitBackend => self.await_backend().await,
             Action::Unpause => self.unpause().await,
             Action::RecordRunning => self.record_running().await,
             Action::Kill => self.kill().await,
             Action::AwaitGone => self.await_gone().await,
+            Action::RecordSaving(file) => self.record_saving(Some(file)).await,
+            Action::RecordNotSaving => self.record_saving(None).await,
+            Action::AskSuspend => self.ask_suspend().await,
+            Action::GoOn => self.go_on().await,
+            Action::AwaitSuspended(limit) => self.await_suspended(limit).await,
+            Action::WriteSaved(file) => self.write_saved(file).await,
+            Action::RemoveSaved(file) => self.remove_saved(file).await,
+            Action::OpenDisk(disk) => self.open_disk(disk).await,
+            Action::CloseDisk(disk) => self.close_disk(disk).await,
+            Action::CloseAllDisks => self.close_all_disks().await,
+            Action::AwaitBackend(device) => self.await_backend(&device).await,
+            Action::PlugPort(nic) => self.plug_port(nic).await,
+            Action::WriteDevice(device) => self.write_device(&device).await,
+            Action::Unplug(key) => self.unplug(key).await,
+            Action::AwaitConnected(device, limit) => self.await_connected(&device, limit).await,
+            Action::RecordWith(device) => self.record_with(&device).await,
+            Action::RecordWithout(device) => self.record_without(&device).await,
+            Action::AskClose(key) => self.ask_close(key).await,
+            Action::WithdrawClose(key) => self.withdraw_close(key).await,
+            Action::AwaitClosed(device, patience) => self.await_closed(&device, patience).await,
+            Action::RemoveDevice(key) => self.remove_device(key).await,
         }
     }
 
-    /// Only a wait is cut short by a cancel: a blocking step that has begun is waited for.
     async fn carry_out_unless(
         &mut self,
         action: Action,
         cancel: &CancellationToken,
     ) -> Result<(), StepError> {
-        if action != Action::AwaitBackend {
+        if !action.waits() {
             return self.carry_out(action).await;
         }
         tokio::select! {
@@ -120,10 +78,10 @@ impl Site {
     }
 
     /// Tries a step that takes something back until it succeeds, a bounded number of times.
-    async fn take_back(&mut self, step: &'static str, action: Action) -> bool {
+    pub(super) async fn take_back(&mut self, step: &'static str, action: &Action) -> bool {
         let mut pause = UNDO_PAUSE;
         for _ in 0..UNDO_TRIES_MAX {
-            match self.carry_out(action).await {
+            match self.carry_out(action.clone()).await {
                 Ok(()) => return true,
                 Err(error) => {
                     tracing::warn!(vm_id = %self.record.vm, step, %error, "undo failed");
@@ -135,13 +93,13 @@ impl Site {
         false
     }
 
-    /// Starts the VM, or leaves nothing of it.
-    pub(crate) async fn start(
+    /// Carries a plan out, or takes back what was begun of it.
+    pub(crate) async fn perform(
         &mut self,
-        intent: Intent,
+        plan: Vec<Step<Action>>,
         cancel: &CancellationToken,
     ) -> Result<(), ChangeError> {
-        let mut workflow = Workflow::new(start_steps(intent));
+        let mut workflow = Workflow::new(plan);
         let mut failure: Option<(&'static str, StepError)> = None;
         loop {
             let begun = Instant::now();
@@ -152,8 +110,8 @@ impl Site {
                 }
                 Next::Do(step, action) => match self.carry_out_unless(action, cancel).await {
                     Ok(()) => {
-                        let elapsed_ms = begun.elapsed().as_millis();
-                        tracing::debug!(vm_id = %self.record.vm, step, elapsed_ms, "step done");
+                        let elapsed_us = begun.elapsed().as_micros();
+                        tracing::debug!(vm_id = %self.record.vm, step, elapsed_us, "step done");
                         workflow.succeeded();
                     }
                     Err(error) => {
@@ -162,7 +120,7 @@ impl Site {
                     }
                 },
                 Next::Undo(step, undo) => {
-                    if self.take_back(step, undo).await {
+                    if self.take_back(step, &undo).await {
                         workflow.succeeded();
                     } else {
                         workflow.failed();
@@ -177,7 +135,7 @@ impl Site {
     pub(crate) async fn end(&mut self) -> Vec<&'static str> {
         let mut left_over = Vec::new();
         for (step, action) in END {
-            if !self.take_back(step, action).await {
+            if !self.take_back(step, &action).await {
                 left_over.push(step);
             }
         }

@@ -1,0 +1,212 @@
+//! Changes of a VM as data: every step with its undo.
+//!
+//! ```text
+//!   start     record ─ open disks ─ create ─ vCPUs ─ limits ─ scheduling ─ ports ─ CPU policy ─ image ─┐
+//!   restore   record ─ open disks ─ create ─ vCPUs ─ limits ─ scheduling ─ ports ─ saved memory ───────┤
+//!             ┌──────────────────────────────────────────────────────────────────────────────────────┘
+//!             └ tree ─ introduce ─ backends ─ ports on bridges ─ unpause ─ record
+//!   attach    open disk ─ write trees ─ backend ─ port on bridge ─ guest ─ record
+//!   detach    ask ─ guest ─ remove trees ─ close disk ─ record
+//!   suspend   ask ─ guest
+//!   save      ask ─ guest ─ write the file          (then the end)
+//!   end       destroy ─ remove tree ─ await gone ─ close disks          (each tried, whatever the others did)
+//! ```
+//!
+//! [`super::perform`] carries them out. Interrupted anywhere, by an error, a cancel or the agent's death, each leaves what was
+//! there before or what was asked for: an error or a cancel undoes what was begun; after a death the next agent finds the intent
+//! in the journal, looks at what is there, and does the same ([`super::adopt`]).
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use vmm_core::task::Step;
+use vmm_core::vm::{NicSpec, VmSpec};
+
+use crate::device::{Device, DeviceKey};
+use crate::journal::Intent;
+
+/// One step, or the undo of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    RecordIntent(Intent),
+    OpenDisk(Device),
+    CloseDisk(Device),
+    Create,
+    Destroy,
+    AllocateVcpus,
+    SetLimits,
+    SetScheduling,
+    AllocatePorts,
+    ApplyCpuPolicy,
+    BuildImage,
+    RestoreImage(PathBuf),
+    WriteTree,
+    RemoveTree,
+    Introduce,
+    AwaitBackend(Device),
+    PlugPort(NicSpec),
+    Unpause,
+    RecordRunning,
+    Kill,
+    AwaitGone,
+    CloseAllDisks,
+    WriteDevice(Device),
+    Unplug(DeviceKey),
+    AwaitConnected(Device, Duration),
+    RecordWith(Device),
+    RecordWithout(Device),
+    AskClose(DeviceKey),
+    WithdrawClose(DeviceKey),
+    AwaitClosed(Device, Patience),
+    RemoveDevice(DeviceKey),
+    RecordSaving(PathBuf),
+    RecordNotSaving,
+    AskSuspend,
+    GoOn,
+    AwaitSuspended(Duration),
+    WriteSaved(PathBuf),
+    RemoveSaved(PathBuf),
+}
+
+/// How long a guest may take to let go of a device, and what then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Patience {
+    pub(crate) limit: Duration,
+    /// Take the device away although the guest has not let go.
+    pub(crate) force: bool,
+}
+
+impl Action {
+    /// Does it wait for somebody else? Only such a step is cut short by a cancel; a blocking one that has begun is waited for.
+    pub(crate) fn waits(&self) -> bool {
+        matches!(
+            self,
+            Self::AwaitBackend(_)
+                | Self::AwaitConnected(..)
+                | Self::AwaitClosed(..)
+                | Self::AwaitSuspended(_)
+        )
+    }
+}
+
+fn step(name: &'static str, action: Action, undo: Option<Action>) -> Step<Action> {
+    Step { name, action, undo }
+}
+
+/// The start of a VM.
+pub(crate) fn start(spec: &VmSpec, intent: Intent) -> Vec<Step<Action>> {
+    let image = [
+        step("apply-cpu-policy", Action::ApplyCpuPolicy, None),
+        step("build-image", Action::BuildImage, None),
+    ];
+    bring_up(spec, intent, image.into())
+}
+
+/// A saved VM goes on. Its CPU policy is in the file.
+pub(crate) fn restore(spec: &VmSpec, file: &Path) -> Vec<Step<Action>> {
+    let image = step("restore-image", Action::RestoreImage(file.to_owned()), None);
+    bring_up(spec, Intent::Build, vec![image])
+}
+
+fn bring_up(spec: &VmSpec, intent: Intent, image: Vec<Step<Action>>) -> Vec<Step<Action>> {
+    let devices = Device::of(spec);
+    let mut steps = vec![step("record-intent", Action::RecordIntent(intent), None)];
+    for device in devices.iter().filter(|device| matches!(device, Device::Disk(_))) {
+        steps.push(open_disk(device));
+    }
+    steps.extend([
+        step("create-domain", Action::Create, Some(Action::Destroy)),
+        step("allocate-vcpus", Action::AllocateVcpus, None),
+        step("set-limits", Action::SetLimits, None),
+        step("set-scheduling", Action::SetScheduling, None),
+        step("allocate-ports", Action::AllocatePorts, None),
+    ]);
+    steps.extend(image);
+    steps.extend([
+        step("write-tree", Action::WriteTree, Some(Action::RemoveTree)),
+        step("introduce", Action::Introduce, None),
+    ]);
+    for device in devices {
+        steps.extend(meet_backend(&device));
+    }
+    steps.extend([
+        step("unpause", Action::Unpause, None),
+        step("record-running", Action::RecordRunning, None),
+    ]);
+    steps
+}
+
+fn open_disk(device: &Device) -> Step<Action> {
+    let (open, close) = (Action::OpenDisk(device.clone()), Action::CloseDisk(device.clone()));
+    step("open-disk", open, Some(close))
+}
+
+/// dom0's end of a device is there.
+fn meet_backend(device: &Device) -> Vec<Step<Action>> {
+    let mut steps = vec![step("await-backend", Action::AwaitBackend(device.clone()), None)];
+    if let Device::Nic(nic) = device {
+        steps.push(step("plug-port", Action::PlugPort(nic.clone()), None));
+    }
+    steps
+}
+
+/// One more device for a VM that runs.
+pub(crate) fn attach(device: &Device, limit: Duration) -> Vec<Step<Action>> {
+    let mut steps = Vec::new();
+    if matches!(device, Device::Disk(_)) {
+        steps.push(open_disk(device));
+    }
+    let unplug = Action::Unplug(device.key());
+    steps.push(step("write-device", Action::WriteDevice(device.clone()), Some(unplug)));
+    steps.extend(meet_backend(device));
+    let without = Action::RecordWithout(device.clone());
+    steps.extend([
+        step("await-guest", Action::AwaitConnected(device.clone(), limit), None),
+        step("record-device", Action::RecordWith(device.clone()), Some(without)),
+    ]);
+    steps
+}
+
+/// One device fewer for a VM that runs.
+pub(crate) fn detach(device: &Device, patience: Patience) -> Vec<Step<Action>> {
+    let key = device.key();
+    let mut steps = vec![
+        step("ask-guest", Action::AskClose(key), Some(Action::WithdrawClose(key))),
+        step("await-guest", Action::AwaitClosed(device.clone(), patience), None),
+        step("remove-device", Action::RemoveDevice(key), None),
+    ];
+    if matches!(device, Device::Disk(_)) {
+        steps.push(step("close-disk", Action::CloseDisk(device.clone()), None));
+    }
+    steps.push(step("record-device", Action::RecordWithout(device.clone()), None));
+    steps
+}
+
+/// The guest suspends itself.
+pub(crate) fn suspend(limit: Duration) -> Vec<Step<Action>> {
+    vec![
+        step("ask-guest", Action::AskSuspend, Some(Action::GoOn)),
+        step("await-guest", Action::AwaitSuspended(limit), None),
+    ]
+}
+
+/// A guest's memory into a file; `suspended` when the guest is so already, and stays so when it fails.
+pub(crate) fn save(file: &Path, suspended: bool, limit: Duration) -> Vec<Step<Action>> {
+    let recorded = Action::RecordSaving(file.to_owned());
+    let mut steps = vec![step("record-saving", recorded, Some(Action::RecordNotSaving))];
+    if !suspended {
+        steps.extend(suspend(limit));
+    }
+    let (write, remove) = (Action::WriteSaved(file.into()), Action::RemoveSaved(file.into()));
+    steps.push(step("write-file", write, Some(remove)));
+    steps
+}
+
+/// The end of a VM, in this order: a backend lets go of a dead guest's pages only when its tree is gone, and of its loop device
+/// only then.
+pub(crate) const END: [(&str, Action); 4] = [
+    ("destroy-domain", Action::Kill),
+    ("remove-tree", Action::RemoveTree),
+    ("await-domain-gone", Action::AwaitGone),
+    ("close-disks", Action::CloseAllDisks),
+];

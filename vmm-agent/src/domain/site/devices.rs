@@ -1,0 +1,144 @@
+//! Frontends and backends of a VM's devices: described, met, parted.
+
+use std::time::Duration;
+
+use vmm_core::vm::NicSpec;
+
+use super::Site;
+use crate::device::bus::{self, BusState};
+use crate::device::{Device, DeviceKey, vif};
+use crate::domain::error::StepError;
+use crate::domain::plan::Patience;
+use crate::domain::tree;
+
+/// How long dom0's backend may take to find a new device.
+const BACKEND_WAIT: Duration = Duration::from_secs(20);
+/// How long a guest may take to let go of a device that was only half attached.
+const UNPLUG_WAIT: Duration = Duration::from_secs(2);
+
+const FOUND: &[BusState] = &[BusState::InitWait, BusState::Initialised, BusState::Connected];
+const CONNECTED: &[BusState] = &[BusState::Connected];
+const CLOSED: &[BusState] = &[BusState::Closed];
+
+impl Site {
+    /// The guest's frontend must find a backend that waits for it.
+    pub(in crate::domain) async fn await_backend(&self, device: &Device) -> Result<(), StepError> {
+        let (domid, key) = (self.domid()?, device.key());
+        match bus::wait_for_backend(&self.core, (domid, key), FOUND, BACKEND_WAIT).await? {
+            true => Ok(()),
+            false => Err(StepError::Waited {
+                what: format!(
+                    "dom0's backend taking up {} (is {} loaded?)",
+                    device.name(),
+                    device.backend_module()
+                ),
+                limit: BACKEND_WAIT,
+            }),
+        }
+    }
+
+    /// Puts a NIC's interface on its bridge, and lets the guest in.
+    pub(in crate::domain) async fn plug_port(&self, nic: NicSpec) -> Result<(), StepError> {
+        let domid = self.domid()?;
+        let plug = move |host: &crate::Backend| -> Result<(), StepError> {
+            host.dom0.plug_port(&vif::interface(domid, &nic), &nic.bridge)?;
+            let connected = vif::connected_path(domid, &nic)?;
+            Ok(host.xen.store.write(&connected, b"connected")?)
+        };
+        self.core.run(plug).await
+    }
+
+    /// Describes one more device.
+    pub(in crate::domain) async fn write_device(&self, device: &Device) -> Result<(), StepError> {
+        let nodes = self.device_nodes(device)?;
+        Ok(self.core.run(move |host| tree::write(host.xen.store.as_ref(), nodes)).await?)
+    }
+
+    /// The guest uses the device: dom0's end says so, since the guest's end can say anything.
+    pub(in crate::domain) async fn await_connected(
+        &self,
+        device: &Device,
+        limit: Duration,
+    ) -> Result<(), StepError> {
+        let (domid, key) = (self.domid()?, device.key());
+        match bus::wait_for_backend(&self.core, (domid, key), CONNECTED, limit).await? {
+            true => Ok(()),
+            false => Err(StepError::GuestDidNot {
+                what: format!("connect to {}", device.name()),
+                limit,
+                note: "the device is taken back",
+            }),
+        }
+    }
+
+    /// Takes a device away that the guest may have half taken up.
+    pub(in crate::domain) async fn unplug(&mut self, key: DeviceKey) -> Result<(), StepError> {
+        let domid = self.domid()?;
+        let there = self.core.run(move |host| {
+            let there = bus::backends(host.xen.store.as_ref(), domid)?.contains(&key);
+            if there {
+                bus::ask_close(host.xen.store.as_ref(), domid, key)?;
+            }
+            Ok::<_, StepError>(there)
+        });
+        if there.await? {
+            bus::wait_for_backend(&self.core, (domid, key), CLOSED, UNPLUG_WAIT).await?;
+        }
+        self.remove_device(key).await
+    }
+
+    pub(in crate::domain) async fn ask_close(&self, key: DeviceKey) -> Result<(), StepError> {
+        let domid = self.domid()?;
+        Ok(self.core.run(move |host| bus::ask_close(host.xen.store.as_ref(), domid, key)).await?)
+    }
+
+    /// A guest that has begun to let go cannot be stopped; then the next detach finishes what this one began.
+    pub(in crate::domain) async fn withdraw_close(&self, key: DeviceKey) -> Result<(), StepError> {
+        let domid = self.domid()?;
+        let withdraw =
+            move |host: &crate::Backend| bus::withdraw_close(host.xen.store.as_ref(), domid, key);
+        if !self.core.run(withdraw).await? {
+            tracing::warn!(vm_id = %self.record.vm, ?key, "the guest lets go of a device that shall stay; detach it again");
+        }
+        Ok(())
+    }
+
+    pub(in crate::domain) async fn await_closed(
+        &self,
+        device: &Device,
+        patience: Patience,
+    ) -> Result<(), StepError> {
+        let (target, limit) = ((self.domid()?, device.key()), patience.limit);
+        let closed = bus::wait_for_backend(&self.core, target, CLOSED, limit).await?;
+        if closed || patience.force {
+            return Ok(());
+        }
+        Err(StepError::GuestDidNot {
+            what: format!("let go of {}", device.name()),
+            limit,
+            note: "the device stays, unless the guest lets go late; detach it again, or by force",
+        })
+    }
+
+    pub(in crate::domain) async fn remove_device(&self, key: DeviceKey) -> Result<(), StepError> {
+        let domid = self.domid()?;
+        Ok(self.core.run(move |host| bus::remove(host.xen.store.as_ref(), domid, key)).await?)
+    }
+
+    /// The VM has the device from now on, over its next starts too.
+    pub(in crate::domain) async fn record_with(
+        &mut self,
+        device: &Device,
+    ) -> Result<(), StepError> {
+        device.add_to(&mut self.record.spec);
+        self.write_record().await
+    }
+
+    pub(in crate::domain) async fn record_without(
+        &mut self,
+        device: &Device,
+    ) -> Result<(), StepError> {
+        device.remove_from(&mut self.record.spec);
+        self.write_record().await
+    }
+}

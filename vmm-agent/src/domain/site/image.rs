@@ -1,0 +1,77 @@
+//! A guest in its domain: built or restored, described in xenstore, introduced, running.
+
+use std::path::PathBuf;
+
+use xen_bindings::BuildSpec;
+
+use super::Site;
+use crate::device::{Device, vbd, vif};
+use crate::domain::error::StepError;
+use crate::domain::tree::{self, Node, Tree};
+
+impl Site {
+    pub(in crate::domain) async fn build_image(&mut self) -> Result<(), StepError> {
+        let (store_port, console_port) =
+            self.progress.ports.ok_or(StepError::OutOfOrder("a port"))?;
+        let spec = &self.record.spec;
+        let build = BuildSpec {
+            kernel: PathBuf::from(&spec.kernel),
+            initramfs: spec.initramfs.as_ref().map(PathBuf::from),
+            cmdline: spec.cmdline.clone(),
+            vcpus_online: spec.vcpus,
+            memory_target_kib: spec.memory.0,
+            memory_max_kib: spec.memory_max.0,
+            store_port,
+            console_port,
+        };
+        let built = self.with_shell(move |host, shell| host.xen.image.build(shell, &build)).await?;
+        self.progress.built = Some(built);
+        Ok(())
+    }
+
+    pub(in crate::domain) async fn write_tree(&mut self) -> Result<(), StepError> {
+        let (store_port, console_port) =
+            self.progress.ports.ok_or(StepError::OutOfOrder("a port"))?;
+        let built = self.progress.built.ok_or(StepError::OutOfOrder("the guest"))?;
+        let mut devices = Vec::new();
+        for device in Device::of(&self.record.spec) {
+            devices.extend(self.device_nodes(&device)?);
+        }
+        let nodes = Tree {
+            vm: self.record.vm,
+            domid: self.domid()?,
+            spec: &self.record.spec,
+            store_port,
+            console_port,
+            built,
+            devices,
+        }
+        .nodes()?;
+        Ok(self.core.run(move |host| tree::write(host.xen.store.as_ref(), nodes)).await?)
+    }
+
+    /// Both trees of a device.
+    pub(super) fn device_nodes(&self, device: &Device) -> Result<Vec<Node>, StepError> {
+        let domid = self.domid()?;
+        Ok(match device {
+            Device::Disk(disk) => {
+                let target = self.targets.get(&disk.device);
+                let target = target.ok_or(StepError::OutOfOrder("an open disk"))?;
+                vbd::nodes(domid, disk, target)?
+            }
+            Device::Nic(nic) => vif::nodes(domid, nic)?,
+        })
+    }
+
+    pub(in crate::domain) async fn introduce(&mut self) -> Result<(), StepError> {
+        let domid = self.domid()?;
+        let (port, _) = self.progress.ports.ok_or(StepError::OutOfOrder("a port"))?;
+        let ring = self.progress.built.ok_or(StepError::OutOfOrder("the guest"))?.store_gfn;
+        Ok(self.core.run(move |host| host.xen.store.introduce(domid, ring, port)).await?)
+    }
+
+    pub(in crate::domain) async fn unpause(&mut self) -> Result<(), StepError> {
+        let domid = self.domid()?;
+        Ok(self.core.run(move |host| host.xen.control.unpause(domid)).await?)
+    }
+}

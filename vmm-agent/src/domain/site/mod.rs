@@ -1,0 +1,108 @@
+//! One VM's place on the host: what it has there so far, and the steps that change that.
+//!
+//! ```text
+//!   shell      a domain: created, given vCPUs, limits, scheduling, ports
+//!   image      a guest in it: built or restored, its tree, introduced, running
+//!   disks      images opened: leases, loop devices
+//!   devices    frontends and backends: described, met, parted
+//!   suspend    the guest's own suspend, and its memory in a file
+//!   end        the way off the host
+//! ```
+//!
+//! Each step is one blocking piece of work, or one wait. Steps that take something back are harmless when there is nothing, so
+//! that they serve the undo of a build, the end of a VM and the search after a crash alike.
+
+mod devices;
+mod disks;
+mod end;
+mod image;
+mod shell;
+mod suspend;
+
+pub(super) use shell::apply_scheduling;
+pub(super) use suspend::is_suspended;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use xen_bindings::{BuiltGuest, DomId, DomainInfo, Port, Shell, VcpulessDomain, XenError};
+
+use super::error::StepError;
+use crate::core::Core;
+use crate::device::vbd::BlockTarget;
+use crate::journal::{Intent, Record};
+
+/// What an event channel pair, a shell and a built guest become on the way.
+#[derive(Default)]
+struct Progress {
+    vcpuless: Option<VcpulessDomain>,
+    shell: Option<Shell>,
+    ports: Option<(Port, Port)>,
+    built: Option<BuiltGuest>,
+}
+
+/// One VM's place on the host.
+pub(crate) struct Site {
+    pub(crate) core: Arc<Core>,
+    /// As it is on disk, or will be with the next write.
+    pub(crate) record: Record,
+    progress: Progress,
+    /// What dom0 has behind each disk, by its name in the guest.
+    targets: BTreeMap<String, BlockTarget>,
+}
+
+impl Site {
+    pub(crate) fn new(core: Arc<Core>, record: Record) -> Self {
+        Self { core, record, progress: Progress::default(), targets: BTreeMap::new() }
+    }
+
+    pub(crate) async fn write_record(&self) -> Result<(), StepError> {
+        Ok(self.core.record(&self.record).await?)
+    }
+
+    /// Says on disk what comes, before it comes.
+    pub(super) async fn record_intent(&mut self, intent: Intent) -> Result<(), StepError> {
+        self.record.domid = None;
+        self.record.images.clear();
+        self.record.intent = intent;
+        self.progress = Progress::default();
+        self.write_record().await
+    }
+
+    pub(super) async fn record_running(&mut self) -> Result<(), StepError> {
+        self.record.intent = Intent::Run;
+        self.record.saved = None;
+        self.write_record().await
+    }
+
+    /// What is being written with the VM's memory, for whoever must clean up.
+    pub(super) async fn record_saving(&mut self, file: Option<PathBuf>) -> Result<(), StepError> {
+        self.record.saved = file;
+        self.write_record().await
+    }
+
+    /// The domain, once it is created.
+    pub(crate) fn domid(&self) -> Result<DomId, StepError> {
+        self.record.domid.ok_or(StepError::OutOfOrder("the domain"))
+    }
+
+    /// Our domain, by its number and the VM's handle; `None` when it is gone.
+    pub(crate) async fn domain(&self) -> Result<Option<DomainInfo>, StepError> {
+        let Some(domid) = self.record.domid else { return Ok(None) };
+        let info = self.core.run(move |host| host.xen.control.info(domid)).await?;
+        Ok(info.filter(|info| info.handle.0 == self.record.vm.bytes()))
+    }
+
+    /// Runs one step on the shell.
+    async fn with_shell<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&crate::Backend, &Shell) -> Result<T, XenError> + Send + 'static,
+    ) -> Result<T, StepError> {
+        let shell = self.progress.shell.take().ok_or(StepError::OutOfOrder("the shell"))?;
+        let step = move |host: &crate::Backend| (work(host, &shell), shell);
+        let (outcome, shell) = self.core.run(step).await;
+        self.progress.shell = Some(shell);
+        Ok(outcome?)
+    }
+}
