@@ -7,6 +7,8 @@
 //! state = "/var/lib/smps-vmm/agent"      # host id, one file a VM
 //! disk_bytes_per_s = 200000000           # what the disks sustain; the scheduler shares it out
 //! memory_reserve_mib = 64                # kept free for dom0 and Xen
+//! kernel_cache_mib = 512                 # unpacked kernels kept on disk; 0: none
+//! kernel_unpackings = 1                  # at once; each takes dom0 some 100 MB of memory
 //! ```
 
 use std::net::SocketAddr;
@@ -17,10 +19,16 @@ use thiserror::Error;
 use vmm_core::units::{BytesPerSecond, Kib};
 use vmm_proto::principal::Principal;
 
+use crate::kernels::KernelLimits;
+
 /// What disks sustain when nobody said.
 const DISK_DEFAULT: u64 = 200_000_000;
 /// What is kept free when nobody said.
 const RESERVE_MIB_DEFAULT: u64 = 64;
+/// Unpacked kernels that are kept when nobody said: six or seven of a distribution's.
+const KERNEL_CACHE_MIB_DEFAULT: u64 = 512;
+/// Kernels unpacked at once when nobody said.
+const KERNEL_UNPACKINGS_DEFAULT: u32 = 1;
 /// Where the agent listens when nobody said.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:8443";
 
@@ -43,6 +51,12 @@ pub struct RawConfig {
     /// Memory kept free for dom0 and Xen.
     #[serde(default = "default_reserve")]
     pub memory_reserve_mib: u64,
+    /// Unpacked kernels kept on disk; 0 keeps none.
+    #[serde(default = "default_kernel_cache")]
+    pub kernel_cache_mib: u64,
+    /// Kernels unpacked at once.
+    #[serde(default = "default_kernel_unpackings")]
+    pub kernel_unpackings: u32,
 }
 
 fn default_listen() -> String {
@@ -55,6 +69,14 @@ fn default_disk() -> u64 {
 
 fn default_reserve() -> u64 {
     RESERVE_MIB_DEFAULT
+}
+
+fn default_kernel_cache() -> u64 {
+    KERNEL_CACHE_MIB_DEFAULT
+}
+
+fn default_kernel_unpackings() -> u32 {
+    KERNEL_UNPACKINGS_DEFAULT
 }
 
 /// A configuration that can be used.
@@ -72,6 +94,8 @@ pub struct AgentConfig {
     pub disk: BytesPerSecond,
     /// Memory kept free for dom0 and Xen.
     pub memory_reserve: Kib,
+    /// The kernel cache's bounds.
+    pub kernels: KernelLimits,
 }
 
 /// Why a configuration is refused.
@@ -120,6 +144,10 @@ impl RawConfig {
             state: self.state,
             disk: BytesPerSecond(self.disk_bytes_per_s),
             memory_reserve: Kib::from_mib(self.memory_reserve_mib),
+            kernels: KernelLimits {
+                bytes_max: self.kernel_cache_mib.saturating_mul(1 << 20),
+                unpackings_max: self.kernel_unpackings,
+            },
         })
     }
 }
@@ -137,6 +165,8 @@ impl AgentConfig {
             state: state.to_owned(),
             disk_bytes_per_s: DISK_DEFAULT,
             memory_reserve_mib: RESERVE_MIB_DEFAULT,
+            kernel_cache_mib: KERNEL_CACHE_MIB_DEFAULT,
+            kernel_unpackings: KERNEL_UNPACKINGS_DEFAULT,
         }
         .validated()
     }
@@ -172,5 +202,6 @@ mod tests {
         check("listen = \"nowhere\"", false);
         check("memory_reserve_mib = 512", true);
         check("memory_reserve = 512", false);
+        check("kernel_cache_mib = 0\nkernel_unpackings = 2", true);
     }
 }

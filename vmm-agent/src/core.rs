@@ -14,6 +14,7 @@ use crate::device::leases::Leases;
 use crate::domain::registry::Registry;
 use crate::env::{Backend, Env};
 use crate::journal::{Journal, JournalError, Record};
+use crate::kernels::Kernels;
 use crate::server::once::Once;
 use crate::stats::HostHistory;
 
@@ -29,6 +30,8 @@ pub(crate) struct Core {
     pub(crate) leases: Leases,
     pub(crate) once: Once,
     pub(crate) history: HostHistory,
+    #[allow(dead_code, reason = "builds ask it from the next change on")]
+    pub(crate) kernels: Kernels,
     /// Tells this run of the agent from others, in cursors.
     pub(crate) boot: String,
     /// The newest generation of any VM; long polls wait on it.
@@ -44,6 +47,8 @@ impl Core {
     pub(crate) fn new(config: AgentConfig, backend: Backend, env: Env, journal: Journal) -> Self {
         let boot = (env.random)().iter().map(|byte| format!("{byte:02x}")).collect();
         let first = journal.starts() << GENERATION_BITS;
+        let (cache, limits) = (config.state.join("kernels"), config.kernels);
+        let kernels = Kernels::open(&cache, limits, backend.unpack.clone());
         Self {
             config,
             backend,
@@ -53,6 +58,7 @@ impl Core {
             leases: Leases::default(),
             once: Once::default(),
             history: HostHistory::default(),
+            kernels,
             boot,
             generation: watch::Sender::new(first),
             promises: Mutex::default(),

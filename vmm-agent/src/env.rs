@@ -8,6 +8,7 @@ use std::sync::Arc;
 use xen_bindings::Xen;
 
 use crate::dom0::Dom0;
+use crate::kernels::Unpack;
 
 /// Where blocking steps (hypercalls, xenstore, files) run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub struct Backend {
     pub xen: Xen,
     /// dom0's Linux.
     pub dom0: Arc<dyn Dom0>,
+    /// Unpacks kernels, away from the agent.
+    pub unpack: Arc<dyn Unpack>,
     /// `libxc` or `simulator`; every report carries it, so that a stand-in never passes for the real thing.
     pub name: &'static str,
 }

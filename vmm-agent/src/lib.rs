@@ -5,6 +5,7 @@
 //!                                     │
 //!                                  domain/    a task for each VM: build, lifecycle, hotplug, adopt
 //!                                     │   └── device/   disk trees, console
+//!      kernels/  unpacked once ────────┤
 //!      journal.rs ◄── intents ────────┤       stats/    samples every two seconds, rates
 //!      (disk)                         │       watch.rs  xenstore says "look again"
 //!                       ┌─────────────┴─────────────┐
@@ -46,6 +47,7 @@ pub mod dom0;
 mod domain;
 pub mod env;
 mod journal;
+pub mod kernels;
 pub mod run;
 mod server;
 pub mod sim;

@@ -1,5 +1,6 @@
 //! The simulated backend, and what makes its time go by.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
@@ -8,6 +9,7 @@ use xen_bindings::sim::SimMachine;
 
 pub use crate::dom0::sim::SimDom0;
 use crate::env::Backend;
+use crate::kernels::{InProcess, Packed, Unpack, UnpackError};
 
 /// The name of the simulated backend in reports.
 pub const NAME: &str = "simulator";
@@ -15,7 +17,21 @@ pub const NAME: &str = "simulator";
 /// A simulated machine as a host, with a new dom0. To restart an agent on the same host, keep the backend and clone it.
 #[must_use]
 pub fn backend(machine: &SimMachine) -> Backend {
-    Backend { xen: machine.xen(), dom0: Arc::new(SimDom0::new(machine)), name: NAME }
+    let dom0 = Arc::new(SimDom0::new(machine));
+    Backend { xen: machine.xen(), dom0, unpack: Arc::new(SimUnpack), name: NAME }
+}
+
+/// Unpacks in this process, and knows the simulator's own kernels.
+struct SimUnpack;
+
+impl Unpack for SimUnpack {
+    fn unpack(&self, packed: &Packed, from: &File, to: &File) -> Result<(), UnpackError> {
+        InProcess.unpack(packed, from, to)
+    }
+
+    fn knows(&self, head: &[u8]) -> bool {
+        head.starts_with(b"SIMKERNEL")
+    }
 }
 
 /// Lets the machine's time go by on tokio's clock, until `stop`. Run it as a task beside the agent.

@@ -1,5 +1,6 @@
 //! What a Xen operation can fail with. Callers decide by [`XenErrorKind`]; people read the rest.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::domid::DomId;
@@ -34,7 +35,7 @@ pub enum XenErrorKind {
 /// A Xen operation that failed.
 #[derive(Clone, Debug)]
 pub struct XenError {
-    operation: &'static str,
+    operation: Cow<'static, str>,
     domid: Option<DomId>,
     kind: XenErrorKind,
     detail: String,
@@ -43,8 +44,8 @@ pub struct XenError {
 impl XenError {
     /// `operation` is Xen's own name for it, such as `domain_create`.
     #[must_use]
-    pub fn new(operation: &'static str, kind: XenErrorKind) -> Self {
-        Self { operation, domid: None, kind, detail: String::new() }
+    pub fn new(operation: impl Into<Cow<'static, str>>, kind: XenErrorKind) -> Self {
+        Self { operation: operation.into(), domid: None, kind, detail: String::new() }
     }
 
     /// Names the domain.
@@ -76,8 +77,14 @@ impl XenError {
 
     /// Which operation failed.
     #[must_use]
-    pub fn operation(&self) -> &'static str {
-        self.operation
+    pub fn operation(&self) -> &str {
+        &self.operation
+    }
+
+    /// What the library or the hypervisor said; empty when it said nothing.
+    #[must_use]
+    pub fn said(&self) -> &str {
+        &self.detail
     }
 
     /// Which domain it was about, when it was about one.

@@ -60,3 +60,12 @@ pub struct Xen {
     /// Xenstore.
     pub store: Arc<dyn Store>,
 }
+
+/// What a process has that only loads guests into shells that another process has made: no xenstore, no other operation.
+#[derive(Clone)]
+pub struct Loader {
+    /// To reclaim the shell.
+    pub vcpu: Arc<dyn VcpuControl>,
+    /// To load it.
+    pub image: Arc<dyn GuestImage>,
+}

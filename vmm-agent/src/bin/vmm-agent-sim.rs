@@ -56,6 +56,8 @@ async fn main() -> anyhow::Result<()> {
         state: args.state,
         disk_bytes_per_s: args.disk_bytes_per_s,
         memory_reserve_mib: 0,
+        kernel_cache_mib: 512,
+        kernel_unpackings: 1,
     }
     .validated()?;
     let started = Instant::now();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Parser;
 use vmm_agent::dom0::linux::LinuxDom0;
+use vmm_agent::kernels::InProcess;
 use vmm_agent::{AgentConfig, Backend};
 
 /// The agent of one Xen host: builds, grows, watches and ends VMs as the manager says.
@@ -23,6 +24,8 @@ use vmm_agent::{AgentConfig, Backend};
   listen = \"127.0.0.1:8443\"
   disk_bytes_per_s = 200000000           # what the disks sustain; the scheduler shares it out
   memory_reserve_mib = 64                # kept free for dom0 and Xen
+  kernel_cache_mib = 512                 # unpacked kernels kept on disk; 0: none
+  kernel_unpackings = 1                  # at once; each takes dom0 some 100 MB of memory
 
 Log: standard error; RUST_LOG=vmm_agent=debug shows every step of a start."
 )]
@@ -49,5 +52,6 @@ async fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let dom0 = Arc::new(LinuxDom0::default());
-    vmm_agent::run::run(config, Backend { xen, dom0, name: "libxc" }).await
+    let unpack = Arc::new(InProcess);
+    vmm_agent::run::run(config, Backend { xen, dom0, unpack, name: "libxc" }).await
 }

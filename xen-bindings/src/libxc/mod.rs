@@ -49,7 +49,7 @@ use xenctrl_sys::xc_interface;
 use crate::domid::DomId;
 use crate::error::{XenError, XenErrorKind};
 use crate::store::client::{self, Client};
-use crate::{StoreError, Xen};
+use crate::{Loader, StoreError, Xen};
 
 use self::handle::Handles;
 
@@ -77,6 +77,15 @@ pub fn open_at(store_socket: &Path) -> Result<Xen, XenError> {
         image: libxc,
         store: Arc::new(store),
     })
+}
+
+/// As [`open`], for a process that only loads guests.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_loader() -> Result<Loader, XenError> {
+    let libxc = Arc::new(Libxc { handles: Handles::open()? });
+    Ok(Loader { vcpu: libxc.clone(), image: libxc })
 }
 
 /// What the hypervisor itself has logged, as `xl dmesg` shows it: for diagnostics, since its words follow no contract.
