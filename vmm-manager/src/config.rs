@@ -13,6 +13,8 @@ pub struct ManagerConfig {
     pub call_margin: Duration,
     /// How long an agent may take to build a VM.
     pub build_wait: Duration,
+    /// How long an agent may take to write a VM's memory to a file, or to read it, beyond what the guest or the build takes.
+    pub transfer_wait: Duration,
     /// How long a call whose outcome is not known is repeated, before the task fails.
     pub unknown_wait: Duration,
     /// The longest time between two attempts to reach an agent.
@@ -35,6 +37,7 @@ impl Default for ManagerConfig {
             poll_wait: Duration::from_secs(5),
             call_margin: Duration::from_secs(5),
             build_wait: Duration::from_secs(120),
+            transfer_wait: Duration::from_secs(150),
             unknown_wait: Duration::from_secs(60),
             backoff_max: Duration::from_secs(5),
             task_wait_max: Duration::from_secs(60),
@@ -64,6 +67,7 @@ impl ManagerConfig {
             ("poll_wait", self.poll_wait),
             ("call_margin", self.call_margin),
             ("build_wait", self.build_wait),
+            ("transfer_wait", self.transfer_wait),
             ("backoff_max", self.backoff_max),
         ];
         if let Some((name, _)) = durations.iter().find(|(_, d)| *d < Duration::from_millis(100)) {

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use vmm_core::host::Health;
-use vmm_core::id::HostId;
+use vmm_core::id::{HostId, VmId};
 use vmm_core::task::Workflow;
 use vmm_core::units::Kib;
+use vmm_core::vm::Mac;
 use vmm_core::vm::admission::{Admission, VmRequest, admit};
 use vmm_proto::v1::{Fault, FaultCode, Reply, Request, SetMemory, SetVcpus, VmPhase, verb};
 
@@ -17,7 +18,7 @@ use crate::store::{Charge, KeyedReply, Put, VmRecord};
 use crate::workflow::{Action, grow_plan, tell_plan};
 
 /// How long an agent may take for what needs no guest.
-const PLAIN_WAIT: Duration = Duration::from_secs(30);
+pub(super) const PLAIN_WAIT: Duration = Duration::from_secs(30);
 
 /// A change that is being decided.
 pub(super) struct Change<'a> {
@@ -26,7 +27,7 @@ pub(super) struct Change<'a> {
     pub(super) key: Option<KeyUse>,
 }
 
-impl Change<'_> {
+impl<'a> Change<'a> {
     /// Stores a change that is done at once, with its key.
     pub(super) fn store(self, mut batch: Vec<Put>, reply: KeyedReply) -> Result<(), Fault> {
         let keys_max = self.app.config.idempotency_keys_max;
@@ -66,7 +67,11 @@ impl Change<'_> {
     }
 
     /// The VM, if the request is admitted; `true` when there is something to do.
-    fn admitted(&self, text: &str, request: VmRequest) -> Result<(VmRecord, bool), Fault> {
+    pub(super) fn admitted(
+        &self,
+        text: &str,
+        request: VmRequest,
+    ) -> Result<(VmRecord, bool), Fault> {
         let vm = self.free_vm(text)?.record.clone();
         let unresolved = vm.host.is_some() && !vm.state().has_domain();
         let admission = match (unresolved, request) {
@@ -99,12 +104,53 @@ impl Change<'_> {
         Err(Fault::new(FaultCode::HostUnreachable, message))
     }
 
-    fn begin(
+    /// A VM whose memory is in a file: another start would leave that behind.
+    pub(super) fn check_is_not_saved(&self, vm: &VmRecord) -> Result<(), Fault> {
+        if vm.phase != VmPhase::Saved {
+            return Ok(());
+        }
+        let place = vm.saved.as_ref().map_or_else(String::new, |saved| {
+            format!(" in {} on host {}", saved.path, self.state.host_name(saved.host))
+        });
+        let name = &vm.spec.name;
+        let message = format!(
+            "VM {name} is saved{place}; restore it with `vmmctl vm restore {name}`, or give its saved memory up with `vmmctl vm discard {name}`"
+        );
+        Err(Fault::new(FaultCode::BadState, message))
+    }
+
+    pub(super) fn check_name(&self, name: &str, but: Option<VmId>) -> Result<(), Fault> {
+        if !self.state.name_is_taken(name, but) {
+            return Ok(());
+        }
+        let message = format!("there is a VM named {name} already; use another name");
+        Err(Fault::new(FaultCode::Conflict, message))
+    }
+
+    pub(super) fn check_mac(&self, mac: Mac, but: Option<VmId>) -> Result<(), Fault> {
+        let Some(user) = self.state.mac_user(mac, but) else { return Ok(()) };
+        let message = format!("VM {user} has a NIC with the MAC {mac} already; use another one");
+        Err(Fault::new(FaultCode::Conflict, message))
+    }
+
+    pub(super) fn begin(
         self,
         verb: &'static str,
         vm: &VmRecord,
         flow: Workflow<Action>,
     ) -> Result<Reply, Fault> {
+        let app = self.app;
+        let (state, begin) = self.begun(verb, vm, flow);
+        app.begin(state, begin)
+    }
+
+    /// What begins, and the state to begin it in.
+    pub(super) fn begun(
+        self,
+        verb: &'static str,
+        vm: &VmRecord,
+        flow: Workflow<Action>,
+    ) -> (&'a mut State, Begin) {
         let nowhere = HostId::from_bytes([0; 16]);
         let begin = Begin {
             verb,
@@ -114,24 +160,31 @@ impl Change<'_> {
             key: self.key,
             puts: Vec::new(),
             placement: None,
+            told: None,
             flow,
         };
-        self.app.begin(self.state, begin)
+        (self.state, begin)
     }
 
-    fn guest_wait(&self, wait_ms_max: u64) -> (u64, Duration) {
+    pub(super) fn guest_wait(&self, wait_ms_max: u64) -> (u64, Duration) {
         let wait = Duration::from_millis(wait_ms_max).min(self.app.config.guest_wait_max);
         (u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), wait)
     }
 }
 
-/// Pause, unpause, shutdown, reboot, destroy.
+/// Pause, unpause, shutdown, reboot, suspend, resume, destroy.
 pub(super) fn power(change: Change<'_>, mut request: Request) -> Result<Reply, Fault> {
     let name = verb(&request).name;
     let (text, asked, wait) = match &mut request {
         Request::PauseVm(r) => (&mut r.vm, VmRequest::Pause, PLAIN_WAIT),
         Request::UnpauseVm(r) => (&mut r.vm, VmRequest::Unpause, PLAIN_WAIT),
+        Request::ResumeVm(r) => (&mut r.vm, VmRequest::Resume, PLAIN_WAIT),
         Request::DestroyVm(r) => (&mut r.vm, VmRequest::Destroy, PLAIN_WAIT),
+        Request::SuspendVm(r) => {
+            let wait;
+            (r.wait_ms_max, wait) = change.guest_wait(r.wait_ms_max);
+            (&mut r.vm, VmRequest::Suspend, wait)
+        }
         Request::ShutdownVm(r) => {
             let wait;
             (r.wait_ms_max, wait) = change.guest_wait(r.wait_ms_max);
@@ -150,6 +203,7 @@ pub(super) fn power(change: Change<'_>, mut request: Request) -> Result<Reply, F
     let during = match asked {
         VmRequest::Shutdown => Some(VmPhase::ShuttingDown),
         VmRequest::Reboot => Some(VmPhase::Rebooting),
+        VmRequest::Suspend => Some(VmPhase::Suspending),
         _ => None,
     };
     let phases = during.filter(|_| something_to_do).map(|during| (during, vm.phase));

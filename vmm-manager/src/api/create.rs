@@ -1,8 +1,8 @@
 //! VMs come and go: create, start, delete.
 
-use tokio::time::Instant;
 use vmm_core::id::HostId;
 use vmm_core::scheduler::Decision;
+use vmm_core::task::Workflow;
 use vmm_core::units::Kib;
 use vmm_core::vm::VmSpec;
 use vmm_proto::v1::{
@@ -12,16 +12,15 @@ use vmm_proto::v1::{
 use super::change::Change;
 use crate::app::{Begin, charge_of, no_capacity};
 use crate::store::{Charge, KeyedReply, Put, VmRecord};
-use crate::workflow::build_plan;
+use crate::workflow::{Action, build_plan};
 
 /// Defines a VM, chooses its host and starts it; a dry run only says which host.
 pub(super) fn create(change: Change<'_>, create: CreateVm) -> Result<Reply, Fault> {
     let spec = VmSpec::try_from(create.spec.clone())?;
-    if change.state.vms.values().any(|vm| vm.record.spec.name == create.spec.name) {
-        let message = format!("there is a VM named {} already; use another name", spec.name);
-        return Err(Fault::new(FaultCode::Conflict, message));
-    }
-    let (decision, charge) = decide(&change, &spec);
+    change.check_name(spec.name.as_str(), None)?;
+    check_devices(&change, &spec)?;
+    let charge = charge_of(&spec, spec.memory, spec.vcpus, false);
+    let decision = change.state.decide((None, &spec), charge, None);
     if create.dry_run {
         return Ok(Reply::Placement(Placement::from(&decision)));
     }
@@ -34,33 +33,57 @@ pub(super) fn create(change: Change<'_>, create: CreateVm) -> Result<Reply, Faul
         last_host: None,
         charge: None,
         memory_target_kib: create.spec.memory_kib,
+        saved: None,
         spec: create.spec,
     };
-    build(change, ("CreateVm", true), record, (host, charge, &decision))
+    let plan = ("CreateVm", build_plan(true, None));
+    build(change, plan, record, (host, charge, &decision))
 }
 
 /// Chooses a host for a stopped VM and starts it.
 pub(super) fn start(change: Change<'_>, start: &StartVm) -> Result<Reply, Fault> {
     let vm = change.free_vm(&start.vm)?;
-    let record = vm.record.clone();
+    let record = VmRecord { saved: None, ..vm.record.clone() };
+    change.check_is_not_saved(&vm.record)?;
     change.check_is_nowhere(&record)?;
     let spec = stored_spec(&record.spec)?;
-    let (decision, charge) = decide(&change, &spec);
+    let charge = charge_of(&spec, spec.memory, spec.vcpus, false);
+    let decision = change.state.decide((Some(record.id), &spec), charge, None);
     let host = decision.chosen.ok_or_else(|| no_capacity(&decision))?;
-    build(change, ("StartVm", false), record, (host, charge, &decision))
+    let record = VmRecord { memory_target_kib: record.spec.memory_kib, ..record };
+    let plan = ("StartVm", build_plan(false, None));
+    build(change, plan, record, (host, charge, &decision))
 }
 
 /// Forgets a stopped VM.
 pub(super) fn delete(change: Change<'_>, delete: &DeleteVm) -> Result<Reply, Fault> {
     let record = change.free_vm(&delete.vm)?.record.clone();
+    change.check_is_not_saved(&record)?;
     change.check_is_nowhere(&record)?;
     change.store(vec![Put::DropVm(record.id)], KeyedReply::Done)?;
     Ok(Reply::Done(Done {}))
 }
 
-fn decide(change: &Change<'_>, spec: &VmSpec) -> (Decision, Charge) {
-    let charge = charge_of(spec, spec.memory, spec.vcpus, false);
-    (change.state.decide(spec, charge, Instant::now()), charge)
+/// No NIC's address is used twice in the pool, and no disk twice in the VM.
+fn check_devices(change: &Change<'_>, spec: &VmSpec) -> Result<(), Fault> {
+    for (place, nic) in spec.nics.iter().enumerate() {
+        change.check_mac(nic.mac, None)?;
+        if spec.nics.iter().take(place).any(|other| other.mac == nic.mac) {
+            let message = format!("two NICs have the MAC {}; give each its own", nic.mac);
+            return Err(Fault::new(FaultCode::Conflict, message));
+        }
+    }
+    for (place, disk) in spec.disks.iter().enumerate() {
+        let mut before = spec.disks.iter().take(place).filter(|other| other.path == disk.path);
+        if before.any(|other| !(other.read_only && disk.read_only)) {
+            let message = format!(
+                "{} is named by two disks; only what both only read may be attached twice",
+                disk.path
+            );
+            return Err(Fault::new(FaultCode::Conflict, message));
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn stored_spec(spec: &Spec) -> Result<VmSpec, Fault> {
@@ -69,9 +92,10 @@ pub(super) fn stored_spec(spec: &Spec) -> Result<VmSpec, Fault> {
     })
 }
 
-fn build(
+/// Reserves and builds; where its memory is saved and what its balloon is told are as `record` says.
+pub(super) fn build(
     change: Change<'_>,
-    (verb, is_new): (&'static str, bool),
+    (verb, flow): (&'static str, Workflow<Action>),
     record: VmRecord,
     (host, charge, decision): (HostId, Charge, &Decision),
 ) -> Result<Reply, Fault> {
@@ -82,7 +106,6 @@ fn build(
         host: Some(host),
         last_host: Some(host),
         charge: Some(charge),
-        memory_target_kib: record.spec.memory_kib,
         ..record
     };
     let begin = Begin {
@@ -93,7 +116,8 @@ fn build(
         key: change.key,
         puts: vec![Put::Vm(Box::new(reserved))],
         placement: Some(Placement::from(decision)),
-        flow: build_plan(is_new),
+        told: None,
+        flow,
     };
     change.app.begin(change.state, begin)
 }

@@ -66,6 +66,14 @@ pub(super) fn remove(change: Change<'_>, remove: &RemoveHost) -> Result<Reply, F
         );
         return Err(Fault::new(FaultCode::BadState, message));
     }
+    let saved = change.state.saved_on(id);
+    if !saved.is_empty() {
+        let message = format!(
+            "host {name} has the saved memory of VMs ({}); restore them, or give that up with `vmmctl vm discard`",
+            saved.join(", ")
+        );
+        return Err(Fault::new(FaultCode::BadState, message));
+    }
     change.store(vec![Put::DropHost(id)], KeyedReply::Done)?;
     Ok(Reply::Done(Done {}))
 }

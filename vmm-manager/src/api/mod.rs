@@ -5,8 +5,10 @@
 
 mod change;
 mod create;
+mod define;
 mod host;
 mod read;
+mod saved;
 mod task;
 
 use std::sync::Arc;
@@ -65,7 +67,19 @@ fn decide(app: &Arc<App>, caller: &Caller, request: Request) -> Result<Reply, Fa
         Request::DeleteVm(delete) => create::delete(change, &delete),
         Request::SetMemory(set) => change::set_memory(change, set),
         Request::SetVcpus(set) => change::set_vcpus(change, set),
-        Request::PauseVm(_)
+        Request::SaveVm(save) => saved::save(change, save),
+        Request::RestoreVm(restore) => saved::restore(change, &restore),
+        Request::DiscardSaved(discard) => saved::discard(change, &discard),
+        Request::ResizeDisk(resize) => define::resize(change, resize),
+        Request::RenameVm(_)
+        | Request::ConfigureVm(_)
+        | Request::AttachDisk(_)
+        | Request::DetachDisk(_)
+        | Request::AttachNic(_)
+        | Request::DetachNic(_) => define::define(change, request),
+        Request::SuspendVm(_)
+        | Request::ResumeVm(_)
+        | Request::PauseVm(_)
         | Request::UnpauseVm(_)
         | Request::ShutdownVm(_)
         | Request::RebootVm(_)

@@ -10,7 +10,7 @@ use vmm_proto::v1::{self, Fault, FaultCode, Reply};
 
 use super::App;
 use super::state::State;
-use crate::store::{KeyRecord, KeyedReply, Put, TaskRecord};
+use crate::store::{KeyRecord, KeyedReply, Put, TaskRecord, Told};
 use crate::workflow::{Action, Job};
 
 /// The key that a change was asked for with, and what was asked.
@@ -54,6 +54,8 @@ pub(crate) struct Begin {
     /// Stored with the task: the first step, when it is done already.
     pub(crate) puts: Vec<Put>,
     pub(crate) placement: Option<v1::Placement>,
+    /// The change of a definition that the agent is told.
+    pub(crate) told: Option<Told>,
     pub(crate) flow: Workflow<Action>,
 }
 
@@ -106,7 +108,7 @@ impl State {
             vcpus: None,
             memory: None,
         };
-        TaskRecord { id, vm: begin.vm, number, shown }
+        TaskRecord { id, vm: begin.vm, number, shown, told: begin.told.clone() }
     }
 
     fn check_room_for_task(&self, running_max: usize) -> Result<(), Fault> {
@@ -144,6 +146,22 @@ impl App {
         let cancel = state.tasks.get(&id).map(|task| task.cancel.clone()).unwrap_or_default();
         self.spawn(Job::new(id, begin.vm, begin.host, cancel, begin.flow));
         self.tell_changed();
+        Ok(Reply::Task(Box::new(shown)))
+    }
+}
+
+impl App {
+    /// Stores a change that is done by that; answers with its task, which is over.
+    pub(crate) fn done_at_once(&self, state: &mut State, begin: Begin) -> Result<Reply, Fault> {
+        let mut record = state.new_task(self.new_task_id(), &begin);
+        (record.shown.state, record.shown.step) = (v1::TaskState::Done, "stored".to_owned());
+        let shown = record.shown.clone();
+        let mut batch = state.oldest_finished(&record, self.config.finished_tasks_max);
+        let keys_max = self.config.idempotency_keys_max;
+        batch.extend(begin.puts);
+        batch.extend(state.remember(begin.key, KeyedReply::Task(shown.task.clone()), keys_max));
+        batch.push(Put::Task(Box::new(record)));
+        state.commit(batch).map_err(|error| store_fault(&error))?;
         Ok(Reply::Task(Box::new(shown)))
     }
 }

@@ -26,6 +26,7 @@ impl App {
         let mut record = entry.record.clone();
         record.shown.state = end;
         record.shown.fault = fault;
+        record.told = None;
         let mut batch = state.oldest_finished(&record, self.config.finished_tasks_max);
         batch.push(Put::Task(Box::new(record)));
         state.note_size(&id);
@@ -51,7 +52,7 @@ impl State {
     }
 
     /// The finished task that must go so that one more can be kept.
-    fn oldest_finished(&self, but: &TaskRecord, finished_max: usize) -> Vec<Put> {
+    pub(super) fn oldest_finished(&self, but: &TaskRecord, finished_max: usize) -> Vec<Put> {
         let finished = || {
             let others = self.tasks.values().map(|task| &task.record);
             others.filter(|record| record.is_over() && record.id != but.id)

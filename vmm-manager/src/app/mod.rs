@@ -7,6 +7,7 @@
 //! The lock is held for microseconds and a small write to disk, never over an await.
 
 mod begin;
+mod devices;
 mod finish;
 mod placement;
 mod report;
@@ -16,7 +17,7 @@ mod view;
 
 pub(crate) use begin::{Begin, KeyUse, store_fault};
 pub(crate) use placement::{charge_of, no_capacity};
-pub(crate) use report::{Observed, off_host};
+pub(crate) use report::{MAY_HAVE_RUN, Observed, off_host};
 pub(crate) use state::{State, Vm};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

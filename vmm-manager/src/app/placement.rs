@@ -1,6 +1,7 @@
 //! From the state to the scheduler's problem.
 
 use tokio::time::Instant;
+use vmm_core::id::{HostId, VmId};
 use vmm_core::scheduler::{Decision, HostView, Request, place};
 use vmm_core::units::{BytesPerSecond, Kib, MilliCpu};
 use vmm_core::vm::{VmSpec, overhead};
@@ -26,8 +27,14 @@ pub(crate) fn charge_of(spec: &VmSpec, target: Kib, vcpus: u32, running: bool) -
 }
 
 impl State {
-    /// Where a VM that is charged `charge` costs least.
-    pub(crate) fn decide(&self, spec: &VmSpec, charge: Charge, now: Instant) -> Decision {
+    /// Where a VM costs least; on one host or not at all, when `only` names it.
+    pub(crate) fn decide(
+        &self,
+        (vm, spec): (Option<VmId>, &VmSpec),
+        charge: Charge,
+        only: Option<HostId>,
+    ) -> Decision {
+        let now = Instant::now();
         let request = Request {
             vcpus_max: spec.vcpus_max,
             memory: Kib(charge.memory_kib),
@@ -37,12 +44,13 @@ impl State {
         let views: Vec<HostView> = self
             .hosts
             .values()
+            .filter(|host| only.is_none_or(|only| host.record.id == only))
             .map(|host| HostView {
                 id: host.record.id,
                 name: host.record.name.clone(),
                 health: host.health(now),
                 maintenance: host.record.maintenance,
-                disk_in_use: false,
+                disk_in_use: self.has_disk_of(host.record.id, vm, spec),
                 capacity: host.ledger.capacity(),
                 reserved: host.ledger.reserved(),
                 load: host.load.unwrap_or_default(),

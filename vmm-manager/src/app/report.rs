@@ -7,6 +7,7 @@
 //!   yes                   with a domain       running, paused … as reported
 //!   yes                   stopped             stopped for that reason; reservation released
 //!   yes                   not at all          lost; reservation released
+//!   being restored        stopped, or no      saved as before, unless its guest has ended by itself since
 //!   on no host            with a domain       adopted: it runs there, so it is charged there
 //!   on another host       with a domain       VM1 is broken: logged, nothing is touched
 //!   unknown               with a domain       unmanaged: logged once, nothing is touched
@@ -27,6 +28,9 @@ use super::App;
 use super::placement::charge_of;
 use super::state::{State, Vm};
 use crate::store::{Put, VmRecord};
+
+/// Of a saved VM whose restore came to nothing, perhaps after its guest had gone on.
+pub(crate) const MAY_HAVE_RUN: &str = "its restore was taken back; if the guest ran meanwhile, its disks are newer than its saved memory: discard that unless you know better";
 
 /// A report that cannot be this host's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -175,10 +179,10 @@ fn warn_of_second_domain(vm: &Vm, host: HostId, seen: Option<&ReportedVm>) {
 /// The record of a VM that is stored on the host.
 fn settle(vm: &mut Vm, seen: Option<&ReportedVm>) -> VmRecord {
     let Some(seen) = seen else {
-        return off_host(&vm.record, VmPhase::Lost, "its host does not know it any more");
+        return ended(&vm.record, VmPhase::Lost, "its host does not know it any more");
     };
     if !VmState::from(seen.phase).has_domain() {
-        return off_host(&vm.record, seen.phase, &seen.reason);
+        return ended(&vm.record, seen.phase, &seen.reason);
     }
     vm.vcpus_online = seen.vcpus_online;
     vm.memory_now_kib = seen.memory_kib;
@@ -188,7 +192,24 @@ fn settle(vm: &mut Vm, seen: Option<&ReportedVm>) -> VmRecord {
     if let Some(charge) = &mut next.charge {
         charge.running = true;
     }
+    // A guest that goes on has left its saved memory behind.
+    if !matches!(
+        seen.phase,
+        VmPhase::Starting | VmPhase::Suspending | VmPhase::Suspended | VmPhase::Saving
+    ) {
+        next.saved = None;
+    }
     next
+}
+
+/// The record of a VM that has no domain on its host any more. A restore that came to nothing leaves it saved.
+fn ended(record: &VmRecord, phase: VmPhase, reason: &str) -> VmRecord {
+    let was_restored = matches!(record.phase, VmPhase::Starting | VmPhase::Lost);
+    let never_ran = matches!(phase, VmPhase::Lost | VmPhase::Failed | VmPhase::Destroyed);
+    if record.saved.is_some() && was_restored && never_ran {
+        return off_host(record, VmPhase::Saved, MAY_HAVE_RUN);
+    }
+    off_host(record, phase, reason)
 }
 
 /// The record of a VM that was on no host, and is.
@@ -203,6 +224,7 @@ fn adopt(vm: &mut Vm, host: HostId, seen: &ReportedVm) -> VmRecord {
     next.charge = Some(charge_of(&spec, target, seen.vcpus_online.max(spec.vcpus), true));
     next.host = Some(host);
     next.last_host = Some(host);
+    next.saved = None;
     next.phase = seen.phase;
     next.reason.clone_from(&seen.reason);
     vm.vcpus_online = seen.vcpus_online;
@@ -210,7 +232,7 @@ fn adopt(vm: &mut Vm, host: HostId, seen: &ReportedVm) -> VmRecord {
     next
 }
 
-/// Stopped, on no host, charged nothing.
+/// Stopped, on no host, charged nothing; only a saved VM remembers where its memory is.
 pub(crate) fn off_host(record: &VmRecord, phase: VmPhase, reason: &str) -> VmRecord {
     VmRecord {
         phase,
@@ -218,6 +240,7 @@ pub(crate) fn off_host(record: &VmRecord, phase: VmPhase, reason: &str) -> VmRec
         host: None,
         charge: None,
         memory_target_kib: record.spec.memory_kib,
+        saved: record.saved.clone().filter(|_| phase == VmPhase::Saved),
         ..record.clone()
     }
 }

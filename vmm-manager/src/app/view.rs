@@ -31,6 +31,7 @@ impl State {
     pub(crate) fn show_vm(&self, vm: &Vm, now: Instant) -> v1::Vm {
         let host = vm.record.host.and_then(|host| self.hosts.get(&host));
         let has_domain = vm.record.state().has_domain();
+        let saved = vm.record.saved.as_ref().filter(|_| vm.record.phase == v1::VmPhase::Saved);
         v1::Vm {
             vm: vm.record.id.to_string(),
             phase: vm.record.phase,
@@ -39,8 +40,8 @@ impl State {
             stale: host.is_some_and(|host| host.health(now) != Health::Up),
             vcpus_online: if has_domain { vm.vcpus_online } else { 0 },
             memory_now_kib: if has_domain { vm.memory_now_kib } else { 0 },
-            saved_path: None,
-            saved_host: None,
+            saved_path: saved.map(|saved| saved.path.clone()),
+            saved_host: saved.map(|saved| self.host_name(saved.host)),
             spec: vm.record.spec.clone(),
         }
     }

@@ -6,17 +6,20 @@ use vmm_proto::v1::{Fault, FaultCode, TaskState, VmPhase};
 
 use crate::app::{App, State};
 use crate::store::TaskRecord;
-use crate::workflow::{Job, resume_plan};
+use crate::workflow::{Job, resume_define_plan, resume_plan};
 
 const CREATE: &str = "CreateVm";
 const START: &str = "StartVm";
+const RESTORE: &str = "RestoreVm";
 
-/// A VM that was being built can be taken up: its host says whether it was.
+/// A VM that was being built can be taken up: its host says whether it was. So can a change of a definition: the agent knows its key.
 fn can_resume(state: &State, task: &TaskRecord) -> bool {
-    let building = [CREATE, START].contains(&task.shown.verb.as_str());
-    let vm = state.vms.get(&task.vm);
-    building
-        && vm.is_some_and(|vm| vm.record.host.is_some() && vm.record.phase == VmPhase::Starting)
+    let building = [CREATE, START, RESTORE].contains(&task.shown.verb.as_str());
+    state
+        .vms
+        .get(&task.vm)
+        .filter(|vm| vm.record.host.is_some())
+        .is_some_and(|vm| task.told.is_some() || (building && vm.record.phase == VmPhase::Starting))
 }
 
 /// Ends the tasks that cannot be taken up: their VM's state comes with its host's next report.
@@ -43,7 +46,11 @@ pub(crate) fn resume(app: &Arc<App>) {
         if record.shown.state == TaskState::Cancelling {
             task.cancel.cancel();
         }
-        let flow = resume_plan(record.shown.verb == CREATE);
-        app.spawn(Job::new(record.id, record.vm, host, task.cancel.clone(), flow));
+        let flow = match &record.told {
+            Some(told) => resume_define_plan(told),
+            None => resume_plan(record.shown.verb == CREATE),
+        };
+        let job = Job::new(record.id, record.vm, host, task.cancel.clone(), flow);
+        app.spawn(if record.told.is_some() { job.in_doubt() } else { job });
     }
 }

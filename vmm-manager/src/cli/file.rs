@@ -5,6 +5,7 @@
 //! # store = "store.redb"       # relative to this directory
 //! # [limits]                   # in seconds; what stands here are the defaults
 //! # build_wait = 120           # an agent's time to build a VM
+//! # transfer_wait = 150        # an agent's time to write a VM's memory to a file, or to read it
 //! # unknown_wait = 60          # how long a call whose outcome is not known is repeated
 //! # guest_wait_max = 420       # the most that a guest may be given to do what it is asked
 //! ```
@@ -83,6 +84,7 @@ struct RawConfig {
 #[serde(deny_unknown_fields)]
 struct RawLimits {
     build_wait: Option<u64>,
+    transfer_wait: Option<u64>,
     unknown_wait: Option<u64>,
     guest_wait_max: Option<u64>,
 }
@@ -101,6 +103,7 @@ impl RawConfig {
         let limits = self.limits;
         let manager = ManagerConfig {
             build_wait: seconds("build_wait", limits.build_wait, usual.build_wait)?,
+            transfer_wait: seconds("transfer_wait", limits.transfer_wait, usual.transfer_wait)?,
             unknown_wait: seconds("unknown_wait", limits.unknown_wait, usual.unknown_wait)?,
             guest_wait_max: seconds("guest_wait_max", limits.guest_wait_max, usual.guest_wait_max)?,
             ..usual

@@ -4,16 +4,19 @@
 //! A set of changes is one transaction: a VM's reservation, the task that works on it and the key under which it was asked for
 //! are stored together or not at all.
 //!
-//! The schema's version is checked before anything is read; another one, or a record that cannot be read, is a typed error
-//! that says what to do. Nothing is guessed and nothing is dropped.
+//! The schema's version is checked before anything is read. A store of an older version is brought up to this one's, once; one of a newer version,
+//! or a record that cannot be read, is a typed error that says what to do. Nothing is guessed and nothing is dropped.
 
 mod error;
 mod memory;
+mod migrate;
 mod records;
 
 pub use error::StoreError;
 pub use memory::MemoryStore;
-pub(crate) use records::{Charge, HostRecord, KeyRecord, KeyedReply, TaskRecord, VmRecord};
+pub(crate) use records::{
+    Charge, HostRecord, KeyRecord, KeyedReply, SavedState, TaskRecord, Told, VmRecord,
+};
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -31,7 +34,7 @@ use crate::manager::StoreLocation;
 use error::{failed, opening};
 
 /// Of all records. A change that an older manager cannot read counts it up.
-pub(crate) const SCHEMA_VERSION: u32 = 1;
+pub(crate) const SCHEMA_VERSION: u32 = 2;
 
 type Table = TableDefinition<'static, &'static str, &'static [u8]>;
 
@@ -89,16 +92,11 @@ impl Store {
             let mut meta = write.open_table(META).map_err(failed("checking its version"))?;
             let found =
                 meta.get(SCHEMA).map_err(failed("checking its version"))?.map(|v| v.value());
-            match found {
-                Some(SCHEMA_VERSION) => {}
-                Some(found) => return Err(StoreError::Schema { found }),
-                None => {
-                    meta.insert(SCHEMA, SCHEMA_VERSION).map_err(failed("writing its version"))?;
-                }
+            for table in [HOSTS, VMS, TASKS, KEYS] {
+                write.open_table(table).map_err(failed("making its tables"))?;
             }
-        }
-        for table in [HOSTS, VMS, TASKS, KEYS] {
-            write.open_table(table).map_err(failed("making its tables"))?;
+            migrate::migrate(&write, found.unwrap_or(SCHEMA_VERSION))?;
+            meta.insert(SCHEMA, SCHEMA_VERSION).map_err(failed("writing its version"))?;
         }
         write.commit().map_err(failed("making its tables"))
     }

@@ -41,12 +41,28 @@ pub(crate) struct VmRecord {
     pub(crate) charge: Option<Charge>,
     /// What its balloon was last told.
     pub(crate) memory_target_kib: u64,
+    /// Where its memory is saved, while it is `Saved` or being restored; or shall be, while it is being saved.
+    #[serde(default)]
+    pub(crate) saved: Option<SavedState>,
 }
 
 impl VmRecord {
     pub(crate) fn state(&self) -> VmState {
         self.phase.into()
     }
+}
+
+/// A VM's memory in a file, and what it needs to go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SavedState {
+    #[serde(with = "text")]
+    pub(crate) host: HostId,
+    /// On that host.
+    pub(crate) path: String,
+    /// What it was charged when it was saved: as much as it takes when it is restored.
+    pub(crate) charge: Option<Charge>,
+    /// What its balloon was told then.
+    pub(crate) memory_target_kib: u64,
 }
 
 /// A reservation, stored.
@@ -84,6 +100,19 @@ pub(crate) struct TaskRecord {
     pub(crate) number: u64,
     /// As callers see it.
     pub(crate) shown: v1::Task,
+    /// The change of a definition that an agent is being told, until the task is over: another manager can go on telling it.
+    #[serde(default)]
+    pub(crate) told: Option<Told>,
+}
+
+/// A change of a VM's definition that its agent is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Told {
+    pub(crate) request: v1::Request,
+    /// What takes it back.
+    pub(crate) back: v1::Request,
+    /// How long the agent may take for either.
+    pub(crate) wait_ms: u64,
 }
 
 impl TaskRecord {

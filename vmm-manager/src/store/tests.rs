@@ -79,3 +79,25 @@ fn a_file_that_is_no_store_is_refused() {
     let error = Store::open(&StoreLocation::File(path)).expect_err("refused");
     assert!(matches!(error, StoreError::Open { .. }), "{error}");
 }
+
+#[test]
+fn a_store_of_the_first_schema_is_upgraded_once() {
+    let memory = StoreLocation::Memory(MemoryStore::default());
+    let (store, _) = Store::open(&memory).expect("opens");
+    let old = r#"{"id":"00000000-0000-0000-0000-000000000007","spec":{"@name":"web","@vcpus":1,"@vcpus-max":2,
+        "@memory-kib":131072,"@memory-max-kib":262144,"@kernel":"/k","@cmdline":"","@cpu-demand-milli":0,
+        "@disk-demand-bytes-per-s":0,"Disk":{"@path":"/d.img","@device":"xvda","@read-only":true}},
+        "phase":"PoweredOff","reason":"","host":null,"last_host":null,"charge":null,"memory_target_kib":131072}"#;
+    let write = store.database.begin_write().expect("a transaction");
+    write.open_table(META).expect("a table").insert(SCHEMA, 1).expect("inserted");
+    write.open_table(VMS).expect("a table").insert("7", old.as_bytes()).expect("inserted");
+    write.commit().expect("committed");
+    drop(store);
+    for time in ["first", "second"] {
+        let (_, contents) = Store::open(&memory).expect(time);
+        let [vm] = contents.vms.as_slice() else { panic!("one VM: {contents:?}") };
+        let [disk] = vm.spec.disks.as_slice() else { panic!("one disk: {vm:?}") };
+        assert_eq!((disk.path.as_str(), disk.read_only), ("/d.img", true), "{time}");
+        assert_eq!(vm.saved, None);
+    }
+}

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
+use vmm_core::vm::VmState;
 use vmm_proto::v1::{self, Fault, FaultCode, Reply, ReportedVm, Request, VmPhase};
 
 use crate::agents::{AgentAddress, AgentCall, AgentCalls, AgentError, BoxFuture};
+use crate::workflow::applied;
 
 /// One host.
 #[derive(Default)]
@@ -25,6 +27,12 @@ pub(crate) struct FakeHost {
     pub(crate) refuses: BTreeSet<&'static str>,
     /// A build takes this long.
     pub(crate) build_time: Duration,
+    /// Any other change takes this long.
+    pub(crate) change_time: Duration,
+    /// What it was last told that a VM shall be.
+    pub(crate) specs: BTreeMap<String, v1::Spec>,
+    /// Saved VMs.
+    pub(crate) files: BTreeSet<String>,
     /// What the guest does of the memory that it is asked for.
     pub(crate) memory_reached: Option<u64>,
     /// Changes carried out.
@@ -68,9 +76,9 @@ impl FakeAgents {
     /// Names of the hosts on which a VM has a domain.
     pub(crate) fn running_on(&self, vm: &str) -> Vec<String> {
         let hosts = self.lock();
-        let has_domain = [VmPhase::Running, VmPhase::Paused];
-        let runs =
-            |host: &FakeHost| host.vms.get(vm).is_some_and(|vm| has_domain.contains(&vm.phase));
+        let runs = |host: &FakeHost| {
+            host.vms.get(vm).is_some_and(|vm| VmState::from(vm.phase).has_domain())
+        };
         hosts.iter().filter(|(_, host)| runs(host)).map(|(name, _)| name.clone()).collect()
     }
 
@@ -95,10 +103,17 @@ impl FakeAgents {
         })
     }
 
+    fn with_times(&self, name: &str) -> (Duration, Duration) {
+        let hosts = self.lock();
+        (hosts[name].build_time, hosts[name].change_time)
+    }
+
     async fn carry_out(&self, name: &str, call: &AgentCall) -> Result<Reply, AgentError> {
-        let build_time = self.lock()[name].build_time;
-        if matches!(call.request, Request::BuildVm(_)) {
-            tokio::time::sleep(build_time).await;
+        let (build_time, change_time) = self.with_times(name);
+        match call.request {
+            Request::BuildVm(_) => tokio::time::sleep(build_time).await,
+            _ if call.key.is_some() => tokio::time::sleep(change_time).await,
+            _ => {}
         }
         let (result, lost) = self.with(name, |host| {
             let result = host.once(call);
@@ -138,9 +153,39 @@ impl FakeHost {
         let done = Ok(Reply::Done(v1::Done {}));
         match request {
             Request::BuildVm(build) => {
+                if build.restore_from.as_ref().is_some_and(|path| !self.files.contains(path)) {
+                    return Err(Fault::new(FaultCode::FileNotFound, "no such file"));
+                }
                 self.set(&build.vm, VmPhase::Running);
+                self.specs.insert(build.vm.clone(), build.spec.clone());
                 done
             }
+            Request::SuspendVm(r) => self.move_to(&r.vm, VmPhase::Suspended),
+            Request::ResumeVm(r) => self.move_to(&r.vm, VmPhase::Running),
+            Request::SaveVm(r) => {
+                if !self.files.insert(r.path.clone()) {
+                    return Err(Fault::new(FaultCode::Conflict, "the file is there already"));
+                }
+                self.move_to(&r.vm, VmPhase::Saved)
+            }
+            Request::AttachDisk(r) => {
+                let device = &r.disk.device;
+                self.define(&r.vm, request, |spec| {
+                    refuse(spec.disks.iter().any(|d| d.device == *device), FaultCode::Conflict)
+                })
+            }
+            Request::DetachDisk(r) => self.define(&r.vm, request, |spec| {
+                refuse(spec.disks.iter().all(|d| d.device != r.device), FaultCode::BadState)
+            }),
+            Request::AttachNic(r) => self.define(&r.vm, request, |spec| {
+                refuse(spec.nics.iter().any(|n| n.index == r.nic.index), FaultCode::Conflict)
+            }),
+            Request::DetachNic(r) => self.define(&r.vm, request, |spec| {
+                refuse(spec.nics.iter().all(|n| n.index != r.index), FaultCode::BadState)
+            }),
+            Request::RenameVm(r) => self.define(&r.vm, request, |_| Ok(())),
+            Request::ConfigureVm(r) => self.define(&r.vm, request, |_| Ok(())),
+            Request::ResizeDisk(_) => done,
             Request::PauseVm(r) => self.move_to(&r.vm, VmPhase::Paused),
             Request::UnpauseVm(r) => self.move_to(&r.vm, VmPhase::Running),
             Request::ShutdownVm(r) => self.move_to(&r.vm, VmPhase::PoweredOff),
@@ -163,6 +208,19 @@ impl FakeHost {
         }
     }
 
+    fn define(
+        &mut self,
+        vm: &str,
+        request: &Request,
+        check: impl FnOnce(&v1::Spec) -> Result<(), Fault>,
+    ) -> Result<Reply, Fault> {
+        let spec = self.specs.get_mut(vm);
+        let spec = spec.ok_or_else(|| Fault::new(FaultCode::UnknownVm, "no such VM here"))?;
+        check(spec)?;
+        *spec = applied(spec, request).expect("a change of a definition");
+        Ok(Reply::Done(v1::Done {}))
+    }
+
     fn move_to(&mut self, vm: &str, phase: VmPhase) -> Result<Reply, Fault> {
         if !self.vms.contains_key(vm) {
             return Err(Fault::new(FaultCode::UnknownVm, "no such VM here"));
@@ -183,6 +241,10 @@ impl FakeHost {
         };
         self.vms.insert(vm.to_owned(), seen);
     }
+}
+
+fn refuse(bad: bool, code: FaultCode) -> Result<(), Fault> {
+    if bad { Err(Fault::new(code, "refused by the agent")) } else { Ok(()) }
 }
 
 impl AgentCalls for FakeAgents {

@@ -8,6 +8,7 @@ use vmm_core::units::Kib;
 use vmm_proto::v1::{self, Reply, Request, TaskState, VmPhase};
 
 use super::Pool;
+use super::plans::disk;
 use super::pool::create;
 
 const HOSTS: [&str; 3] = ["a", "b", "c"];
@@ -36,13 +37,27 @@ impl Dice {
 fn request(dice: &mut Dice) -> Request {
     let vm = dice.of(&NAMES).to_owned();
     let memory_kib = Kib::from_mib(64 + dice.below(3000)).0;
-    match dice.below(9) {
+    let (wait_ms_max, force, disk) = (1000, false, disk("xvdb"));
+    match dice.below(18) {
         0 | 1 => create(&vm),
         2 | 3 => Request::StartVm(v1::StartVm { vm }),
         4 => Request::DestroyVm(v1::DestroyVm { vm }),
         5 => Request::ShutdownVm(v1::ShutdownVm { vm, wait_ms_max: 1000 }),
         6 => Request::DeleteVm(v1::DeleteVm { vm }),
         7 => Request::PauseVm(v1::PauseVm { vm }),
+        8 => Request::SuspendVm(v1::SuspendVm { vm, wait_ms_max }),
+        9 => Request::ResumeVm(v1::ResumeVm { vm }),
+        10 | 11 => {
+            let path = format!("/{}.save", dice.below(1 << 40));
+            Request::SaveVm(v1::SaveVm { vm, path, wait_ms_max })
+        }
+        12 | 13 => Request::RestoreVm(v1::RestoreVm { vm, path: None }),
+        14 => Request::DiscardSaved(v1::DiscardSaved { vm }),
+        15 => Request::AttachDisk(v1::AttachDisk { vm, wait_ms_max, disk }),
+        16 => {
+            let device = disk.device;
+            Request::DetachDisk(v1::DetachDisk { vm, device, wait_ms_max, force })
+        }
         _ => Request::SetMemory(v1::SetMemory { vm, memory_kib, wait_ms_max: 1000 }),
     }
 }
@@ -93,6 +108,11 @@ async fn check_agreement(pool: &Pool, seed: u64) {
         let hosts = pool.agents.running_on(&vm.vm);
         assert_eq!(hosts.first(), vm.host.as_ref(), "seed {seed}: {vm:?}");
         assert!(!vm.stale, "seed {seed}: {vm:?}");
+        assert_eq!(vm.phase == VmPhase::Saved, vm.saved_path.is_some(), "seed {seed}: {vm:?}");
+        if let (Some(path), Some(host)) = (&vm.saved_path, &vm.saved_host) {
+            let there = pool.agents.with(host, |host| host.files.contains(path));
+            assert!(there, "seed {seed}: {vm:?}");
+        }
     }
     for id in pool.agents.known_vms() {
         let stored = vms.vms.iter().any(|vm| vm.vm == id);

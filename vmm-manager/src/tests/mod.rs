@@ -4,8 +4,10 @@ mod agent;
 mod chaos;
 mod failures;
 mod placement;
+mod plans;
 mod pool;
 mod restarts;
+mod toolstack;
 mod verbs;
 mod wire;
 

@@ -25,7 +25,7 @@ impl Job {
         #[cfg(test)]
         app.fail_if_told(name)?;
         match action {
-            Action::Build => self.build(app, name).await,
+            Action::Build(restore_from) => self.build(app, name, restore_from).await,
             Action::Adopt => self.adopt(app).await,
             Action::Tell(request, wait) => self.tell(app, name, *request, wait).await,
             other => self.record(app, other),
@@ -42,6 +42,7 @@ impl Job {
         match action {
             Action::Unbuild => self.unbuild(app).await,
             Action::Tell(request, wait) => self.untell(app, name, *request, wait).await,
+            Action::TellBack(requests, wait) => self.tell_back(app, name, *requests, wait).await,
             other => self.record(app, other),
         }
     }
@@ -50,20 +51,24 @@ impl Job {
         Some(format!("{}.{step}", self.task))
     }
 
-    async fn build(&mut self, app: &App, name: &'static str) -> Result<(), Fault> {
+    async fn build(
+        &mut self,
+        app: &App,
+        name: &'static str,
+        restore_from: Option<String>,
+    ) -> Result<(), Fault> {
+        let reading = restore_from.as_ref().map_or(Duration::ZERO, |_| app.config.transfer_wait);
         let spec = app.lock().vms.get(&self.vm).map(|vm| vm.record.spec.clone());
         let spec = spec.ok_or_else(|| Fault::new(FaultCode::UnknownVm, "the VM was deleted"))?;
         let call = AgentCall {
-            request: Request::BuildVm(v1::BuildVm {
-                vm: self.vm.to_string(),
-                restore_from: None,
-                spec,
-            }),
-            deadline: app.config.build_wait + app.config.call_margin,
+            request: Request::BuildVm(v1::BuildVm { vm: self.vm.to_string(), restore_from, spec }),
+            deadline: app.config.build_wait + reading + app.config.call_margin,
             key: self.key(name),
         };
         let caution = Caution { patience: app.config.unknown_wait, cancel: Some(&self.cancel) };
-        match app.call_until_known(self.host, call, caution).await {
+        let outcome = app.call_until_known(self.host, call, caution).await;
+        self.built = !matches!(outcome, Err(Failure::No { repeated: false, .. }));
+        match outcome {
             Ok(_) => Ok(()),
             // An agent that lost its memory of the key still has the VM.
             Err(Failure::No { fault, repeated: true }) if fault.code == FaultCode::Conflict => {
@@ -81,7 +86,9 @@ impl Job {
 
     /// After a restart: the host's report decides.
     async fn adopt(&mut self, app: &App) -> Result<(), Fault> {
-        let message = "the manager was restarted before the VM was built; it was taken back, create or start it again";
+        let message =
+            "the manager was restarted before the VM was built; it was taken back, ask again";
+        self.built = true;
         self.wait_until_built(app, 0, Fault::new(FaultCode::TimedOut, message)).await
     }
 
@@ -139,19 +146,54 @@ impl Job {
             key: self.key(name),
         };
         let caution = Caution { patience: app.config.unknown_wait, cancel: Some(&self.cancel) };
+        let told_before = std::mem::take(&mut self.unresolved);
         match app.call_until_known(self.host, call, caution).await {
             Ok(reply) => self.record_told(app, &request, reply),
-            Err(Failure::No { fault, .. })
-                if fault.code == FaultCode::UnknownVm
-                    && matches!(request, Request::DestroyVm(_)) =>
+            Err(Failure::No { fault, repeated })
+                if is_done_already(&request, fault.code, repeated || told_before) =>
             {
                 self.record_told(app, &request, Reply::Done(v1::Done {}))
+            }
+            // An agent that lost its memory of the key may have done it the first time.
+            Err(Failure::No { fault, repeated }) => {
+                self.unresolved = repeated || told_before;
+                Err(fault)
             }
             Err(Failure::Unknown(fault)) => {
                 self.unresolved = true;
                 Err(fault)
             }
-            Err(failure) => Err(failure.into_fault()),
+        }
+    }
+
+    /// A change of a definition that was refused has nothing to take back; one whose outcome is not known has.
+    async fn tell_back(
+        &mut self,
+        app: &App,
+        name: &'static str,
+        (told, back): (Request, Request),
+        wait: Duration,
+    ) -> Result<(), Fault> {
+        if !self.unresolved {
+            return Ok(());
+        }
+        let call = AgentCall {
+            request: back,
+            deadline: wait + app.config.call_margin,
+            key: self.key(&format!("{name}.undo")),
+        };
+        let caution = Caution { patience: app.config.call_margin, cancel: None };
+        let outcome = app.call_until_known(self.host, call, caution).await;
+        self.unresolved = matches!(outcome, Err(Failure::Unknown(_)));
+        match outcome {
+            Err(Failure::Unknown(fault)) => Err(fault),
+            // The guest does not go along: so it was done, and stays.
+            Err(Failure::No { fault, .. }) if fault.code == FaultCode::TimedOut => {
+                self.record_told(app, &told, Reply::Done(v1::Done {}))?;
+                Err(fault)
+            }
+            // Any other refusal: there is nothing to take back.
+            Ok(_) | Err(Failure::No { .. }) => Ok(()),
         }
     }
 
@@ -193,6 +235,18 @@ impl Job {
                 Ok(())
             }
         }
+    }
+}
+
+/// A refusal that says that it is as it should be.
+fn is_done_already(request: &Request, code: FaultCode, told_before: bool) -> bool {
+    match request {
+        Request::DestroyVm(_) => code == FaultCode::UnknownVm,
+        // Nobody but this task could have attached it.
+        Request::AttachDisk(_) | Request::AttachNic(_) => {
+            told_before && code == FaultCode::Conflict
+        }
+        _ => false,
     }
 }
 

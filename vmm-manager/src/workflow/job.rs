@@ -16,8 +16,10 @@ pub(crate) struct Job {
     pub(super) vm: VmId,
     pub(super) host: HostId,
     pub(super) cancel: CancellationToken,
-    /// The VM may be on the host although it should not: nobody knows until the host is heard.
+    /// What the agent was told may have been done, or not: nobody knows until the host is heard.
     pub(super) unresolved: bool,
+    /// The VM was built, or may have been, whatever became of it then.
+    pub(super) built: bool,
     flow: Workflow<Action>,
     fault: Option<Fault>,
 }
@@ -30,7 +32,13 @@ impl Job {
         cancel: CancellationToken,
         flow: Workflow<Action>,
     ) -> Self {
-        Self { task, vm, host, cancel, unresolved: false, flow, fault: None }
+        Self { task, vm, host, cancel, unresolved: false, built: false, flow, fault: None }
+    }
+
+    /// What was begun before a restart may have been done.
+    pub(crate) fn in_doubt(mut self) -> Self {
+        self.unresolved = true;
+        self
     }
 
     async fn run(mut self, app: &App) {
@@ -53,9 +61,7 @@ impl Job {
         let (done, all) = self.flow.progress();
         if done < all {
             self.flow.cancel();
-            self.fault.get_or_insert_with(|| {
-                Fault::new(FaultCode::Cancelled, "cancelled, and taken back")
-            });
+            self.fault.get_or_insert_with(cancelled);
         }
     }
 
@@ -66,9 +72,7 @@ impl Job {
             Ok(()) => self.flow.succeeded(),
             Err(fault) => {
                 tracing::warn!(task_id = %self.task, step = name, fault = %fault, "a step failed");
-                if self.cancel.is_cancelled() {
-                    self.take_back();
-                }
+                let fault = if self.cancel.is_cancelled() { cancelled() } else { fault };
                 self.fault.get_or_insert(fault);
                 self.flow.failed();
             }
@@ -101,6 +105,10 @@ impl Job {
         tracing::info!(task_id = %self.task, ?state, ?code, "task ends");
         app.finish_task(self.task, state, fault.map(|fault| fault.at("manager")));
     }
+}
+
+fn cancelled() -> Fault {
+    Fault::new(FaultCode::Cancelled, "cancelled, and taken back")
 }
 
 /// Says what could not be taken back.

@@ -3,31 +3,43 @@
 //! ```text
 //!   create   reserve ─► build ─► mark running        undo: forget ◄─ destroy on the agent
 //!   start    reserve ─► build ─► mark running        undo: release ◄─ destroy on the agent
+//!   restore  as start, from a file                   undo: saved as before ◄─ destroy on the agent
+//!   save     note the file ─► tell the agent         undo: phase as before
+//!   define   tell the agent, then store it           undo: tell the opposite, if it may have been done
 //!   grow     charge more ─► tell the guest           undo: charge as before ◄─ tell as before
 //!   shrink   tell the guest, then charge less
 //!   others   tell the agent, then record what it did
 //! ```
 //!
-//! The first step of create and start is stored together with the task, before the caller hears of it. A step that tells an
+//! A definition is its name, devices and settings; it is stored as changed exactly when the agent is known to have done it. When
+//! that is not known in the end, because the agent was heard neither then nor when it was told to take it back, the definition
+//! stays as it was, and the task says so.
+//!
+//! The first step of create, start and restore is stored together with the task, before the caller hears of it. A step that tells an
 //! agent carries a key made of task and step, so that saying it twice does it once.
 //!
 //! Cancellation is looked at between steps, and while a call is being repeated because its outcome is not known. A manager
-//! that stops leaves a change where it is, exactly as a crash would: the next one finds the task in the store.
+//! that stops leaves a change where it is, exactly as a crash would: the next one finds the task in the store, looks whether a
+//! VM was built, and goes on telling what changes a definition, with the same key.
 
 mod act;
 mod call;
+mod define;
 mod job;
 mod plans;
 mod record;
 
+pub(crate) use define::{applied, taken_back};
 pub(crate) use job::Job;
-pub(crate) use plans::{build_plan, grow_plan, resume_plan, tell_plan};
+pub(crate) use plans::{
+    build_plan, define_plan, grow_plan, resume_define_plan, resume_plan, save_plan, tell_plan,
+};
 
 use std::time::Duration;
 
 use vmm_proto::v1::{Request, VmPhase};
 
-use crate::store::Charge;
+use crate::store::{Charge, SavedState};
 
 /// What a step does.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,8 +50,8 @@ pub(crate) enum Action {
     Forget,
     /// Takes a reservation back; the definition stays.
     Release,
-    /// The agent builds and runs it.
-    Build,
+    /// The agent builds and runs it, from this saved file if there is one.
+    Build(Option<String>),
     /// After a restart: looks whether the agent has built it.
     Adopt,
     /// The agent destroys it, if it is there.
@@ -50,6 +62,10 @@ pub(crate) enum Action {
     Charge(Charge),
     /// Stores a phase.
     Phase(VmPhase),
+    /// Its memory is being saved there.
+    Saving(Box<SavedState>),
     /// Tells the agent, for at most this long, and records what came of it.
     Tell(Box<Request>, Duration),
+    /// Takes the first back by the second, for at most this long each, if the first may have been done.
+    TellBack(Box<(Request, Request)>, Duration),
 }

@@ -6,15 +6,15 @@ use vmm_core::task::{Step, Workflow};
 use vmm_proto::v1::{Request, VmPhase};
 
 use super::Action;
-use crate::store::Charge;
+use crate::store::{Charge, SavedState, Told};
 
 fn step(name: &'static str, action: Action, undo: Option<Action>) -> Step<Action> {
     Step { name, action, undo }
 }
 
-/// Reserved (and defined, if new), then built, then running.
-pub(crate) fn build_plan(is_new: bool) -> Workflow<Action> {
-    built_by(Action::Build, is_new)
+/// Reserved (and defined, if new), then built (from a saved file, if there is one), then running.
+pub(crate) fn build_plan(is_new: bool, restore_from: Option<String>) -> Workflow<Action> {
+    built_by(Action::Build(restore_from), is_new)
 }
 
 /// What is left of [`build_plan`] after a restart: nobody knows whether the build was begun.
@@ -62,4 +62,32 @@ pub(crate) fn tell_plan(
     });
     let tell = request.map(|request| step("tell", Action::Tell(Box::new(request), wait), None));
     Workflow::new(announce.into_iter().chain(tell).collect())
+}
+
+/// Where its memory goes is stored first: if nobody hears how it ended, the host's report says whether it is there.
+pub(crate) fn save_plan(
+    save: Request,
+    wait: Duration,
+    (saved, before): (SavedState, VmPhase),
+) -> Workflow<Action> {
+    let saving = Action::Saving(Box::new(saved));
+    Workflow::new(vec![
+        step("announce", saving, Some(Action::Phase(before))),
+        step("tell", Action::Tell(Box::new(save), wait), None),
+    ])
+}
+
+/// A change of a definition: told, and taken back when nobody knows whether it was done.
+pub(crate) fn define_plan(told: &Told) -> Workflow<Action> {
+    let wait = Duration::from_millis(told.wait_ms);
+    let back = Box::new((told.request.clone(), told.back.clone()));
+    let tell = Action::Tell(Box::new(told.request.clone()), wait);
+    Workflow::new(vec![step("tell", tell, Some(Action::TellBack(back, wait)))])
+}
+
+/// What is left of [`define_plan`] after a restart: it may have been told already.
+pub(crate) fn resume_define_plan(told: &Told) -> Workflow<Action> {
+    let mut flow = define_plan(told);
+    let _ = flow.step();
+    flow
 }

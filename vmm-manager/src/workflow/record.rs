@@ -5,8 +5,8 @@ use vmm_core::units::Kib;
 use vmm_core::vm::VmSpec;
 use vmm_proto::v1::{Fault, FaultCode, Memory, Reply, Request, SetMemory, VmPhase};
 
-use super::{Action, Job};
-use crate::app::{App, State, charge_of, off_host, store_fault};
+use super::{Action, Job, applied};
+use crate::app::{App, MAY_HAVE_RUN, State, charge_of, off_host, store_fault};
 use crate::store::{Charge, Put, VmRecord};
 
 impl Job {
@@ -16,6 +16,15 @@ impl Job {
         let before = vm_record(&state, self.vm)?;
         let put = match action {
             Action::Forget if !self.unresolved => Put::DropVm(self.vm),
+            Action::Release if !self.unresolved && before.saved.is_some() => put(off_host(
+                &before,
+                VmPhase::Saved,
+                if self.built {
+                    MAY_HAVE_RUN
+                } else {
+                    "it could not be restored; its task says why"
+                },
+            )),
             Action::Release if !self.unresolved => put(off_host(
                 &before,
                 VmPhase::Failed,
@@ -27,6 +36,9 @@ impl Job {
             Action::Charge(_) if self.unresolved => return Ok(()),
             Action::Charge(charge) => put(self.charged(&state, &before, charge)?),
             Action::Phase(phase) => put(VmRecord { phase, ..before }),
+            Action::Saving(saved) => {
+                put(VmRecord { phase: VmPhase::Saving, saved: Some(*saved), ..before })
+            }
             _ => return Ok(()),
         };
         state.commit(vec![put]).map_err(|error| store_fault(&error))
@@ -78,7 +90,13 @@ fn vm_record(state: &State, vm: VmId) -> Result<VmRecord, Fault> {
 
 fn running(before: &VmRecord) -> VmRecord {
     let charge = before.charge.map(|charge| Charge { running: true, ..charge });
-    VmRecord { phase: VmPhase::Running, reason: String::new(), charge, ..before.clone() }
+    VmRecord {
+        phase: VmPhase::Running,
+        reason: String::new(),
+        charge,
+        saved: None,
+        ..before.clone()
+    }
 }
 
 /// Nobody knows whether it runs: it keeps host and reservation, so that it is started nowhere else.
@@ -94,7 +112,9 @@ fn after_told(before: &VmRecord, request: &Request, reply: &Reply) -> Option<VmR
     let phase = |phase| Some(VmRecord { phase, ..before.clone() });
     match (request, reply) {
         (Request::PauseVm(_), _) => phase(VmPhase::Paused),
-        (Request::UnpauseVm(_), _) => phase(VmPhase::Running),
+        (Request::UnpauseVm(_) | Request::ResumeVm(_), _) => phase(VmPhase::Running),
+        (Request::SuspendVm(_), _) => phase(VmPhase::Suspended),
+        (Request::SaveVm(_), _) => Some(off_host(before, VmPhase::Saved, "")),
         (Request::RebootVm(_), _) => Some(rebooted(before)),
         (Request::ShutdownVm(_), _) => Some(off_host(before, VmPhase::PoweredOff, "")),
         (Request::DestroyVm(_), _) => Some(off_host(before, VmPhase::Destroyed, "")),
@@ -106,7 +126,9 @@ fn after_told(before: &VmRecord, request: &Request, reply: &Reply) -> Option<VmR
             let cpu_milli = charge_of(&spec, target, vcpus.online, true).cpu_milli;
             Some(VmRecord { charge: Some(Charge { cpu_milli, ..charge }), ..before.clone() })
         }
-        _ => None,
+        (change, _) => {
+            applied(&before.spec, change).map(|spec| VmRecord { spec, ..before.clone() })
+        }
     }
 }
 

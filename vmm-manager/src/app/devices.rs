@@ -1,0 +1,83 @@
+//! What of a VM's definition must be its own: its name, its disks' contents, its NICs' addresses. What is being given by a task
+//! under way counts as given.
+
+use vmm_core::id::{HostId, VmId};
+use vmm_core::vm::{DiskSpec, Mac, VmSpec};
+use vmm_proto::v1::{Nic, Request};
+
+use super::state::{State, Vm};
+
+/// Two VMs may read one disk; nobody may write to one that another uses.
+fn clash(one: &DiskSpec, path: &str, read_only: bool) -> bool {
+    one.path == path && !(one.read_only && read_only)
+}
+
+impl State {
+    fn others(&self, but: Option<VmId>) -> impl Iterator<Item = &Vm> {
+        self.vms.values().filter(move |vm| Some(vm.record.id) != but)
+    }
+
+    /// What tasks under way are telling agents of other VMs.
+    fn being_told(&self, but: Option<VmId>) -> impl Iterator<Item = (&Vm, &Request)> {
+        let open = self.tasks.values().map(|task| &task.record).filter(|task| !task.is_over());
+        open.filter(move |task| Some(task.vm) != but)
+            .filter_map(|task| Some((self.vms.get(&task.vm)?, &task.told.as_ref()?.request)))
+    }
+
+    /// Has a VM this name, or is it being given it?
+    pub(crate) fn name_is_taken(&self, name: &str, but: Option<VmId>) -> bool {
+        self.others(but).any(|vm| vm.record.spec.name == name)
+            || self
+                .being_told(but)
+                .any(|(_, told)| matches!(told, Request::RenameVm(rename) if rename.name == name))
+    }
+
+    /// The name of a VM that has, or is being given, a NIC with this address.
+    pub(crate) fn mac_user(&self, mac: Mac, but: Option<VmId>) -> Option<&str> {
+        let has = |nic: &Nic| nic.mac.parse() == Ok(mac);
+        let defined = self.others(but).find(|vm| vm.record.spec.nics.iter().any(has));
+        let given = || {
+            let mut told = self.being_told(but);
+            told.find(|(_, told)| matches!(told, Request::AttachNic(attach) if has(&attach.nic)))
+        };
+        let vm = defined.or_else(|| given().map(|(vm, _)| vm));
+        vm.map(|vm| vm.record.spec.name.as_str())
+    }
+
+    /// The name of a VM on the host that uses, or is being given, a disk that this one cannot be beside.
+    pub(crate) fn disk_user(
+        &self,
+        host: HostId,
+        disk: &DiskSpec,
+        but: Option<VmId>,
+    ) -> Option<&str> {
+        let here = |vm: &&Vm| vm.record.host == Some(host);
+        let uses = |vm: &&Vm| {
+            vm.record.spec.disks.iter().any(|other| clash(disk, &other.path, other.read_only))
+        };
+        let using = self.others(but).filter(here).find(uses);
+        let given = || {
+            self.being_told(but).find(|(vm, told)| {
+                here(vm)
+                    && matches!(told, Request::AttachDisk(attach)
+                        if clash(disk, &attach.disk.path, attach.disk.read_only))
+            })
+        };
+        let vm = using.or_else(|| given().map(|(vm, _)| vm));
+        vm.map(|vm| vm.record.spec.name.as_str())
+    }
+
+    /// Does a VM on the host use a disk that this VM needs?
+    pub(super) fn has_disk_of(&self, host: HostId, vm: Option<VmId>, spec: &VmSpec) -> bool {
+        spec.disks.iter().any(|disk| self.disk_user(host, disk, vm).is_some())
+    }
+
+    /// The names of VMs whose memory is saved in a file on the host.
+    pub(crate) fn saved_on(&self, host: HostId) -> Vec<&str> {
+        let saved = self.vms.values().map(|vm| &vm.record).filter(|vm| {
+            vm.phase == vmm_proto::v1::VmPhase::Saved
+                && vm.saved.as_ref().is_some_and(|saved| saved.host == host)
+        });
+        saved.map(|vm| vm.spec.name.as_str()).collect()
+    }
+}

@@ -1,0 +1,474 @@
+//! Save and restore, devices, names and settings: what each does, and what it is refused with.
+
+use tokio::time::sleep;
+use vmm_core::units::Kib;
+use vmm_proto::v1::{self, FaultCode, Reply, Request, TaskState, VmPhase};
+
+use super::Pool;
+use super::plans::{disk, nic};
+use super::pool::spec;
+
+const WAIT: u64 = 10_000;
+
+fn create(name: &str, change: impl FnOnce(&mut v1::Spec)) -> Request {
+    let mut spec = spec(name);
+    change(&mut spec);
+    Request::CreateVm(v1::CreateVm { dry_run: false, spec })
+}
+
+fn save(vm: &str, path: &str) -> Request {
+    Request::SaveVm(v1::SaveVm { vm: vm.into(), path: path.into(), wait_ms_max: WAIT })
+}
+
+fn restore(vm: &str, path: Option<&str>) -> Request {
+    Request::RestoreVm(v1::RestoreVm { vm: vm.into(), path: path.map(Into::into) })
+}
+
+fn start(vm: &str) -> Request {
+    Request::StartVm(v1::StartVm { vm: vm.into() })
+}
+
+fn destroy(vm: &str) -> Request {
+    Request::DestroyVm(v1::DestroyVm { vm: vm.into() })
+}
+
+fn delete(vm: &str) -> Request {
+    Request::DeleteVm(v1::DeleteVm { vm: vm.into() })
+}
+
+fn discard(vm: &str) -> Request {
+    Request::DiscardSaved(v1::DiscardSaved { vm: vm.into() })
+}
+
+fn rename(vm: &str, name: &str) -> Request {
+    Request::RenameVm(v1::RenameVm { vm: vm.into(), name: name.into() })
+}
+
+fn attach(vm: &str, disk: v1::Disk) -> Request {
+    Request::AttachDisk(v1::AttachDisk { vm: vm.into(), wait_ms_max: WAIT, disk })
+}
+
+fn detach(vm: &str, device: &str) -> Request {
+    let (vm, device) = (vm.into(), device.into());
+    Request::DetachDisk(v1::DetachDisk { vm, device, wait_ms_max: WAIT, force: false })
+}
+
+fn resize(vm: &str, device: &str, size_bytes: u64) -> Request {
+    let (vm, device) = (vm.into(), device.into());
+    Request::ResizeDisk(v1::ResizeDisk { vm, device, size_bytes, wait_ms_max: WAIT })
+}
+
+fn plug(vm: &str, nic: v1::Nic) -> Request {
+    Request::AttachNic(v1::AttachNic { vm: vm.into(), wait_ms_max: WAIT, nic })
+}
+
+fn unplug(vm: &str, index: u32) -> Request {
+    Request::DetachNic(v1::DetachNic { vm: vm.into(), index, wait_ms_max: WAIT, force: false })
+}
+
+fn configure(vm: &str, change: impl FnOnce(&mut v1::ConfigureVm)) -> Request {
+    let mut configure = v1::ConfigureVm { vm: vm.into(), ..v1::ConfigureVm::default() };
+    change(&mut configure);
+    Request::ConfigureVm(configure)
+}
+
+fn maintenance(host: &str, maintenance: bool) -> Request {
+    Request::SetMaintenance(v1::SetMaintenance { host: host.into(), maintenance })
+}
+
+/// Refused at once, with a message that says what to do.
+async fn refused(pool: &Pool, request: Request, code: FaultCode, says: &str) {
+    let shown = format!("{request:?}");
+    let fault = pool.call(None, request).await.expect_err(&shown);
+    assert_eq!((fault.code, fault.hop.as_str()), (code, "manager"), "{shown}: {fault}");
+    assert!(fault.message.contains(says), "{shown}: {fault}");
+}
+
+async fn vm(pool: &Pool, name: &str) -> v1::Vm {
+    pool.vm(name).await.expect("there")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_saved_vm_is_charged_nothing_and_goes_on_where_its_file_is() {
+    let pool = Pool::of(&["a", "b"]).await;
+    pool.agents.with("b", |host| host.load.cpu_milli = 3000);
+    pool.settle().await;
+    pool.done(create("web", |_| ())).await;
+    let memory_kib = Kib::from_mib(200).0;
+    let grow = v1::SetMemory { vm: "web".into(), memory_kib, wait_ms_max: WAIT };
+    pool.done(Request::SetMemory(grow)).await;
+    let charged = pool.reserved_mib("a");
+    pool.done(save("web", "/s")).await;
+    let saved = vm(&pool, "web").await;
+    assert_eq!((saved.phase, saved.host), (VmPhase::Saved, None));
+    assert_eq!((saved.saved_path.as_deref(), saved.saved_host.as_deref()), (Some("/s"), Some("a")));
+    assert_eq!(pool.reserved_mib("a"), 0);
+    // b would be cheaper now.
+    pool.agents.with("a", |host| host.load.cpu_milli = 3900);
+    pool.settle().await;
+    let task = pool.done(restore("web", None)).await;
+    assert_eq!(task.placement.expect("a placement").chosen.as_deref(), Some("a"));
+    let back = vm(&pool, "web").await;
+    assert_eq!((back.phase, back.host.as_deref()), (VmPhase::Running, Some("a")));
+    assert_eq!((back.saved_path, back.saved_host), (None, None));
+    assert_eq!(pool.reserved_mib("a"), charged, "it is as large as it was");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_saved_vm_is_neither_started_nor_deleted_nor_given_devices_until_it_is_given_up() {
+    let pool = Pool::of(&["a"]).await;
+    pool.done(create("web", |_| ())).await;
+    pool.done(save("web", "/s")).await;
+    let bad = FaultCode::BadState;
+    refused(&pool, start("web"), bad, "vmmctl vm discard web").await;
+    refused(&pool, delete("web"), bad, "/s on host a").await;
+    refused(&pool, attach("web", disk("xvdb")), bad, "vmmctl vm restore web").await;
+    refused(&pool, plug("web", nic(1)), bad, "vmmctl vm restore web").await;
+    refused(&pool, save("web", "/t"), bad, "start it first").await;
+    let remove = Request::RemoveHost(v1::RemoveHost { host: "a".into() });
+    refused(&pool, remove.clone(), bad, "saved memory of VMs (web)").await;
+    pool.done(rename("web", "shop")).await;
+    pool.done(destroy("shop")).await;
+    assert_eq!(vm(&pool, "shop").await.phase, VmPhase::Saved, "there is nothing to destroy");
+    pool.ok(discard("shop")).await;
+    let stopped = vm(&pool, "shop").await;
+    assert_eq!((stopped.phase, stopped.saved_path), (VmPhase::Destroyed, None));
+    assert!(stopped.reason.contains("/s is left on host a"), "{}", stopped.reason);
+    refused(&pool, discard("shop"), bad, "is not saved").await;
+    pool.done(start("shop")).await;
+    pool.done(destroy("shop")).await;
+    pool.ok(delete("shop")).await;
+    pool.ok(remove).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restore_obeys_the_rules_of_placement() {
+    let pool = Pool::of(&["a"]).await;
+    pool.done(create("web", |spec| spec.disks = vec![disk("xvda")])).await;
+    refused(&pool, restore("web", None), FaultCode::BadState, "shut it down").await;
+    refused(&pool, save("web", "s"), FaultCode::BadRequest, "absolute path").await;
+    pool.done(save("web", "/s")).await;
+    pool.ok(maintenance("a", true)).await;
+    refused(&pool, restore("web", None), FaultCode::NoCapacity, "is in maintenance").await;
+    pool.ok(maintenance("a", false)).await;
+    let large =
+        |spec: &mut v1::Spec| (spec.memory_kib, spec.memory_max_kib) = (4000 << 10, 4000 << 10);
+    pool.done(create("large", large)).await;
+    refused(&pool, restore("web", None), FaultCode::NoCapacity, "memory: needs").await;
+    pool.done(destroy("large")).await;
+    pool.done(create("other", |spec| spec.disks = vec![disk("xvda")])).await;
+    refused(&pool, restore("web", None), FaultCode::NoCapacity, "uses a disk").await;
+    pool.done(destroy("other")).await;
+    pool.agents.with("a", |host| host.silent = true);
+    sleep(std::time::Duration::from_secs(40)).await;
+    refused(&pool, restore("web", None), FaultCode::NoCapacity, "is silent").await;
+    assert_eq!(vm(&pool, "web").await.phase, VmPhase::Saved);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_vm_is_restored_from_a_file_that_is_named() {
+    let pool = Pool::of(&["a", "b"]).await;
+    pool.done(create("web", |_| ())).await;
+    let host = vm(&pool, "web").await.host.expect("a host");
+    pool.done(destroy("web")).await;
+    refused(&pool, restore("web", None), FaultCode::BadState, "--path").await;
+    refused(&pool, restore("web", Some("s")), FaultCode::BadRequest, "absolute path").await;
+    let task = pool.begin(restore("web", Some("/s"))).await;
+    let task = pool.wait(&task.task).await;
+    assert_eq!(task.fault.expect("a fault").code, FaultCode::FileNotFound);
+    assert_eq!(vm(&pool, "web").await.phase, VmPhase::Failed);
+    pool.agents.with(&host, |host| host.files.insert("/s".into()));
+    pool.done(restore("web", Some("/s"))).await;
+    assert_eq!(vm(&pool, "web").await.host, Some(host.clone()));
+    assert!(pool.reserved_mib(&host) > 256, "as large as its guest may be");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restore_that_fails_leaves_the_vm_saved() {
+    let pool = Pool::of(&["a"]).await;
+    pool.done(create("web", |_| ())).await;
+    pool.done(save("web", "/s")).await;
+    pool.agents.with("a", |host| host.files.clear());
+    let task = pool.begin(restore("web", None)).await;
+    let fault = pool.wait(&task.task).await.fault.expect("a fault");
+    assert_eq!((fault.code, fault.hop.as_str()), (FaultCode::FileNotFound, "agent a"));
+    let saved = vm(&pool, "web").await;
+    assert_eq!((saved.phase, saved.saved_path.as_deref()), (VmPhase::Saved, Some("/s")));
+    assert_eq!(saved.reason, "it could not be restored; its task says why");
+    pool.agents.with("a", |host| host.files.insert("/s".into()));
+    pool.done(restore("web", None)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restore_that_nobody_heard_of_is_decided_by_the_host() {
+    for (was_built, phase) in [(true, VmPhase::Running), (false, VmPhase::Saved)] {
+        let pool = Pool::of(&["a"]).await;
+        let id = pool.done(create("web", |_| ())).await.vm;
+        pool.done(save("web", "/s")).await;
+        if was_built {
+            pool.agents.with("a", |host| host.lose_replies = usize::MAX);
+        }
+        let task = pool.begin(restore("web", None)).await;
+        if !was_built {
+            pool.agents.with("a", |host| host.silent = true);
+        }
+        sleep(std::time::Duration::from_millis(100)).await;
+        pool.agents.with("a", |host| host.silent = true);
+        assert_eq!(pool.wait(&task.task).await.state, TaskState::Failed);
+        assert_eq!(vm(&pool, "web").await.phase, VmPhase::Lost);
+        refused(&pool, start("web"), FaultCode::BadState, "is not known").await;
+        refused(&pool, restore("web", None), FaultCode::BadState, "is not known").await;
+        pool.agents.with("a", |host| {
+            (host.silent, host.lose_replies) = (false, 0);
+            if !was_built {
+                host.vms.remove(&id);
+            }
+        });
+        pool.settle().await;
+        let after = vm(&pool, "web").await;
+        assert_eq!(after.phase, phase);
+        assert_eq!(after.saved_path.is_some(), phase == VmPhase::Saved);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_definition_of_a_stopped_vm_changes_at_once_and_its_next_start_has_it() {
+    let pool = Pool::of(&["a"]).await;
+    let id = pool.done(create("web", |spec| spec.disks = vec![disk("xvda")])).await.vm;
+    pool.done(destroy("web")).await;
+    pool.agents.with("a", |host| (host.silent = true, host.done.clear()).1);
+    let on_event = v1::OnEvent {
+        poweroff: v1::EventAction::Restart,
+        reboot: v1::EventAction::Preserve,
+        crash: v1::EventAction::Restart,
+    };
+    let changes = [
+        attach("web", disk("xvdb")),
+        detach("web", "xvda"),
+        plug("web", nic(0)),
+        plug("web", nic(1)),
+        unplug("web", 0),
+        configure("web", |c| c.on_event = Some(on_event)),
+        rename("web", "shop"),
+    ];
+    for change in changes {
+        assert_eq!(pool.begin(change).await.state, TaskState::Done);
+    }
+    refused(&pool, resize("shop", "xvdb", 1 << 20), FaultCode::BadState, "start it first").await;
+    pool.agents.with("a", |host| host.silent = false);
+    pool.settle().await;
+    pool.done(start("shop")).await;
+    assert_eq!(pool.agents.with("a", |host| host.done.clone()), ["BuildVm"]);
+    let built = pool.agents.with("a", |host| host.specs[&id].clone());
+    assert_eq!((built.disks, built.nics), (vec![disk("xvdb")], vec![nic(1)]));
+    assert_eq!((built.name.as_str(), built.on_event), ("shop", Some(on_event)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_changed_while_it_ran_is_there_at_the_next_start() {
+    let pool = Pool::of(&["a"]).await;
+    let id = pool.done(create("web", |_| ())).await.vm;
+    for change in [
+        attach("web", disk("xvdb")),
+        plug("web", nic(3)),
+        resize("web", "xvdb", 1 << 30),
+        configure("web", |c| c.memory_min_kib = Some(65_536)),
+        rename("web", "shop"),
+    ] {
+        pool.done(change).await;
+    }
+    let told = pool.agents.with("a", |host| host.specs[&id].clone());
+    assert_eq!(vm(&pool, "shop").await.spec, told);
+    pool.done(destroy("shop")).await;
+    pool.done(start("shop")).await;
+    assert_eq!(pool.agents.with("a", |host| host.specs[&id].clone()), told);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_taken_is_refused_with_its_owner() {
+    let pool = Pool::of(&["a"]).await;
+    let own = |spec: &mut v1::Spec| (spec.disks, spec.nics) = (vec![disk("xvda")], vec![nic(0)]);
+    pool.done(create("web", own)).await;
+    let conflict = FaultCode::Conflict;
+    refused(&pool, create("other", |s| s.nics = vec![nic(0)]), conflict, "VM web has a NIC").await;
+    let twins = |s: &mut v1::Spec| s.nics = vec![nic(4), v1::Nic { index: 5, ..nic(4) }];
+    refused(&pool, create("other", twins), conflict, "two NICs").await;
+    let twice = |s: &mut v1::Spec| {
+        s.disks = vec![disk("xvda"), v1::Disk { device: "xvdb".into(), ..disk("xvda") }];
+    };
+    refused(&pool, create("other", twice), conflict, "named by two disks").await;
+    let shared = |s: &mut v1::Spec| s.disks = vec![disk("xvda")];
+    refused(&pool, create("other", shared), FaultCode::NoCapacity, "uses a disk").await;
+    pool.done(create("other", |_| ())).await;
+    let at = |path: &str, device: &str| v1::Disk { path: path.into(), ..disk(device) };
+    let bad = FaultCode::BadRequest;
+    for (request, code, says) in [
+        (rename("other", "web"), conflict, "use another name"),
+        (rename("other", "w/b"), bad, "letters"),
+        (attach("web", at("/x.img", "xvda")), conflict, "has a disk xvda already"),
+        (attach("web", at("/srv/xvda.img", "xvdb")), conflict, "as xvda already"),
+        (attach("other", disk("xvda")), conflict, "VM web uses /srv/xvda.img"),
+        (attach("web", at("x.img", "xvdb")), bad, "absolute path"),
+        (attach("web", at("/x.img", "sda")), bad, "xvda to xvdp"),
+        (detach("web", "xvdz"), FaultCode::BadState, "it has: xvda"),
+        (detach("other", "xvda"), FaultCode::BadState, "it has: none"),
+        (resize("web", "xvdb", 1 << 20), FaultCode::BadState, "it has: xvda"),
+        (resize("web", "xvda", 1000), bad, "multiple of 512"),
+        (plug("web", v1::Nic { mac: "00:16:3e:00:00:99".into(), ..nic(0) }), conflict, "a NIC 0"),
+        (plug("web", v1::Nic { index: 1, ..nic(0) }), conflict, "VM web has a NIC"),
+        (plug("other", nic(0)), conflict, "VM web has a NIC"),
+        (plug("web", v1::Nic { mac: "01:16:3e:00:00:99".into(), ..nic(1) }), bad, "unicast"),
+        (plug("web", v1::Nic { bridge: "a/b".into(), ..nic(1) }), bad, "bridge name"),
+        (unplug("web", 7), FaultCode::BadState, "it has: 0"),
+        (configure("web", |_| ()), bad, "say what shall be"),
+        (configure("web", |c| c.memory_min_kib = Some(1 << 20)), bad, "memory-min <= memory"),
+        (plug("nobody", nic(1)), FaultCode::UnknownVm, "vmmctl vm list"),
+    ] {
+        refused(&pool, request, code, says).await;
+    }
+    assert_eq!(pool.agents.with("a", |host| host.done.clone()), ["BuildVm", "BuildVm"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_vms_may_read_one_disk_and_hosts_have_disks_of_their_own() {
+    let pool = Pool::of(&["a", "b"]).await;
+    let reads = v1::Disk { read_only: true, ..disk("xvda") };
+    let read = |spec: &mut v1::Spec| spec.disks = vec![reads.clone()];
+    pool.ok(maintenance("b", true)).await;
+    pool.done(create("one", read)).await;
+    pool.done(create("two", read)).await;
+    let write = |spec: &mut v1::Spec| spec.disks = vec![disk("xvda")];
+    refused(&pool, create("three", write), FaultCode::NoCapacity, "uses a disk").await;
+    pool.ok(maintenance("b", false)).await;
+    let task = pool.done(create("three", write)).await;
+    assert_eq!(pool.agents.running_on(&task.vm), ["b"], "another host, another file");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_being_given_is_taken_already() {
+    let pool = Pool::of(&["a"]).await;
+    pool.done(create("web", |_| ())).await;
+    pool.done(create("other", |_| ())).await;
+    let second = std::time::Duration::from_secs(1);
+    pool.agents.with("a", |host| host.change_time = second);
+    for (first, second) in [
+        (rename("web", "shop"), rename("other", "shop")),
+        (rename("web", "mall"), create("mall", |_| ())),
+        (plug("web", nic(0)), plug("other", nic(0))),
+        (plug("web", nic(1)), create("new", |spec| spec.nics = vec![nic(1)])),
+        (attach("web", disk("xvdb")), attach("other", disk("xvdb"))),
+    ] {
+        // Names change on the way; the id does not.
+        let id = pool.vm("web").await.or(pool.vm("shop").await).or(pool.vm("mall").await);
+        let id = id.expect("there").vm;
+        let first = match first {
+            Request::RenameVm(r) => rename(&id, &r.name),
+            Request::AttachNic(r) => plug(&id, r.nic),
+            Request::AttachDisk(r) => attach(&id, r.disk),
+            other => panic!("{other:?}"),
+        };
+        let task = pool.begin(first).await;
+        let fault = pool.call(None, second).await.expect_err("taken");
+        assert_eq!(fault.code, FaultCode::Conflict, "{fault}");
+        assert_eq!(pool.wait(&task.task).await.state, TaskState::Done);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_or_suspended_guest_is_not_asked_for_devices_but_can_be_named_anew() {
+    let pool = Pool::of(&["a"]).await;
+    pool.done(create("web", |spec| spec.disks = vec![disk("xvda")])).await;
+    let bad = FaultCode::BadState;
+    for (stop, go, says) in [
+        (
+            Request::PauseVm(v1::PauseVm { vm: "web".into() }),
+            Request::UnpauseVm(v1::UnpauseVm { vm: "web".into() }),
+            "unpause it first",
+        ),
+        (
+            Request::SuspendVm(v1::SuspendVm { vm: "web".into(), wait_ms_max: WAIT }),
+            Request::ResumeVm(v1::ResumeVm { vm: "web".into() }),
+            "resume it first",
+        ),
+    ] {
+        let reserved = pool.reserved_mib("a");
+        pool.done(stop).await;
+        pool.settle().await;
+        assert_eq!(pool.reserved_mib("a"), reserved, "it keeps its charge");
+        for request in [attach("web", disk("xvdb")), resize("web", "xvda", 512), unplug("web", 0)] {
+            refused(&pool, request, bad, says).await;
+        }
+        pool.done(rename("web", "shop")).await;
+        pool.done(rename("shop", "web")).await;
+        pool.done(go).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vm_that_ended_and_is_preserved_keeps_its_charge_until_it_is_destroyed() {
+    let pool = Pool::of(&["a"]).await;
+    let id = pool.done(create("web", |_| ())).await.vm;
+    let reserved = pool.reserved_mib("a");
+    pool.agents.with("a", |host| host.set(&id, VmPhase::Preserved));
+    pool.settle().await;
+    assert_eq!(vm(&pool, "web").await.phase, VmPhase::Preserved);
+    assert_eq!(pool.reserved_mib("a"), reserved);
+    for request in [start("web"), rename("web", "shop"), save("web", "/s")] {
+        refused(&pool, request, FaultCode::BadState, "destroy").await;
+    }
+    pool.done(destroy("web")).await;
+    assert_eq!(pool.reserved_mib("a"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_a_vm_can_be_reaches_its_agent() {
+    let pool = Pool::of(&["a"]).await;
+    let everything = |spec: &mut v1::Spec| {
+        spec.kind = v1::GuestKind::Pv;
+        spec.memory_min_kib = Some(65_536);
+        spec.disks = vec![disk("xvda"), disk("xvdb")];
+        spec.nics = vec![nic(0), nic(1)];
+        spec.scheduling = Some(v1::Scheduling {
+            weight: 512,
+            cap_percent: 50,
+            affinity: "0-1".into(),
+            affinity_soft: "1".into(),
+        });
+        spec.autostart = Some(v1::Autostart { enabled: true, order: 2, delay_s: 5 });
+    };
+    let mut expected = spec("web");
+    everything(&mut expected);
+    let id = pool.done(create("web", everything)).await.vm;
+    assert_eq!(pool.agents.with("a", |host| host.specs[&id].clone()), expected);
+    assert_eq!(vm(&pool, "web").await.spec, expected);
+    for change in [
+        (|s: &mut v1::Spec| s.kind = v1::GuestKind::Hvm) as fn(&mut v1::Spec),
+        |s| s.memory_min_kib = Some(1 << 30),
+        |s| {
+            s.scheduling = Some(v1::Scheduling {
+                weight: 0,
+                cap_percent: 0,
+                affinity: String::new(),
+                affinity_soft: String::new(),
+            });
+        },
+        |s| s.autostart = Some(v1::Autostart { enabled: true, order: 0, delay_s: 9999 }),
+    ] {
+        refused(&pool, create("other", change), FaultCode::BadRequest, "refused").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_of_a_change_that_was_done_at_once_is_remembered() {
+    let mut pool = Pool::of(&["a"]).await;
+    pool.done(create("web", |_| ())).await;
+    pool.done(destroy("web")).await;
+    let task = |reply| match reply {
+        Ok(Reply::Task(task)) => task.task,
+        other => panic!("{other:?}"),
+    };
+    let first = task(pool.call(Some("k"), attach("web", disk("xvdb"))).await);
+    pool.restart().await;
+    assert_eq!(task(pool.call(Some("k"), attach("web", disk("xvdb"))).await), first);
+    refused(&pool, attach("web", disk("xvdb")), FaultCode::Conflict, "has a disk xvdb").await;
+}
