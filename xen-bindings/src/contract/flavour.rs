@@ -24,6 +24,8 @@ pub struct FlavourRules {
     pub colon_in_names: bool,
     /// The largest value that dom0 may write, when that is less than a message holds; above it: `TooLarge`.
     pub dom0_value_bytes_max: Option<usize>,
+    /// A domain that suspended and goes on ends without `@releaseDomain`, unless the daemon was told that it goes on?
+    pub resume_needed_for_news: bool,
     /// Nodes that a guest may own.
     pub guest_nodes_max: usize,
 }
@@ -42,6 +44,7 @@ impl StoreFlavour {
                 rewrite_of_same_value_conflicts: true,
                 colon_in_names: false,
                 dom0_value_bytes_max: None,
+                resume_needed_for_news: true,
                 guest_nodes_max: 1000,
             },
             StoreFlavour::Ocaml => FlavourRules {
@@ -50,6 +53,7 @@ impl StoreFlavour {
                 rewrite_of_same_value_conflicts: false,
                 colon_in_names: false,
                 dom0_value_bytes_max: Some(2048),
+                resume_needed_for_news: false,
                 guest_nodes_max: 10_000,
             },
         }

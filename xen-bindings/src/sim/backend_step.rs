@@ -31,6 +31,10 @@ impl State {
             xenbus::INITIALISING if state == xenbus::CLOSED => {
                 self.set_backend(key, xenbus::INIT_WAIT);
             }
+            // netback finds the way from there by itself.
+            xenbus::INITIALISING if state == xenbus::CLOSING && key.kind == DeviceKind::Vif => {
+                self.set_backend(key, xenbus::INIT_WAIT);
+            }
             xenbus::INITIALISED | xenbus::CONNECTED if state == xenbus::INIT_WAIT => {
                 self.connect_backend(key, &path);
             }

@@ -6,7 +6,7 @@ use super::cpu::WHOLE;
 use crate::control::{DomainConfig, DomainInfo, GuestKind, RunState, ShutdownReason};
 use crate::domid::{DomId, DomainHandle};
 use crate::frame::PageCount;
-use crate::vcpu::Credit2;
+use crate::vcpu::{Affinity, Credit2};
 
 /// Xen's own structures for a domain.
 const DOMAIN_PAGES: u64 = 4;
@@ -19,6 +19,8 @@ const IDLE_PPM: u64 = 2_000;
 pub(crate) struct Vcpu {
     pub(crate) online: bool,
     pub(crate) cpu_time_ns: u64,
+    /// Where it may run; empty: everywhere.
+    pub(crate) affinity: Affinity,
 }
 
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub(crate) struct Domain {
     pub(crate) pool_pages: u64,
     pub(crate) overhead_pages: u64,
     pub(crate) memory_max_kib: u64,
+    /// Free pages that are promised to it.
+    pub(crate) claimed_pages: u64,
     pub(crate) built: bool,
     /// Some of its memory is still populated on demand.
     pub(crate) pod: bool,
@@ -66,6 +70,7 @@ impl Domain {
             pool_pages: if config.kind == GuestKind::Pvh { POOL_PAGES_AT_BIRTH } else { 0 },
             overhead_pages: DOMAIN_PAGES,
             memory_max_kib: 0,
+            claimed_pages: 0,
             built: false,
             pod: false,
             credit2: Credit2 { weight: 256, cap_percent: 0 },
@@ -93,6 +98,16 @@ impl Domain {
             }
         };
         self.vcpus.iter().map(demand).collect()
+    }
+
+    /// Physical CPUs that its online vCPUs may use together.
+    pub(super) fn pcpus_usable(&self, pcpus: u32) -> u32 {
+        let online = || self.vcpus.iter().filter(|vcpu| vcpu.online);
+        if online().any(|vcpu| vcpu.affinity.hard.is_empty()) {
+            return pcpus;
+        }
+        let usable: BTreeSet<u32> = online().flat_map(|v| v.affinity.hard.clone()).collect();
+        u32::try_from(usable.len()).unwrap_or(pcpus)
     }
 
     pub(super) fn all_pages(&self) -> u64 {

@@ -11,7 +11,7 @@ use crate::error::{XenError, XenErrorKind};
 use crate::store::StoreError;
 
 /// EIO.
-const POWER_LOST: XenErrorKind = XenErrorKind::Other(5);
+pub(crate) const POWER_LOST: XenErrorKind = XenErrorKind::Other(5);
 
 #[derive(Clone)]
 pub(crate) struct Handle {

@@ -46,9 +46,9 @@ impl Hypervisor {
         dom0.pauses = 0;
         dom0.has_run = true;
         dom0.built = true;
-        dom0.vcpus = vec![Vcpu { online: true, cpu_time_ns: 0 }; config.pcpus as usize];
+        dom0.vcpus = vec![Vcpu { online: true, ..Vcpu::default() }; config.pcpus as usize];
         dom0.overhead_pages = 0;
-        dom0.pages = memory.take_up_to(config.dom0_memory_kib / PAGE_KIB);
+        dom0.pages = memory.take_up_to(config.dom0_memory_kib / PAGE_KIB, &mut 0);
         dom0.memory_max_kib = dom0.pages * PAGE_KIB;
         Self {
             domains: BTreeMap::from([(0, dom0)]),
@@ -73,17 +73,21 @@ impl Hypervisor {
         }
         self.settled = now;
         let elapsed_ns = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+        let pcpus = self.pcpus;
         let demand = |domain: &Domain| Demand {
-            wanted: domain.demands().iter().sum(),
+            // Pinned vCPUs cannot use more than what they are pinned to.
+            wanted: (domain.demands().iter().sum::<u64>())
+                .min(u64::from(domain.pcpus_usable(pcpus)) * WHOLE),
             weight: domain.credit2.weight,
             cap_percent: domain.credit2.cap_percent,
         };
         let demands: Vec<Demand> = self.domains.values().map(demand).collect();
-        let shares = cpu::share(&demands, self.pcpus);
-        for ((domain, demand), share) in self.domains.values_mut().zip(&demands).zip(&shares) {
+        let shares = cpu::share(&demands, pcpus);
+        for (domain, share) in self.domains.values_mut().zip(&shares) {
             let each = domain.demands();
+            let all = each.iter().sum::<u64>().max(1);
             for (vcpu, wanted) in domain.vcpus.iter_mut().zip(each) {
-                let ppm = share * wanted / demand.wanted.max(1);
+                let ppm = share * wanted / all;
                 vcpu.cpu_time_ns += scale(elapsed_ns, ppm);
             }
         }
@@ -133,7 +137,7 @@ impl Hypervisor {
         }
         let id = self.free_domid().ok_or(XenErrorKind::Exhausted)?;
         let domain = Domain::new(config);
-        if !self.memory.take(domain.all_pages()) {
+        if !self.memory.take(domain.all_pages(), 0) {
             return Err(XenErrorKind::OutOfMemory);
         }
         self.rover = id.get();
@@ -151,7 +155,7 @@ impl Hypervisor {
     pub(crate) fn allocate_vcpus(&mut self, id: DomId) -> Result<(), XenErrorKind> {
         let count = self.get(id)?.vcpus_max;
         let pages = u64::from(count) * VCPU_PAGES;
-        if !self.memory.take(pages) {
+        if !self.memory.take(pages, 0) {
             return Err(XenErrorKind::OutOfMemory);
         }
         let domain = self.get_mut(id)?;
@@ -181,7 +185,7 @@ impl Hypervisor {
         }
         let wanted = bytes.div_ceil(PAGE_BYTES);
         let grown = wanted.saturating_sub(domain.pool_pages);
-        if !self.memory.take(grown) {
+        if !self.memory.take(grown, domain.claimed_pages) {
             return Err(XenErrorKind::OutOfMemory);
         }
         self.memory.give(domain.pool_pages.saturating_sub(wanted));
@@ -193,13 +197,56 @@ impl Hypervisor {
     pub(crate) fn resize(&mut self, id: DomId, wanted: u64) -> Result<u64, XenErrorKind> {
         let domain = self.domains.get_mut(&id.get()).ok_or(XenErrorKind::NoSuchDomain)?;
         if wanted <= domain.pages {
-            self.memory.give(domain.pages - wanted);
+            self.memory.give_back(domain.pages - wanted, &mut domain.claimed_pages);
             domain.pages = wanted;
         } else {
             let most = wanted.min(domain.memory_max_kib / PAGE_KIB).max(domain.pages);
-            domain.pages += self.memory.take_up_to(most - domain.pages);
+            let wanted = most - domain.pages;
+            domain.pages += self.memory.take_up_to(wanted, &mut domain.claimed_pages);
         }
         Ok(domain.pages)
+    }
+
+    /// Promises free memory to a domain, with Xen's own checks in its own order.
+    pub(crate) fn claim(&mut self, id: DomId, pages: u64) -> Result<(), XenErrorKind> {
+        let domain = self.domains.get_mut(&id.get()).ok_or(XenErrorKind::NoSuchDomain)?;
+        if pages == 0 {
+            self.memory.unclaim(&mut domain.claimed_pages);
+            return Ok(());
+        }
+        let fits = pages > domain.pages && pages <= domain.memory_max_kib / PAGE_KIB;
+        if domain.claimed_pages > 0 || domain.dying || !fits {
+            return Err(XenErrorKind::Invalid);
+        }
+        let claim = pages - domain.pages;
+        if !self.memory.claim(claim) {
+            return Err(XenErrorKind::OutOfMemory);
+        }
+        domain.claimed_pages = claim;
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn claims(&self) -> u64 {
+        self.domains.values().map(|domain| domain.claimed_pages).sum()
+    }
+
+    /// Its end begins. False when it has begun before.
+    pub(crate) fn start_dying(&mut self, id: DomId) -> Result<bool, XenErrorKind> {
+        self.other_mut(id)?;
+        let Some(domain) = self.domains.get_mut(&id.get()) else { return Ok(false) };
+        self.memory.unclaim(&mut domain.claimed_pages);
+        Ok(!std::mem::replace(&mut domain.dying, true))
+    }
+
+    /// A suspended domain goes on.
+    pub(crate) fn resume(&mut self, id: DomId) -> Result<(), XenErrorKind> {
+        let domain = self.get_mut(id)?;
+        if domain.dying || domain.shutdown != Some(ShutdownReason::Suspend) {
+            return Err(XenErrorKind::Invalid);
+        }
+        domain.shutdown = None;
+        Ok(())
     }
 
     /// True when it had not shut down before.

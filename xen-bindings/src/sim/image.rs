@@ -22,7 +22,7 @@ const BZIMAGE_MAGIC_AT: usize = 0x202;
 /// Rings, firmware tables and their like.
 const SPECIAL_PAGES: u64 = 16;
 /// A paging pool below this cannot map a guest at all.
-const POOL_PAGES_MIN: u64 = 32;
+pub(crate) const POOL_PAGES_MIN: u64 = 32;
 /// One page of page tables maps 512 pages; a guest needs some slack over that.
 const PAGES_PER_POOL_PAGE: u64 = 1024;
 
@@ -92,8 +92,14 @@ pub(crate) fn build(
         first.online = true;
     }
     let top = spec.memory_max_kib / PAGE_KIB;
-    state.guests.insert(id.get(), Guest::new(spec));
-    Ok(BuiltGuest { store_gfn: Gfn(top), console_gfn: Gfn(top + 1) })
+    state.guests.insert(id.get(), Guest::new(spec, shell.kind(), top));
+    let (store_gfn, console_gfn) = ring_gfns(top);
+    Ok(BuiltGuest { store_gfn, console_gfn })
+}
+
+/// Of xenstore's and of the console's ring, behind the guest's memory.
+pub(crate) fn ring_gfns(top: u64) -> (Gfn, Gfn) {
+    (Gfn(top), Gfn(top + 1))
 }
 
 fn check(domain: &Domain, spec: &BuildSpec) -> Result<(), XenErrorKind> {

@@ -174,8 +174,8 @@ impl State {
     /// Ends a domain's work with a reason; xenstored notices.
     pub(crate) fn guest_shutdown(&mut self, domid: DomId, reason: ShutdownReason) {
         self.settle_guest(domid.get());
-        if self.hypervisor.shutdown(domid, reason) && self.store.is_introduced(domid) {
-            self.store.fire_special("@releaseDomain");
+        if self.hypervisor.shutdown(domid, reason) {
+            self.store.shut_down(domid);
         }
     }
 

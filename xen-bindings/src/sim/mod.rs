@@ -34,11 +34,13 @@ mod ops;
 mod probe;
 mod recorder;
 mod rng;
+mod saved;
 mod store;
 #[cfg(test)]
 mod tests;
 mod timeline;
 mod traffic;
+mod vcpu_traits;
 mod xen_traits;
 
 use std::sync::Arc;
@@ -101,7 +103,8 @@ impl SimMachine {
         self.inner.with(|state| state.guest_shutdown(domid, ShutdownReason::Crash));
     }
 
-    /// Changes how a guest behaves from now on. The kernel command line can say it too: `behaviour=deaf|hostile|crash-on-plug`.
+    /// Changes how a guest behaves from now on. The kernel command line can say it too: `behaviour=NAME`, with the
+    /// names of [`Behaviour::named`].
     pub fn set_guest_behaviour(&self, domid: DomId, behaviour: Behaviour) {
         self.inner.with(|state| state.set_behaviour(domid, behaviour));
     }

@@ -17,6 +17,57 @@ pub enum Behaviour {
     Hostile,
     /// Crashes when a vCPU, memory or a device is plugged in.
     CrashOnPlug,
+    /// Reboots when a vCPU, memory or a device is plugged in.
+    RebootOnPlug,
+    /// Says that it suspends, and crashes instead.
+    CrashOnSuspend,
+    /// Does as it is told, ten seconds later.
+    Slow,
+    /// Shuts down when asked, and ignores vCPUs, memory and devices that come or go.
+    IgnoresPlugs,
+    /// Closes its devices and opens them again, all the time.
+    ReopensDevices,
+    /// Writes states that are none to its devices, and now and then right ones.
+    NonsenseStates,
+    /// Removes its side of each device as soon as it is described.
+    RemovesDevices,
+    /// Writes thousands of values within a moment, again and again, up to its quota.
+    Floods,
+}
+
+/// As the kernel command line's `behaviour=` says it.
+const NAMES: &[(&str, Behaviour)] = &[
+    ("cooperative", Behaviour::Cooperative),
+    ("deaf", Behaviour::Deaf),
+    ("hostile", Behaviour::Hostile),
+    ("crash-on-plug", Behaviour::CrashOnPlug),
+    ("reboot-on-plug", Behaviour::RebootOnPlug),
+    ("crash-on-suspend", Behaviour::CrashOnSuspend),
+    ("slow", Behaviour::Slow),
+    ("ignores-plugs", Behaviour::IgnoresPlugs),
+    ("reopens-devices", Behaviour::ReopensDevices),
+    ("nonsense-states", Behaviour::NonsenseStates),
+    ("removes-devices", Behaviour::RemovesDevices),
+    ("floods", Behaviour::Floods),
+];
+
+impl Behaviour {
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        NAMES.iter().map(|(_, behaviour)| *behaviour)
+    }
+
+    /// By its name: `deaf`, `crash-on-plug` and so on, the variant's words with hyphens.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        NAMES.iter().find(|(known, _)| *known == name).map(|(_, behaviour)| *behaviour)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        NAMES.iter().find(|(_, known)| *known == self).map_or("cooperative", |(name, _)| name)
+    }
 }
 
 /// What the guest sees.
@@ -91,7 +142,7 @@ pub struct VifInterface {
     pub carrier: bool,
 }
 
-/// Where all memory is, in pages. `xen + free + domains` is `total`, always.
+/// Where all memory is, in pages. `xen + free + domains` is `total`, always; `claimed` is a part of `free`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryLedger {
     /// What Xen manages.
@@ -100,6 +151,8 @@ pub struct MemoryLedger {
     pub xen: u64,
     /// Free.
     pub free: u64,
+    /// Free, and promised to domains that are being built.
+    pub claimed: u64,
     /// Held by domains: their pages, paging pools and Xen's own structures for them.
     pub domains: u64,
 }

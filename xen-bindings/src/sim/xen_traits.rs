@@ -3,10 +3,11 @@
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use super::handle::Handle;
+use super::handle::{Handle, POWER_LOST};
 use super::image;
 use super::machine::State;
 use super::ops::Op;
+use super::saved::Saved;
 use super::timeline::Event;
 use crate::control::{DomainConfig, DomainControl, DomainInfo, GuestKind, ShutdownReason};
 use crate::domid::{DomId, DomainHandle};
@@ -15,7 +16,7 @@ use crate::evtchn::{EventChannels, Port};
 use crate::guest_image::{BuildSpec, BuiltGuest, GuestImage, RestoreSpec};
 use crate::host::{HostInfo, PcpuTime, Physinfo, XenVersion};
 use crate::memory::DomainMemory;
-use crate::vcpu::{Affinity, Credit2, Shell, VcpuControl, VcpuInfo, VcpulessDomain};
+use crate::vcpu::{Shell, VcpulessDomain};
 
 use super::hypervisor::PAGE_KIB;
 
@@ -73,15 +74,18 @@ impl DomainControl for Handle {
     }
 
     fn resume(&self, domid: DomId) -> Result<(), XenError> {
-        self.xen(Op::DomainResume, Some(domid), |_| Err(XenErrorKind::Unsupported))
+        self.xen(Op::DomainResume, Some(domid), |state| {
+            state.settle_guest(domid.get());
+            state.hypervisor.resume(domid)?;
+            state.wake_up_suspended(domid.get());
+            Ok(())
+        })
     }
 
     fn destroy(&self, domid: DomId) -> Result<(), XenError> {
         self.xen(Op::DomainDestroy, Some(domid), |state| {
             state.settle_guest(domid.get());
-            let domain = state.hypervisor.other_mut(domid)?;
-            if !domain.dying {
-                domain.dying = true;
+            if state.hypervisor.start_dying(domid)? {
                 let delay = state.rng.between(RELEASE_MS.0, RELEASE_MS.1);
                 state.schedule_in(Event::Release(domid.get()), Duration::from_millis(delay));
             }
@@ -95,59 +99,6 @@ impl DomainControl for Handle {
 
     fn info(&self, domid: DomId) -> Result<Option<DomainInfo>, XenError> {
         self.xen(Op::DomainInfo, Some(domid), |state| Ok(state.hypervisor.info(domid)))
-    }
-}
-
-impl VcpuControl for Handle {
-    fn allocate(&self, domain: VcpulessDomain) -> Result<Shell, XenError> {
-        let domid = domain.domid();
-        self.xen(Op::VcpuAllocate, Some(domid), |state| state.hypervisor.allocate_vcpus(domid))?;
-        Ok(domain.into_shell())
-    }
-
-    fn reclaim(&self, domid: DomId, _: GuestKind, _: u32) -> Result<Shell, XenError> {
-        self.xen(Op::VcpuReclaim, Some(domid), |_| Err(XenErrorKind::Unsupported))
-    }
-
-    fn affinity(&self, domid: DomId, _: u32) -> Result<Affinity, XenError> {
-        self.xen(Op::AffinityGet, Some(domid), |_| Err(XenErrorKind::Unsupported))
-    }
-
-    fn set_affinity(&self, domid: DomId, _: u32, _: &Affinity) -> Result<(), XenError> {
-        self.xen(Op::AffinitySet, Some(domid), |_| Err(XenErrorKind::Unsupported))
-    }
-
-    fn info(&self, domid: DomId, vcpu_index: u32) -> Result<VcpuInfo, XenError> {
-        self.xen(Op::VcpuInfo, Some(domid), |state| {
-            let pcpus = state.hypervisor.pcpus;
-            let domain = state.hypervisor.get(domid)?;
-            let vcpu = usize::try_from(vcpu_index).ok().and_then(|i| domain.vcpus.get(i));
-            let vcpu = vcpu.ok_or(XenErrorKind::NoSuchDomain)?;
-            let before = domain.vcpus.iter().take(vcpu_index as usize).filter(|v| v.online).count();
-            let busy = domain.runs() && vcpu.online && before < domain.busy_vcpus as usize;
-            Ok(VcpuInfo {
-                online: vcpu.online,
-                blocked: vcpu.online && !busy,
-                running: busy,
-                cpu_time_ns: vcpu.cpu_time_ns,
-                pcpu_index: vcpu_index % pcpus.max(1),
-            })
-        })
-    }
-
-    fn credit2(&self, domid: DomId) -> Result<Credit2, XenError> {
-        self.xen(Op::Credit2Get, Some(domid), |state| Ok(state.hypervisor.get(domid)?.credit2))
-    }
-
-    fn set_credit2(&self, domid: DomId, parameters: Credit2) -> Result<(), XenError> {
-        self.xen(Op::Credit2Set, Some(domid), |state| {
-            let domain = state.hypervisor.get_mut(domid)?;
-            if parameters.weight == 0 {
-                return Err(XenErrorKind::Invalid);
-            }
-            domain.credit2 = parameters;
-            Ok(())
-        })
     }
 }
 
@@ -168,8 +119,9 @@ impl DomainMemory for Handle {
         self.xen(Op::MemoryMapLimit, Some(domid), |state| state.hypervisor.get(domid).map(|_| ()))
     }
 
-    fn claim(&self, domid: DomId, _: u64) -> Result<(), XenError> {
-        self.xen(Op::MemoryClaim, Some(domid), |_| Err(XenErrorKind::Unsupported))
+    fn claim(&self, domid: DomId, memory_kib: u64) -> Result<(), XenError> {
+        let pages = memory_kib.div_ceil(PAGE_KIB);
+        self.xen(Op::MemoryClaim, Some(domid), |state| state.hypervisor.claim(domid, pages))
     }
 
     fn set_pod_target(&self, domid: DomId, target_kib: u64) -> Result<(), XenError> {
@@ -201,7 +153,7 @@ impl HostInfo for Handle {
                 memory_total_kib: hypervisor.memory.total() * PAGE_KIB,
                 memory_free_kib: hypervisor.memory.free() * PAGE_KIB,
                 memory_scrub_kib: 0,
-                memory_claimed_kib: 0,
+                memory_claimed_kib: hypervisor.memory.claimed() * PAGE_KIB,
                 hvm: hypervisor.hvm(),
                 hap: hypervisor.hvm(),
             })
@@ -241,22 +193,33 @@ impl GuestImage for Handle {
         let files = image::read(spec).map_err(|error| error.domain(domid))?;
         self.inner.with(|state| {
             if state.epoch != self.epoch {
-                return Err(XenError::new(op.name(), XenErrorKind::Other(5)).domain(domid));
+                return Err(XenError::new(op.name(), POWER_LOST).domain(domid));
             }
             image::build(state, shell, spec, &files)
         })
     }
 
-    fn save(&self, domid: DomId, _: BorrowedFd<'_>) -> Result<(), XenError> {
-        self.xen(Op::GuestSave, Some(domid), |_| Err(XenErrorKind::Unsupported))
+    fn save(&self, domid: DomId, stream: BorrowedFd<'_>) -> Result<(), XenError> {
+        let op = Op::GuestSave;
+        let saved = self.xen(op, Some(domid), |state| state.save_guest(domid))?;
+        saved.write(stream).map_err(|kind| XenError::new(op.name(), kind).domain(domid))
     }
 
     fn restore(
         &self,
         shell: &Shell,
-        _: BorrowedFd<'_>,
+        stream: BorrowedFd<'_>,
         _: &RestoreSpec,
     ) -> Result<BuiltGuest, XenError> {
-        self.xen(Op::GuestRestore, Some(shell.domid()), |_| Err(XenErrorKind::Unsupported))
+        let (op, domid) = (Op::GuestRestore, shell.domid());
+        self.admit(op, Some(domid), None).map_err(|fault| fault.into_xen(op).domain(domid))?;
+        let failed = |kind| XenError::new(op.name(), kind).domain(domid);
+        let saved = Saved::read(stream).map_err(failed)?;
+        self.inner.with(|state| {
+            if state.epoch != self.epoch {
+                return Err(failed(POWER_LOST));
+            }
+            state.restore_guest(shell, &saved).map_err(failed)
+        })
     }
 }

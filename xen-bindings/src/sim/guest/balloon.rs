@@ -30,6 +30,10 @@ pub(super) struct Balloon {
 }
 
 impl Balloon {
+    pub(super) fn map_end_kib(&self) -> u64 {
+        self.map_end_kib
+    }
+
     pub(super) fn new(target_kib: u64, max_kib: u64) -> Self {
         Self {
             held_kib: target_kib,

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!   built ─ unpause ─► booting ─ guest_boot later ─► running ─ control/shutdown ─► stopping ─ 200 ms ─► shut down
+//!                                                       ▲                            │ suspended: 100 ms
+//!                                                       └──── resume, restore ───────┘
 //! ```
 //!
 //! One step looks at everything: time that has come, vCPU availability, the balloon's target, devices, the shutdown node. It is
@@ -12,7 +14,9 @@ mod boot;
 mod devices;
 mod flow;
 mod hostile;
+mod mischief;
 mod plug;
+mod saved;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -23,7 +27,7 @@ use super::hypervisor::{PAGE_KIB, domid};
 use super::machine::State;
 use super::probe::{Behaviour, GuestProbe};
 use super::timeline::Event;
-use crate::control::ShutdownReason;
+use crate::control::{GuestKind, ShutdownReason};
 use crate::domid::DomId;
 use crate::guest_image::BuildSpec;
 use balloon::Balloon;
@@ -47,8 +51,16 @@ enum Phase {
 #[derive(Debug)]
 pub(crate) struct Guest {
     phase: Phase,
+    kind: GuestKind,
+    cmdline: String,
     behaviour: Behaviour,
     workload: Workload,
+    /// Where its rings are.
+    pub(crate) ring_gfn: u64,
+    /// When a slow guest looks at what it is asked.
+    looks_at: Option<Duration>,
+    /// When a hostile one strikes again.
+    mischief_at: Duration,
     vcpus_at_boot: u32,
     balloon: Balloon,
     /// vCPUs on their way up.
@@ -96,6 +108,16 @@ impl Step<'_> {
         self.state.store.write_str(self.id, &path, value)
     }
 
+    fn write_bytes(&mut self, relative: &str, value: &[u8]) -> bool {
+        let path = format!("{}/{relative}", self.home);
+        self.state.store.write_bytes(self.id, &path, value)
+    }
+
+    fn remove(&mut self, relative: &str) {
+        let path = format!("{}/{relative}", self.home);
+        self.state.store.remove(self.id, &path);
+    }
+
     fn children(&mut self, relative: &str) -> Vec<String> {
         let path = format!("{}/{relative}", self.home);
         self.state.store.children(self.id, &path)
@@ -112,10 +134,15 @@ impl Step<'_> {
 }
 
 impl Guest {
-    pub(crate) fn new(spec: &BuildSpec) -> Self {
+    pub(crate) fn new(spec: &BuildSpec, kind: GuestKind, ring_gfn: u64) -> Self {
         let workload = Workload::parse(&spec.cmdline);
         Self {
             phase: Phase::Built,
+            kind,
+            cmdline: spec.cmdline.clone(),
+            ring_gfn,
+            looks_at: None,
+            mischief_at: Duration::ZERO,
             behaviour: workload.behaviour,
             workload,
             vcpus_at_boot: spec.vcpus_online,
@@ -140,7 +167,7 @@ impl Guest {
         match self.phase {
             Phase::Built => {
                 self.say("Linux version 6.1 (simulated)");
-                let until = step.now() + step.state.config.guest_boot;
+                let until = step.now() + self.boot_time(step.state.config.guest_boot);
                 self.phase = Phase::Booting { until };
                 step.again_at(until);
             }
@@ -170,29 +197,56 @@ impl Guest {
         match self.behaviour {
             Behaviour::Deaf => {}
             Behaviour::Hostile => self.vandalise(step),
-            Behaviour::Cooperative | Behaviour::CrashOnPlug => {
-                self.follow_availability(step);
-                self.follow_target(step);
-                self.follow_devices(step);
-                self.follow_control(step);
+            Behaviour::Floods => self.flood(step),
+            Behaviour::Slow => {
+                if !self.dawdles(step) {
+                    self.obey(step);
+                }
             }
+            Behaviour::IgnoresPlugs => self.ignore_plugs(step),
+            Behaviour::ReopensDevices => {
+                self.obey(step);
+                self.reopen_devices(step);
+            }
+            Behaviour::NonsenseStates => self.write_nonsense_states(step),
+            Behaviour::RemovesDevices => self.remove_devices(step),
+            Behaviour::Cooperative
+            | Behaviour::CrashOnPlug
+            | Behaviour::RebootOnPlug
+            | Behaviour::CrashOnSuspend => self.obey(step),
         }
+    }
+
+    /// As Linux does.
+    fn obey(&mut self, step: &mut Step<'_>) {
+        self.follow_availability(step);
+        self.follow_target(step);
+        self.follow_devices(step);
+        self.follow_control(step);
     }
 
     fn crash_due(&self) -> Option<Duration> {
         Some(self.booted_at? + self.workload.crash_after?)
     }
 
-    /// True when a plug has killed it.
+    /// What is there at boot was not plugged in.
+    fn has_settled(&self, step: &Step<'_>) -> bool {
+        self.booted_at.is_some_and(|at| step.now() > at + SETTLED)
+    }
+
+    /// True when a plug has ended it.
     fn plug_kills(&mut self, step: &mut Step<'_>, what: &str) -> bool {
-        // What is there at boot was not plugged in.
-        let settled = self.booted_at.is_some_and(|at| step.now() > at + SETTLED);
-        if self.behaviour != Behaviour::CrashOnPlug || !settled {
-            return false;
+        let reason = match self.behaviour {
+            Behaviour::CrashOnPlug => ShutdownReason::Crash,
+            Behaviour::RebootOnPlug => ShutdownReason::Reboot,
+            _ => return false,
+        };
+        let ends = self.has_settled(step);
+        if ends {
+            self.say(format!("kernel panic: {what}"));
+            step.state.guest_shutdown(step.id, reason);
         }
-        self.say(format!("kernel panic: {what}"));
-        step.state.guest_shutdown(step.id, ShutdownReason::Crash);
-        true
+        ends
     }
 
     fn connected(&self, kind: DeviceKind) -> u32 {
@@ -226,6 +280,14 @@ impl State {
         if self.guests.contains_key(&raw) {
             self.timeline.schedule(Event::Guest(raw), self.now);
         }
+    }
+
+    /// A suspended guest goes on where it was.
+    pub(crate) fn wake_up_suspended(&mut self, raw: u16) {
+        if let Some(guest) = self.guests.get_mut(&raw) {
+            guest.go_on();
+        }
+        self.resume_guest(raw);
     }
 
     pub(crate) fn set_behaviour(&mut self, id: DomId, behaviour: Behaviour) {

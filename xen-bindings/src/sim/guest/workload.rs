@@ -29,7 +29,9 @@ impl Workload {
                 Some(("crash", seconds)) => {
                     workload.crash_after = seconds.parse().ok().map(Duration::from_secs);
                 }
-                Some(("behaviour", name)) => workload.behaviour = behaviour(name),
+                Some(("behaviour", name)) => {
+                    workload.behaviour = Behaviour::named(name).unwrap_or_default()
+                }
                 _ => {}
             }
         }
@@ -47,15 +49,6 @@ impl Workload {
             (Some("net"), Some(mib)) => self.net_bytes_per_s += u64::from(mib) * MIB,
             _ => {}
         }
-    }
-}
-
-fn behaviour(name: &str) -> Behaviour {
-    match name {
-        "deaf" => Behaviour::Deaf,
-        "hostile" => Behaviour::Hostile,
-        "crash-on-plug" => Behaviour::CrashOnPlug,
-        _ => Behaviour::Cooperative,
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct StoreModel {
     transaction_next: u64,
     watches: Watches,
     introduced: BTreeSet<u16>,
+    /// Domains whose shutdown was told.
+    shutdowns_told: BTreeSet<u16>,
     /// Paths that changed since the simulator looked last.
     changes: Vec<String>,
 }
@@ -48,6 +50,7 @@ impl StoreModel {
             transaction_next: 1,
             watches: Watches::default(),
             introduced: BTreeSet::from([0]),
+            shutdowns_told: BTreeSet::new(),
             changes: Vec::new(),
         };
         for (path, value) in [
@@ -143,7 +146,31 @@ impl StoreModel {
         if domid == DomId::DOM0 || !self.introduced.remove(&domid.get()) {
             return Err(StoreError::NotFound);
         }
+        self.shutdowns_told.remove(&domid.get());
         self.fire_special("@releaseDomain");
+        Ok(())
+    }
+
+    /// A domain has shut down. The C daemon tells it once, until it hears that the domain goes on.
+    pub(crate) fn shut_down(&mut self, domid: DomId) {
+        if !self.is_introduced(domid) {
+            return;
+        }
+        let first = self.shutdowns_told.insert(domid.get());
+        if first || !self.rules.resume_needed_for_news {
+            self.fire_special("@releaseDomain");
+        }
+    }
+
+    pub(crate) fn resume(&mut self, domid: DomId) -> Result<(), StoreError> {
+        let refused = || StoreError::Invalid(format!("domain {domid} cannot be resumed"));
+        match (self.flavour, self.is_introduced(domid)) {
+            (StoreFlavour::C, _) if domid == DomId::DOM0 => return Err(refused()),
+            (StoreFlavour::C, false) => return Err(StoreError::NotFound),
+            (StoreFlavour::Ocaml, false) => return Err(refused()),
+            (_, true) => {}
+        }
+        self.shutdowns_told.remove(&domid.get());
         Ok(())
     }
 
@@ -170,6 +197,11 @@ impl StoreModel {
     pub(crate) fn write_bytes(&mut self, caller: DomId, path: &str, value: &[u8]) -> bool {
         let request = Request::Write { path: path.to_owned(), value: value.to_vec() };
         self.ask(caller, &request).is_ok()
+    }
+
+    /// For guests: a node that cannot be removed stays.
+    pub(crate) fn remove(&mut self, caller: DomId, path: &str) {
+        let _ = self.ask(caller, &Request::Remove { path: path.to_owned() });
     }
 
     /// For guests and backends: children, none when there is no such node.

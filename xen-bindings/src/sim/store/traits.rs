@@ -152,10 +152,7 @@ impl Store for Handle {
     }
 
     fn resume(&self, domid: DomId) -> Result<(), StoreError> {
-        self.store(Op::StoreResume, "", |state| match state.store.is_introduced(domid) {
-            true => Ok(()),
-            false => Err(StoreError::NotFound),
-        })
+        self.store(Op::StoreResume, "", |state| state.store.resume(domid))
     }
 
     fn is_introduced(&self, domid: DomId) -> Result<bool, StoreError> {

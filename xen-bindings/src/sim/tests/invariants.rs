@@ -19,6 +19,9 @@ enum Act {
     Target(usize, u64),
     Max(usize, u64),
     Pool(usize, u64),
+    Claim(usize, u64),
+    Suspend(usize),
+    Resume(usize),
     Wait(u64),
 }
 
@@ -33,7 +36,10 @@ fn act() -> impl Strategy<Value = Act> {
         which.clone().prop_map(Act::Shutdown),
         (which.clone(), 16..2000_u64).prop_map(|(i, mib)| Act::Target(i, mib)),
         (which.clone(), 16..2000_u64).prop_map(|(i, mib)| Act::Max(i, mib)),
-        (which, 0..64_u64).prop_map(|(i, mib)| Act::Pool(i, mib)),
+        (which.clone(), 0..64_u64).prop_map(|(i, mib)| Act::Pool(i, mib)),
+        (which.clone(), 0..2000_u64).prop_map(|(i, mib)| Act::Claim(i, mib)),
+        which.clone().prop_map(Act::Suspend),
+        which.prop_map(Act::Resume),
         (0..3000_u64).prop_map(Act::Wait),
     ]
 }
@@ -45,11 +51,15 @@ fn perform(lab: &Lab, domains: &mut Vec<DomId>, act: &Act) {
     let _ = match *act {
         Act::Boot { burn } if domains.len() < 6 => {
             let cmdline = if burn { "workload=burn:2" } else { "behaviour=hostile" };
-            domains.push(lab.boot(&Order { cmdline, ..Order::default() }));
+            if let Some(domid) = lab.try_build(&Order { cmdline, ..Order::default() }) {
+                control.unpause(domid).unwrap();
+                lab.run(2000);
+                domains.push(domid);
+            }
             Ok(())
         }
         Act::Build if domains.len() < 6 => {
-            domains.push(lab.build(&Order::default()));
+            domains.extend(lab.try_build(&Order::default()));
             Ok(())
         }
         Act::Boot { .. } | Act::Build => Ok(()),
@@ -71,6 +81,16 @@ fn perform(lab: &Lab, domains: &mut Vec<DomId>, act: &Act) {
         Act::Pool(i, mib) => {
             pick(i).map_or(Ok(()), |domid| lab.xen.memory.set_paging_pool(domid, mib << 20))
         }
+        Act::Claim(i, mib) => {
+            pick(i).map_or(Ok(()), |domid| lab.xen.memory.claim(domid, mib * MIB))
+        }
+        Act::Suspend(i) => {
+            if let Some(domid) = pick(i) {
+                lab.set(domid, "control/shutdown", "suspend");
+            }
+            Ok(())
+        }
+        Act::Resume(i) => pick(i).map_or(Ok(()), |domid| control.resume(domid)),
         Act::Wait(milliseconds) => {
             lab.run(milliseconds);
             Ok(())
@@ -81,6 +101,8 @@ fn perform(lab: &Lab, domains: &mut Vec<DomId>, act: &Act) {
 fn every_page_is_somewhere(lab: &Lab) {
     let memory = lab.machine.memory();
     assert_eq!(memory.xen + memory.free + memory.domains, memory.total, "{memory:?}");
+    let claims = lab.machine.inner.with(|state| state.hypervisor.claims());
+    assert_eq!(memory.claimed, claims);
     let listed: u64 = lab.xen.control.list().unwrap().iter().map(|info| info.pages.0).sum();
     assert!(listed <= memory.domains);
     for info in lab.xen.control.list().unwrap() {
@@ -215,4 +237,45 @@ fn a_seed_decides_everything() {
     };
     assert_eq!(day(1), day(1));
     assert_ne!(day(1), day(2));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// As long as nobody grows a paging pool behind them, claims are promises: who has one gets his memory.
+    #[test]
+    fn a_claimed_build_never_runs_out(
+        sizes in prop::collection::vec((32..600_u64, any::<bool>(), any::<bool>()), 1..12))
+    {
+        let lab = Lab::with(SimConfig { memory_total_kib: 3 << 20, ..SimConfig::default() });
+        let before = lab.machine.memory();
+        let mut claimed = Vec::new();
+        for (mib, claims, destroys) in sizes {
+            let order = Order { memory_kib: mib * MIB, ..Order::default() };
+            if !claims {
+                // A builder that does not ask first.
+                let _ = lab.try_build(&order);
+            } else if let Some(shell) = lab.try_shell(&order) {
+                match lab.xen.memory.claim(shell.domid(), mib * MIB + 64) {
+                    Ok(()) => claimed.push((shell, order)),
+                    Err(error) => prop_assert_eq!(error.kind(), crate::XenErrorKind::OutOfMemory),
+                }
+            }
+            if let Some((shell, _)) = claimed.pop_if(|_| destroys) {
+                lab.xen.control.destroy(shell.domid()).unwrap();
+            }
+            every_page_is_somewhere(&lab);
+            let memory = lab.machine.memory();
+            prop_assert!(memory.claimed <= memory.free, "{memory:?}");
+        }
+        for (shell, order) in &claimed {
+            prop_assert!(lab.fill(shell, order).is_ok());
+        }
+        every_page_is_somewhere(&lab);
+        for info in lab.xen.control.list().unwrap().into_iter().skip(1) {
+            lab.xen.control.destroy(info.domid).unwrap();
+        }
+        lab.run(1000);
+        prop_assert_eq!(lab.machine.memory(), before);
+    }
 }

@@ -2,10 +2,14 @@
 
 mod devices;
 mod guests;
+mod hostile;
 mod invariants;
+mod limits;
 mod machine;
 mod nics;
 mod plug;
+mod pv;
+mod suspend;
 
 use std::path::PathBuf;
 use std::sync::Once;
@@ -13,7 +17,10 @@ use std::time::Duration;
 
 use super::{GuestProbe, ManualClock, SimConfig, SimMachine};
 use crate::store::{Access, Permissions};
-use crate::{BuildSpec, DomId, DomainConfig, DomainHandle, DomainInfo, GuestKind, StorePath, Xen};
+use crate::{
+    BuildSpec, DomId, DomainConfig, DomainHandle, DomainInfo, GuestKind, Shell, StorePath, Xen,
+    XenError,
+};
 
 const MIB: u64 = 1024;
 
@@ -26,6 +33,7 @@ struct Lab {
 
 /// What a test's guest has.
 struct Order {
+    kind: GuestKind,
     cmdline: &'static str,
     vcpus: u32,
     memory_kib: u64,
@@ -35,7 +43,13 @@ struct Order {
 
 impl Default for Order {
     fn default() -> Self {
-        Self { cmdline: "workload=idle", vcpus: 2, memory_kib: 256 * MIB, spare_kib: 0 }
+        Self {
+            kind: GuestKind::Pvh,
+            cmdline: "workload=idle",
+            vcpus: 2,
+            memory_kib: 256 * MIB,
+            spare_kib: 0,
+        }
     }
 }
 
@@ -76,12 +90,24 @@ impl Lab {
 
     /// A guest that is built and described, and still paused.
     fn build(&self, order: &Order) -> DomId {
-        let (xen, handle) = (&self.xen, DomainHandle([7; 16]));
-        let config = DomainConfig::new(handle, GuestKind::Pvh, order.vcpus);
-        let shell = xen.vcpu.allocate(xen.control.create(&config).unwrap()).unwrap();
-        let domid = shell.domid();
-        xen.memory.set_max(domid, order.memory_kib + MIB).unwrap();
-        xen.memory.set_paging_pool(domid, 4 << 20).unwrap();
+        let shell = self.shell(order);
+        self.fill(&shell, order).unwrap();
+        shell.domid()
+    }
+
+    /// As [`Lab::build`], on a host that may not have the memory; what was begun is destroyed then.
+    fn try_build(&self, order: &Order) -> Option<DomId> {
+        let shell = self.try_shell(order)?;
+        let filled = self.fill(&shell, order).is_ok();
+        if !filled {
+            self.xen.control.destroy(shell.domid()).unwrap();
+        }
+        filled.then(|| shell.domid())
+    }
+
+    /// Builds a guest into a shell, describes and introduces it.
+    fn fill(&self, shell: &Shell, order: &Order) -> Result<(), XenError> {
+        let (xen, domid) = (&self.xen, shell.domid());
         let port = || xen.evtchn.alloc_unbound(domid, DomId::DOM0).unwrap();
         let spec = BuildSpec {
             kernel: kernel(),
@@ -93,7 +119,33 @@ impl Lab {
             store_port: port(),
             console_port: port(),
         };
-        let built = xen.image.build(&shell, &spec).unwrap();
+        let built = xen.image.build(shell, &spec)?;
+        self.describe(domid, order);
+        xen.store.introduce(domid, built.store_gfn, spec.store_port).unwrap();
+        Ok(())
+    }
+
+    /// A domain with vCPUs and limits, and nothing in it.
+    fn shell(&self, order: &Order) -> Shell {
+        self.try_shell(order).unwrap()
+    }
+
+    fn try_shell(&self, order: &Order) -> Option<Shell> {
+        let (control, memory) = (&self.xen.control, &self.xen.memory);
+        let config = DomainConfig::new(DomainHandle([7; 16]), order.kind, order.vcpus);
+        let domain = control.create(&config).ok()?;
+        let domid = domain.domid();
+        memory.set_max(domid, order.memory_kib + MIB).unwrap();
+        let pooled = order.kind == GuestKind::Pv || memory.set_paging_pool(domid, 4 << 20).is_ok();
+        let shell = self.xen.vcpu.allocate(domain).ok().filter(|_| pooled);
+        if shell.is_none() {
+            control.destroy(domid).unwrap();
+        }
+        shell
+    }
+
+    /// Its nodes in the store.
+    fn describe(&self, domid: DomId, order: &Order) {
         let home = format!("/local/domain/{domid}");
         self.write(&format!("{home}/domid"), &domid.to_string());
         self.permit(&home, domid, false);
@@ -103,8 +155,6 @@ impl Lab {
             self.write(&format!("{home}/{node}"), "");
             self.permit(&format!("{home}/{node}"), domid, true);
         }
-        xen.store.introduce(domid, built.store_gfn, spec.store_port).unwrap();
-        domid
     }
 
     /// A guest that runs.
