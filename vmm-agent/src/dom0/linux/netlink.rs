@@ -34,6 +34,7 @@ pub(super) struct Link {
     pub(super) index: u32,
     pub(super) name: String,
     pub(super) up: bool,
+    pub(super) address: Vec<u8>,
     pub(super) mtu: Option<u32>,
     /// The bridge or bond that it is in, by index.
     pub(super) controller: Option<u32>,
@@ -60,6 +61,7 @@ impl Link {
         for attribute in message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name = name,
+                LinkAttribute::Address(address) => link.address = address,
                 LinkAttribute::Mtu(mtu) => link.mtu = Some(mtu),
                 LinkAttribute::Controller(index) => link.controller = Some(index),
                 LinkAttribute::ParentDevBusName(bus) => link.bus = Some(bus),
@@ -132,7 +134,7 @@ impl Route {
         Ok(())
     }
 
-    fn exchange(
+    pub(super) fn exchange(
         &self,
         request: RouteNetlinkMessage,
         flags: u16,

@@ -32,12 +32,15 @@ impl Network for SimDom0 {
     }
 
     fn ports(&self) -> Result<Vec<BridgePort>, Dom0Error> {
-        let plugged = self.tables().ports.clone();
         let interfaces = self.machine.vif_interfaces();
-        let exists = |name: &str| interfaces.iter().any(|interface| interface.name == name);
+        let mut tables = self.tables();
         // A port goes with its interface.
-        let there = plugged.into_iter().filter(|(interface, _)| exists(interface));
-        Ok(there.map(|(interface, bridge)| BridgePort { interface, bridge }).collect())
+        tables.ports.retain(|port, _| interfaces.iter().any(|interface| interface.name == *port));
+        let port = |(interface, bridge): (&String, &String)| BridgePort {
+            interface: interface.clone(),
+            bridge: bridge.clone(),
+        };
+        Ok(tables.ports.iter().map(port).collect())
     }
 
     fn bridge_exists(&self, name: &str) -> Result<bool, Dom0Error> {

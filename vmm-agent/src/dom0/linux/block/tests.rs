@@ -85,3 +85,36 @@ fn a_removed_file_is_known_by_name_only() {
     fs::remove_file(&image).unwrap();
     assert_eq!(named_file(&line("")), (image.clone(), None));
 }
+
+#[test]
+fn a_loop_device_knows_its_file_through_a_rename_and_grows_when_told() {
+    let dom0 = LinuxDom0::default();
+    let directory = tempfile::tempdir().unwrap();
+    let image = image(directory.path(), 1 << 20);
+    let Backing::File { id, .. } = dom0.backing(&image).unwrap() else { panic!() };
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(&image, &link).unwrap();
+    let index = dom0.attach_loop(&link, false).unwrap();
+    let found = || dom0.loops().unwrap().into_iter().find(|found| found.index == index);
+    let expect = |backing_file: &Path, bytes| {
+        Some(AttachedLoop { index, backing_file: backing_file.into(), file: Some(id), bytes })
+    };
+    assert_eq!(found(), expect(&image, 1 << 20));
+    let node = Backing::Device { number: index.number(), bytes: 1 << 20 };
+    assert_eq!(dom0.backing(Path::new(&index.path())).unwrap(), node);
+
+    let moved = directory.path().join("moved.img");
+    fs::rename(&image, &moved).unwrap();
+    assert_eq!(found(), expect(&moved, 1 << 20));
+    dom0.grow_file(&moved, (2 << 20) + 5).unwrap();
+    assert_eq!(found(), expect(&moved, 1 << 20));
+    assert_eq!(dom0.resize_loop(index).unwrap(), 2 << 20);
+    assert_eq!(found(), expect(&moved, 2 << 20));
+
+    fs::remove_file(&moved).unwrap();
+    assert_eq!(found().unwrap().file, None);
+    dom0.detach_loop(index).unwrap();
+    dom0.detach_loop(index).unwrap();
+    assert_eq!(found(), None);
+    assert_eq!(dom0.resize_loop(index).unwrap_err().kind, Kind::NotFound);
+}
