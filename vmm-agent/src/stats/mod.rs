@@ -1,13 +1,14 @@
 //! Statistics: a sample of everything every [`SAMPLE_EVERY`], a few of each kept, and rates from two of them.
 //!
 //! ```text
-//!   sampler ─► one domain list ─► every VM: vCPUs, disk, target ─► VmHistory
+//!   sampler ─► one blocking step: one domain list, then every VM (vCPUs, memory, disks, NICs) and the host
+//!          ├─► VmHistory, a VM each; HostHistory
 //!          └─► every VM whose domain is gone or has shut down: attention (the net under the @releaseDomain watch)
-//!          └─► pcpus, free memory ─► HostHistory
-//!   Get*Stats ─► a fresh sample, with the rate since a kept one
+//!   Get*Stats ─► a fresh sample, with the rates since a kept one
 //! ```
 //!
-//! A sample that cannot be taken is left out; the next one comes.
+//! A sample that cannot be taken is left out; the next one comes. What a round cost is logged at debug level: `sampled`, with
+//! `domains` and `elapsed_ns`.
 
 mod sample;
 
@@ -16,14 +17,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use vmm_core::stats::{HostSample, VmSample};
-use vmm_core::units::BytesPerSecond;
-use xen_bindings::{DomainInfo, RunState, XenError};
+use vmm_core::units::{BytesPerSecond, Kib};
+use xen_bindings::{DomainInfo, RunState, XenError, XenVersion};
 
 use crate::core::Core;
 use crate::domain::registry::VmHandle;
+use crate::env::Backend;
 use crate::watch::Bell;
-
-pub(crate) use sample::{sample_host, sample_vm};
 
 /// How often samples are taken.
 pub(crate) const SAMPLE_EVERY: Duration = Duration::from_secs(2);
@@ -137,27 +137,78 @@ fn attend(vms: &[VmHandle], domains: &[DomainInfo]) {
     }
 }
 
+/// What one round has found.
+struct Round {
+    domains: Vec<DomainInfo>,
+    samples: Vec<(VmHandle, VmSample)>,
+    host: HostSample,
+    elapsed: Duration,
+}
+
 async fn sample_all(core: &Core) -> Result<(), XenError> {
-    let domains = core.run(|host| host.xen.control.list()).await?;
     let vms = core.registry.all();
-    attend(&vms, &domains);
+    let attended = vms.clone();
+    let round = core.run(move |host| sample_round(host, vms)).await?;
+    let (domains, elapsed) = (round.samples.len(), round.elapsed);
+    let elapsed_ns = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+    tracing::debug!(domains, elapsed_ns, "sampled");
+    attend(&attended, &round.domains);
     let mut disk = BytesPerSecond::ZERO;
-    for vm in &vms {
-        let Some(domid) = vm.now().domid else { continue };
-        let Some(info) = domains.iter().find(|domain| domain.domid == domid).cloned() else {
-            continue;
-        };
-        match sample_vm(core, vm, info).await {
-            Ok(sample) => {
-                let earlier = vm.history.before(sample.at);
-                disk = disk + earlier.and_then(|e| sample.disk_since(&e)).unwrap_or_default();
-                vm.history.push(sample);
-            }
+    for (vm, sample) in round.samples {
+        let earlier = vm.history.before(sample.at);
+        disk = disk + earlier.and_then(|e| sample.disk_since(&e)).unwrap_or_default();
+        vm.history.push(sample);
+    }
+    core.history.push(HostMoment { sample: round.host, disk });
+    Ok(())
+}
+
+fn sample_round(host: &Backend, vms: Vec<VmHandle>) -> Result<Round, XenError> {
+    let began = host.dom0.now();
+    let domains = host.xen.control.list()?;
+    let of = |vm: &VmHandle| {
+        let domid = vm.now().domid?;
+        let is_its =
+            |domain: &&DomainInfo| domain.domid == domid && domain.handle.0 == vm.vm.bytes();
+        domains.iter().find(is_its)
+    };
+    let mut samples = Vec::new();
+    for vm in vms {
+        let Some(info) = of(&vm) else { continue };
+        match sample::sample_vm(host, info, &vm.spec()) {
+            Ok(sample) => samples.push((vm, sample)),
             // It may have ended since it was listed.
             Err(error) => tracing::debug!(vm_id = %vm.vm, %error, "VM not sampled"),
         }
     }
-    let (sample, _) = sample_host(core).await?;
-    core.history.push(HostMoment { sample, disk });
-    Ok(())
+    let own = sample::sample_host(host)?;
+    Ok(Round { samples, host: own, elapsed: host.dom0.now().saturating_sub(began), domains })
+}
+
+/// A VM now; `None` when its domain is gone.
+pub(crate) async fn sample_vm(core: &Core, vm: &VmHandle) -> Result<Option<VmSample>, XenError> {
+    let (domid, handle, spec) = (vm.now().domid, vm.vm.bytes(), vm.spec());
+    let Some(domid) = domid else { return Ok(None) };
+    core.run(move |host| {
+        let info = host.xen.control.info(domid)?.filter(|info| info.handle.0 == handle);
+        info.map(|info| sample::sample_vm(host, &info, &spec)).transpose()
+    })
+    .await
+}
+
+/// The host now, with what does not change in it from sample to sample.
+pub(crate) struct HostNow {
+    pub(crate) sample: HostSample,
+    pub(crate) memory_total: Kib,
+    pub(crate) version: XenVersion,
+}
+
+/// The host now.
+pub(crate) async fn sample_host(core: &Core) -> Result<HostNow, XenError> {
+    core.run(|host| {
+        let memory_total = Kib(host.xen.host.physinfo()?.memory_total_kib);
+        let version = host.xen.host.version()?;
+        Ok(HostNow { sample: sample::sample_host(host)?, memory_total, version })
+    })
+    .await
 }

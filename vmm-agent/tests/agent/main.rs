@@ -7,4 +7,5 @@ mod host;
 mod life;
 mod requests;
 mod restart;
+mod stats;
 mod wire;

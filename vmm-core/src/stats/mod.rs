@@ -7,6 +7,10 @@ use std::time::Duration;
 
 use crate::units::{BytesPerSecond, Kib, MilliCpu};
 
+mod host;
+
+pub use host::{HostDiskCounters, HostNicCounters, HostSample};
+
 /// A virtual disk's counters since it was attached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DiskCounters {
@@ -18,8 +22,9 @@ pub struct DiskCounters {
     pub read_bytes: u64,
     /// Bytes written.
     pub written_bytes: u64,
-    /// Requests that failed.
-    pub errors: u64,
+    /// Requests that failed; `None` when the backend does not count them. Linux's does not: it passes each failure on to the
+    /// guest, and what it counts besides requests and sectors is how often it ran out of room for more.
+    pub errors: Option<u64>,
 }
 
 /// A virtual NIC's counters since it was attached, from the guest's side.
@@ -37,34 +42,6 @@ pub struct NicCounters {
     pub sent_packets: u64,
     /// Packets of the guest that were dropped.
     pub sent_drops: u64,
-}
-
-/// A disk of the host's: counters since it booted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HostDiskCounters {
-    /// Read requests.
-    pub reads: u64,
-    /// Write requests.
-    pub writes: u64,
-    /// Bytes read.
-    pub read_bytes: u64,
-    /// Bytes written.
-    pub written_bytes: u64,
-    /// Time of all reads, each from its arrival to its end.
-    pub read_time: Duration,
-    /// Time of all writes.
-    pub write_time: Duration,
-}
-
-/// A network interface of the host's: counters since it booted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HostNicCounters {
-    /// Bytes received.
-    pub received_bytes: u64,
-    /// Bytes sent.
-    pub sent_bytes: u64,
-    /// Packets dropped, both ways.
-    pub drops: u64,
 }
 
 /// One vCPU at one instant.
@@ -134,36 +111,6 @@ impl VmSample {
     }
 }
 
-/// A host at one instant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostSample {
-    /// When, on its monotonic clock.
-    pub at: Duration,
-    /// Idle time of each physical CPU.
-    pub pcpu_idle: Vec<Duration>,
-    /// Memory that Xen has free.
-    pub memory_free: Kib,
-}
-
-impl HostSample {
-    /// Busy CPUs between an earlier sample and this one.
-    #[must_use]
-    pub fn cpu_since(&self, earlier: &Self) -> Option<MilliCpu> {
-        let elapsed = self.at.checked_sub(earlier.at).filter(|d| !d.is_zero())?;
-        if self.pcpu_idle.len() != earlier.pcpu_idle.len() {
-            return None;
-        }
-        let busy: Option<Duration> = self
-            .pcpu_idle
-            .iter()
-            .zip(&earlier.pcpu_idle)
-            // A CPU's idle time may run ahead of our clock by a few microseconds.
-            .map(|(now, then)| now.checked_sub(*then).map(|idle| elapsed.saturating_sub(idle)))
-            .sum();
-        per_second(u64::try_from(busy?.as_millis()).ok()?, self.at, earlier.at).map(MilliCpu)
-    }
-}
-
 /// By how much the counters of all devices have grown; one that was attached meanwhile began at 0, one that is gone is left out.
 fn grown<K: Ord, C>(
     now: &BTreeMap<K, C>,
@@ -219,7 +166,7 @@ mod tests {
         let host = |at_s: u64, idle_ms: [u64; 2]| HostSample {
             at: Duration::from_secs(at_s),
             pcpu_idle: idle_ms.map(Duration::from_millis).to_vec(),
-            memory_free: Kib(0),
+            ..HostSample::default()
         };
         assert_eq!(host(2, [1500, 1000]).cpu_since(&host(1, [1000, 0])), Some(MilliCpu(500)));
     }

@@ -73,18 +73,49 @@ fn nic((index, counters): (&u32, &NicCounters)) -> v1::NicCounters {
 }
 
 impl v1::HostStats {
-    /// A sample, with the load since an earlier one. Memory in all and disk throughput are filled in by the caller.
+    /// A sample, with the load since an earlier one. What a sample does not have is filled in by the caller: memory in all, the
+    /// VMs' disk throughput, and which Xen it is.
     #[must_use]
     pub fn from_samples(now: &HostSample, earlier: Option<&HostSample>) -> Self {
+        let busy = earlier.and_then(|then| now.pcpus_since(then)).unwrap_or_default();
+        let pcpu = |(index, (place, idle)): (u32, (usize, &Duration))| v1::Pcpu {
+            index,
+            idle_ns: ns(*idle),
+            busy_milli: busy.get(place).map(|busy| busy.0),
+        };
         v1::HostStats {
             at_ms: ms(now.at),
             cpu_milli: earlier.and_then(|then| now.cpu_since(then)).map(|rate| rate.0),
             memory_free_kib: now.memory_free.0,
-            pcpus: (0..)
-                .zip(&now.pcpu_idle)
-                .map(|(index, idle)| v1::Pcpu { index, idle_ns: ns(*idle), busy_milli: None })
-                .collect(),
+            pcpus: (0..).zip(now.pcpu_idle.iter().enumerate()).map(pcpu).collect(),
+            disks: now.disks.keys().filter_map(|name| host_disk(name, now, earlier)).collect(),
+            nics: now.nics.keys().filter_map(|name| host_nic(name, now, earlier)).collect(),
             ..v1::HostStats::default()
         }
     }
+}
+
+fn host_disk(name: &str, now: &HostSample, earlier: Option<&HostSample>) -> Option<v1::HostDisk> {
+    let counters = now.disks.get(name)?;
+    let latency = earlier.and_then(|then| now.latency_since(name, then));
+    Some(v1::HostDisk {
+        device: name.to_owned(),
+        reads: counters.reads,
+        writes: counters.writes,
+        read_bytes: counters.read_bytes,
+        written_bytes: counters.written_bytes,
+        bytes_per_s: earlier.and_then(|then| now.disk_since(name, then)).map(|rate| rate.0),
+        latency_us: latency.and_then(|latency| u64::try_from(latency.as_micros()).ok()),
+    })
+}
+
+fn host_nic(name: &str, now: &HostSample, earlier: Option<&HostSample>) -> Option<v1::HostNic> {
+    let counters = now.nics.get(name)?;
+    Some(v1::HostNic {
+        device: name.to_owned(),
+        received_bytes: counters.received_bytes,
+        sent_bytes: counters.sent_bytes,
+        drops: counters.drops,
+        bytes_per_s: earlier.and_then(|then| now.nic_since(name, then)).map(|rate| rate.0),
+    })
 }

@@ -219,7 +219,7 @@ fn vm_stats() -> v1::VmStats {
             writes: 2,
             read_bytes: 3,
             written_bytes: 4,
-            errors: 5,
+            errors: Some(5),
         }],
         nics: vec![v1::NicCounters {
             index: 1,

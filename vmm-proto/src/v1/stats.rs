@@ -59,9 +59,9 @@ pub struct DiskCounters {
     /// Bytes written.
     #[serde(rename = "@written-bytes")]
     pub written_bytes: u64,
-    /// Requests that failed.
-    #[serde(rename = "@errors", default)]
-    pub errors: u64,
+    /// Requests that failed, when the backend counts them.
+    #[serde(rename = "@errors", default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<u64>,
 }
 
 /// A NIC's counters since it was attached, as the guest sees them: it sends what the backend receives.

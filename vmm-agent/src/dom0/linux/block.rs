@@ -111,18 +111,21 @@ impl BlockDevices for LinuxDom0 {
     }
 
     fn grow_file(&self, path: &Path, bytes: u64) -> Result<(), Dom0Error> {
-        grow(path, bytes, |file, now, bytes| {
-            // Asked first: to try would fill the disk of everybody else until it fails.
-            let space = fstatvfs(file)?;
-            if space.f_bavail.saturating_mul(space.f_frsize) < bytes - now {
-                return Err(Errno::NOSPC.into());
-            }
-            match fallocate(file, FallocateFlags::KEEP_SIZE, now, bytes - now) {
-                // A file system that cannot do it gives blocks when they are written.
-                Err(Errno::OPNOTSUPP) => Ok(()),
-                outcome => Ok(outcome?),
-            }
-        })
+        grow(path, bytes, allocate)
+    }
+}
+
+fn allocate(file: &File, now: u64, bytes: u64) -> io::Result<()> {
+    let more = bytes - now;
+    // Asked first: to try would take all that there is from everybody else before it fails.
+    let system = fstatvfs(file)?;
+    if system.f_bavail.saturating_mul(system.f_frsize) < more {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    match fallocate(file, FallocateFlags::KEEP_SIZE, now, more) {
+        // A file system that cannot do it gives blocks when they are written.
+        Err(Errno::OPNOTSUPP) => Ok(()),
+        outcome => Ok(outcome?),
     }
 }
 

@@ -12,7 +12,7 @@ use xen_bindings::DomId;
 
 use super::LinuxDom0;
 use super::netlink::{Link, Route};
-use super::sysfs::read_number;
+use super::sysfs::Numbers;
 use crate::dom0::{Counters, Dom0Error};
 
 /// Bytes of a sector, as xen-blkback and the block layer count, whatever the device's own sectors are.
@@ -27,20 +27,23 @@ impl Counters for LinuxDom0 {
     fn vbd_counters(&self, domid: DomId, devid: u32) -> Result<Option<DiskCounters>, Dom0Error> {
         let directory =
             PathBuf::from(format!("/sys/bus/xen-backend/devices/vbd-{domid}-{devid}/statistics"));
-        let read = |name: &str| read_number(&directory.join(name));
         let all = || -> io::Result<Option<DiskCounters>> {
-            let (Some(reads), Some(writes)) = (read("rd_req")?, read("wr_req")?) else {
-                return Ok(None);
-            };
-            let (Some(rd_sect), Some(wr_sect)) = (read("rd_sect")?, read("wr_sect")?) else {
+            let Some(numbers) = Numbers::of(&directory)? else { return Ok(None) };
+            let [Some(reads), Some(writes), Some(read_sectors), Some(written_sectors)] = [
+                numbers.read("rd_req")?,
+                numbers.read("wr_req")?,
+                numbers.read("rd_sect")?,
+                numbers.read("wr_sect")?,
+            ] else {
                 return Ok(None);
             };
             Ok(Some(DiskCounters {
                 reads,
                 writes,
-                read_bytes: rd_sect.saturating_mul(SECTOR_BYTES),
-                written_bytes: wr_sect.saturating_mul(SECTOR_BYTES),
-                errors: 0,
+                read_bytes: read_sectors.saturating_mul(SECTOR_BYTES),
+                written_bytes: written_sectors.saturating_mul(SECTOR_BYTES),
+                // It counts none.
+                errors: None,
             }))
         };
         all().map_err(|error| Dom0Error::io("read the counters in", &directory, &error))

@@ -95,7 +95,7 @@ impl Route {
         }
         let mut message = LinkMessage::default();
         message.attributes.push(LinkAttribute::IfName(name.into()));
-        match self.exchange(RouteNetlinkMessage::GetLink(message), NLM_F_ACK) {
+        match self.exchange(RouteNetlinkMessage::GetLink(message), 0) {
             Ok(answers) => Ok(links(answers).next()),
             Err(error) if Errno::from_io_error(&error) == Some(Errno::NODEV) => Ok(None),
             Err(error) => Err(error),
@@ -134,6 +134,7 @@ impl Route {
         Ok(())
     }
 
+    /// With neither an acknowledgement nor a dump asked for, the first answer is all.
     pub(super) fn exchange(
         &self,
         request: RouteNetlinkMessage,
@@ -145,6 +146,7 @@ impl Route {
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
         send(&self.0, &bytes, SendFlags::empty())?;
+        let one = flags & (NLM_F_ACK | NLM_F_DUMP) == 0;
         let (mut chunk, mut answers) = (vec![0; CHUNK_BYTES], Vec::new());
         loop {
             let (_, length) = recv(&self.0, &mut chunk[..], RecvFlags::TRUNC)?;
@@ -155,11 +157,15 @@ impl Route {
                 rest = after(rest, answer.header.length)?;
                 match answer.payload {
                     NetlinkPayload::InnerMessage(message) => answers.push(message),
-                    NetlinkPayload::Done(_) => return Ok(answers),
-                    NetlinkPayload::Error(error) if error.code.is_none() => return Ok(answers),
-                    NetlinkPayload::Error(error) => return Err(error.to_io()),
+                    NetlinkPayload::Error(error) if error.code.is_some() => {
+                        return Err(error.to_io());
+                    }
+                    NetlinkPayload::Done(_) | NetlinkPayload::Error(_) => return Ok(answers),
                     NetlinkPayload::Overrun(_) => return Err(invalid("answers were lost")),
                     _ => {}
+                }
+                if one && !answers.is_empty() {
+                    return Ok(answers);
                 }
             }
         }

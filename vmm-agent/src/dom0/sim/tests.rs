@@ -1,3 +1,5 @@
+//! The simulated dom0 answers as the real one does.
+
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;

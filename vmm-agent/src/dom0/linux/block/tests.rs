@@ -1,3 +1,5 @@
+//! Disks on a real Linux: files, their names, loop devices.
+
 use std::io::Write as _;
 
 use super::*;

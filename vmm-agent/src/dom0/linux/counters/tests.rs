@@ -1,3 +1,5 @@
+//! Counters: which is whose, and what this machine's own are.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,9 @@
+//! Bridges and ports on a real Linux, in network namespaces of their own.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a network namespace of one's own takes another process"
+)]
+
 use std::process::Command;
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL};
