@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::subject::{Case, DomainGuard, Outcome, Subject, ensure, refused, same, text};
-use crate::control::{RunState, ShutdownReason};
+use crate::control::{GuestKind, RunState, ShutdownReason};
 use crate::domid::DomId;
 use crate::error::XenErrorKind;
-use crate::guest_image::BuildSpec;
+use crate::evtchn::Port;
+use crate::guest_image::{BuildSpec, BuiltGuest};
 use crate::store::{Access, Permissions, StorePath, StoreTransaction, transact};
 use crate::vcpu::Shell;
 
@@ -37,21 +38,15 @@ fn life(subject: &Subject) -> Outcome {
     poweroff(subject, guard.domid)
 }
 
-/// Limits and ports of a shell, and what to build into it.
+/// Limits, CPU policy and ports of a shell, and what to build into it.
 pub(super) fn spec(
     subject: &Subject,
     guard: &DomainGuard<'_>,
     shell: &Shell,
     memory_kib: u64,
 ) -> Result<BuildSpec, String> {
-    let (xen, id) = (&subject.xen, guard.domid);
-    xen.memory.set_max(id, memory_kib + SLACK_KIB).map_err(text)?;
-    xen.memory.set_memory_map_limit(shell, memory_kib).map_err(text)?;
-    // As libxl: 1 MiB a vCPU and a page a MiB.
-    let pool = 4096 * (256 * u64::from(shell.vcpus_max()) + memory_kib / 1024);
-    xen.memory.set_paging_pool(id, pool).map_err(text)?;
-    xen.control.apply_cpu_policy(shell).map_err(text)?;
-    let port = || xen.evtchn.alloc_unbound(id, DomId::DOM0).map_err(text);
+    limits(subject, guard, shell, memory_kib)?;
+    subject.xen.control.apply_cpu_policy(shell).map_err(text)?;
     Ok(BuildSpec {
         kernel: subject.kernel.clone(),
         initramfs: subject.initramfs.clone(),
@@ -59,23 +54,54 @@ pub(super) fn spec(
         vcpus_online: 1,
         memory_target_kib: memory_kib,
         memory_max_kib: memory_kib,
-        store_port: port()?,
-        console_port: port()?,
+        store_port: port(subject, guard)?,
+        console_port: port(subject, guard)?,
     })
+}
+
+/// What a shell needs before it is built into or restored into.
+pub(super) fn limits(
+    subject: &Subject,
+    guard: &DomainGuard<'_>,
+    shell: &Shell,
+    memory_kib: u64,
+) -> Outcome {
+    let (memory, id) = (&subject.xen.memory, guard.domid);
+    memory.set_max(id, memory_kib + SLACK_KIB).map_err(text)?;
+    memory.set_memory_map_limit(shell, memory_kib).map_err(text)?;
+    if shell.kind() == GuestKind::Pv {
+        return Ok(());
+    }
+    // As libxl: 1 MiB a vCPU and a page a MiB.
+    let pool = 4096 * (256 * u64::from(shell.vcpus_max()) + memory_kib / 1024);
+    memory.set_paging_pool(id, pool).map_err(text)
+}
+
+pub(super) fn port(subject: &Subject, guard: &DomainGuard<'_>) -> Result<Port, String> {
+    subject.xen.evtchn.alloc_unbound(guard.domid, DomId::DOM0).map_err(text)
 }
 
 /// Builds the usual guest, describes it in the store and introduces it. It stays paused.
 pub(super) fn build(subject: &Subject, guard: &DomainGuard<'_>, shell: Shell) -> Outcome {
     let spec = spec(subject, guard, &shell, MEMORY_KIB)?;
     let built = subject.xen.image.build(&shell, &spec).map_err(text)?;
-    let (store, id) = (&subject.xen.store, guard.domid);
+    introduce(subject, &shell, (spec.store_port, spec.console_port), built)
+}
+
+/// Describes a guest that is in place, and connects it. `ports`: xenstore's and the console's.
+pub(super) fn introduce(
+    subject: &Subject,
+    shell: &Shell,
+    ports: (Port, Port),
+    built: BuiltGuest,
+) -> Outcome {
+    let (store, id) = (&subject.xen.store, shell.domid());
     transact(store.as_ref(), |transaction| {
         describe(transaction, id, shell.vcpus_max())?;
         let home = StorePath::domain(id);
-        for (name, port, gfn) in [
-            ("store", spec.store_port, built.store_gfn),
-            ("console", spec.console_port, built.console_gfn),
-        ] {
+        for (name, port, gfn) in
+            [("store", ports.0, built.store_gfn), ("console", ports.1, built.console_gfn)]
+        {
             let node = |leaf: &str| home.join(&format!("{name}/{leaf}"));
             transaction.write(&node("port")?, port.0.to_string().as_bytes())?;
             transaction.write(&node("ring-ref")?, gfn.0.to_string().as_bytes())?;
@@ -83,7 +109,7 @@ pub(super) fn build(subject: &Subject, guard: &DomainGuard<'_>, shell: Shell) ->
         Ok(())
     })
     .map_err(text)?;
-    store.introduce(id, built.store_gfn, spec.store_port).map_err(text)?;
+    store.introduce(id, built.store_gfn, ports.0).map_err(text)?;
     same("introduced", store.is_introduced(id).map_err(text)?, true)
 }
 
@@ -120,7 +146,7 @@ fn describe(
     transaction.make_dir(&home.join("device")?)
 }
 
-fn node(id: DomId, name: &str) -> Result<StorePath, String> {
+pub(super) fn node(id: DomId, name: &str) -> Result<StorePath, String> {
     StorePath::domain(id).join(name).map_err(text)
 }
 
@@ -134,18 +160,23 @@ fn pauses(subject: &Subject, id: DomId) -> Outcome {
     refused("a third", control.unpause(id), XenErrorKind::Invalid)
 }
 
-fn boot(subject: &Subject, id: DomId) -> Outcome {
+pub(super) fn boot(subject: &Subject, id: DomId) -> Outcome {
     let ready = node(id, "control/feature-poweroff")?;
     subject.until("the guest is on xenstore", BOOT, || {
         Ok(subject.xen.store.read(&ready).map_err(text)? == b"1")
     })?;
-    let tty = node(id, "console/tty")?;
-    subject.until("its console has a terminal", PLUG, || {
-        Ok(!subject.xen.store.read(&tty).map_err(text)?.is_empty())
-    })?;
+    terminal(subject, id)?;
     let info = subject.present(id)?;
     ensure(info.cpu_time_ns > 0, "it booted without CPU time")?;
     same("vCPUs online", info.vcpus_online, 1)
+}
+
+/// The console daemon has mapped its ring.
+pub(super) fn terminal(subject: &Subject, id: DomId) -> Outcome {
+    let tty = node(id, "console/tty")?;
+    subject.until("its console has a terminal", PLUG, || {
+        Ok(!subject.xen.store.read(&tty).map_err(text)?.is_empty())
+    })
 }
 
 fn vcpu(subject: &Subject, id: DomId) -> Outcome {
@@ -174,7 +205,7 @@ fn balloon(subject: &Subject, id: DomId) -> Outcome {
     Ok(())
 }
 
-fn poweroff(subject: &Subject, id: DomId) -> Outcome {
+pub(super) fn poweroff(subject: &Subject, id: DomId) -> Outcome {
     let request = node(id, "control/shutdown")?;
     subject.xen.store.write(&request, b"poweroff").map_err(text)?;
     subject.until("the guest acknowledges", PLUG, || {

@@ -14,6 +14,7 @@ pub mod flavour;
 mod guest;
 mod host;
 mod image;
+mod saved;
 mod store;
 mod store_transaction;
 mod store_watch;
@@ -29,7 +30,7 @@ pub use subject::{Case, Subject, Wait};
 pub fn cases() -> Vec<Case> {
     [host::CASES, store::CASES, store_transaction::CASES, store_watch::CASES]
         .into_iter()
-        .chain([domain::CASES, image::CASES, guest::CASES])
+        .chain([domain::CASES, image::CASES, guest::CASES, saved::CASES])
         .flatten()
         .copied()
         .collect()

@@ -2,20 +2,30 @@
 
 use std::ffi::{CStr, c_int};
 use std::ptr::{NonNull, null};
+use std::time::Instant;
 
 use super::ffi;
-use super::handle::Handle;
+use super::handle::{Handle, told};
+use super::kernel::Kernel;
 use super::machine::{ACPI_INFO_ADDRESS, Firmware, Layout};
 use crate::control::GuestKind;
 use crate::error::{XenError, XenErrorKind};
 use crate::evtchn::Port;
-use crate::frame::Gfn;
+use crate::frame::{Gfn, PAGE_BYTES};
 use crate::guest_image::BuiltGuest;
 use crate::vcpu::Shell;
 
 const DOM0: u32 = 0;
 /// `XENFEAT_linux_rsdp_unrestricted`.
 const FEATURE_RSDP_ANYWHERE: u32 = xenctrl_sys::XENFEAT_linux_rsdp_unrestricted;
+
+/// How the kernel gets into the guest.
+pub(super) enum KernelInput<'a> {
+    /// Copied by us.
+    Understood(Kernel),
+    /// Unpacked and copied by libxenguest.
+    File(&'a CStr),
+}
 
 /// Owns the image and what it points to.
 pub(super) struct DomImage<'h> {
@@ -24,6 +34,8 @@ pub(super) struct DomImage<'h> {
     domid: u32,
     /// Dropped after the image is released, since the image points into it.
     firmware: Option<Firmware>,
+    /// As the firmware; `None` when libxenguest loads the kernel by itself.
+    kernel: Option<Kernel>,
 }
 
 impl<'h> DomImage<'h> {
@@ -37,7 +49,7 @@ impl<'h> DomImage<'h> {
             unsafe { ffi::xc_dom_allocate(xch, cmdline.as_ptr(), null()) }
         })?;
         let domid = shell.domid().get().into();
-        let mut dom = Self { handle, image, domid, firmware: None };
+        let mut dom = Self { handle, image, domid, firmware: None, kernel: None };
         let fields = dom.fields();
         fields.container_type = match shell.kind() {
             GuestKind::Pvh => ffi::xc_dom_image_XC_DOM_HVM_CONTAINER,
@@ -71,18 +83,14 @@ impl<'h> DomImage<'h> {
     }
 
     /// Reads and unpacks the files.
-    pub(super) fn load(&mut self, kernel: &CStr, initramfs: Option<&CStr>) -> Result<(), XenError> {
-        self.step("dom_kernel_file", |dom| {
-            // SAFETY: the path is only read during the call.
-            unsafe { ffi::xc_dom_kernel_file(dom, kernel.as_ptr()) }
-        })
-        .map_err(bad_image)?;
+    pub(super) fn load(
+        &mut self,
+        kernel: KernelInput<'_>,
+        initramfs: Option<&CStr>,
+    ) -> Result<(), XenError> {
+        self.load_kernel(kernel)?;
         if let Some(initramfs) = initramfs {
-            self.step("dom_module_file", |dom| {
-                // SAFETY: the path is only read during the call; a module needs no command line.
-                unsafe { ffi::xc_dom_module_file(dom, initramfs.as_ptr(), null()) }
-            })
-            .map_err(bad_image)?;
+            self.load_initramfs(initramfs)?;
         }
         let domid = self.domid;
         let image = self.image.as_ptr();
@@ -95,6 +103,36 @@ impl<'h> DomImage<'h> {
             unsafe { ffi::xc_dom_parse_image(dom) }
         })
         .map_err(bad_image)
+    }
+
+    fn load_kernel(&mut self, kernel: KernelInput<'_>) -> Result<(), XenError> {
+        let loaded = match kernel {
+            KernelInput::Understood(kernel) => {
+                let bytes = self.kernel.insert(kernel).stand_in();
+                let (start, length) = (bytes.as_ptr().cast(), bytes.len());
+                self.step("dom_kernel_mem", |dom| {
+                    // SAFETY: the image keeps the pointer; `self.kernel` outlives it and is not changed any more.
+                    unsafe { ffi::xc_dom_kernel_mem(dom, start, length) }
+                })
+            }
+            KernelInput::File(path) => self.step("dom_kernel_file", |dom| {
+                // SAFETY: the path is only read during the call.
+                unsafe { ffi::xc_dom_kernel_file(dom, path.as_ptr()) }
+            }),
+        };
+        loaded.map_err(bad_image)
+    }
+
+    fn load_initramfs(&mut self, initramfs: &CStr) -> Result<(), XenError> {
+        self.step("dom_module_file", |dom| {
+            // SAFETY: the path is only read during the call; a module needs no command line.
+            unsafe { ffi::xc_dom_module_file(dom, initramfs.as_ptr(), null()) }
+        })
+        .map_err(bad_image)?;
+        let fields = self.fields();
+        // Handed over as it is: the guest's kernel unpacks it by itself, faster than it is unpacked into foreign memory.
+        fields.max_module_size = fields.modules[0].size;
+        Ok(())
     }
 
     /// Gives the domain its memory.
@@ -145,6 +183,7 @@ impl<'h> DomImage<'h> {
             unsafe { ffi::xc_dom_build_image(dom) }
         })
         .map_err(|error| no_memory(bad_image_without_errno(error)))?;
+        self.copy_kernel()?;
         self.step("dom_boot_image", |dom| {
             // SAFETY: as above.
             unsafe { ffi::xc_dom_boot_image(dom) }
@@ -155,6 +194,30 @@ impl<'h> DomImage<'h> {
         })?;
         let (store, console) = (self.fields().xenstore_pfn, self.fields().console_pfn);
         Ok(BuiltGuest { store_gfn: self.gfn(store)?, console_gfn: self.gfn(console)? })
+    }
+
+    /// The kernel's place is mapped and cleared by now.
+    fn copy_kernel(&mut self) -> Result<(), XenError> {
+        const OPERATION: &str = "dom_copy_kernel";
+        let Some(kernel) = &self.kernel else { return Ok(()) };
+        // SAFETY: as in `fields`; the kernel is another field.
+        let segment = unsafe { &self.image.as_ref().kernel_seg };
+        let (pfn, pages) = (segment.pfn, segment.pages);
+        let image = self.image.as_ptr();
+        let place = self.handle.call_pointer("dom_pfn_to_ptr", |_| {
+            // SAFETY: the image is ours, and the segment is the one that it has just mapped.
+            unsafe { ffi::xc_dom_pfn_to_ptr(image, pfn, pages) }
+        })?;
+        let length = usize::try_from(pages.saturating_mul(PAGE_BYTES)).unwrap_or(0);
+        // SAFETY: a mapping of so many pages, whole and writable, until the image is booted or released; nobody else has it,
+        // since the domain is paused and has never run.
+        let place = unsafe { std::slice::from_raw_parts_mut(place.cast().as_ptr(), length) };
+        let start = Instant::now();
+        let copied = kernel.copy(place);
+        told(OPERATION, start);
+        copied.map_err(|error| {
+            XenError::new(OPERATION, XenErrorKind::BadImage).detail(error.to_string())
+        })
     }
 
     /// `xc_dom_p2m`, which is inline in C and so not in the library.
@@ -197,8 +260,10 @@ impl<'h> DomImage<'h> {
 
 impl Drop for DomImage<'_> {
     fn drop(&mut self) {
+        let start = Instant::now();
         // SAFETY: allocated by xc_dom_allocate and released once, before the firmware and the handle's borrow end.
         unsafe { ffi::xc_dom_release(self.image.as_ptr()) };
+        told("dom_release", start);
     }
 }
 

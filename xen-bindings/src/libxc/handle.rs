@@ -4,11 +4,12 @@ use std::ffi::c_int;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use xenctrl_sys::{xc_interface, xc_interface_close, xc_interface_open};
 
 use super::log::Log;
-use super::{error, ffi};
+use super::{STEPS, error, ffi};
 use crate::error::XenError;
 
 /// Idle handles that are kept open; more may be out at once, one for each calling thread.
@@ -32,7 +33,7 @@ impl Handle {
         let xch = unsafe { xc_interface_open(log.as_logger(), log.as_logger(), 0) };
         match NonNull::new(xch) {
             Some(xch) => Ok(Self { xch, log }),
-            None => Err(failure(OPERATION, &log)),
+            None => Err(failure(OPERATION, &io::Error::last_os_error(), &log)),
         }
     }
 
@@ -44,8 +45,12 @@ impl Handle {
     ) -> Result<c_int, XenError> {
         self.log.clear();
         clear_errno();
+        let start = Instant::now();
         let result = work(self.xch.as_ptr());
-        if result < 0 { Err(failure(operation, &self.log)) } else { Ok(result) }
+        // errno is read before anything else may change it.
+        let errno = io::Error::last_os_error();
+        told(operation, start);
+        if result < 0 { Err(failure(operation, &errno, &self.log)) } else { Ok(result) }
     }
 
     /// As [`Handle::call`], for what answers a pointer.
@@ -59,7 +64,7 @@ impl Handle {
             answer = NonNull::new(work(xch));
             if answer.is_some() { 0 } else { -1 }
         })?;
-        answer.ok_or_else(|| failure(operation, &self.log))
+        answer.ok_or_else(|| failure(operation, &io::Error::last_os_error(), &self.log))
     }
 }
 
@@ -70,13 +75,19 @@ impl Drop for Handle {
     }
 }
 
+/// Tells the subscriber of [`STEPS`], if there is one, how long a step took.
+pub(super) fn told(operation: &'static str, start: Instant) {
+    let elapsed_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+    tracing::trace!(target: STEPS, operation, elapsed_us, "step");
+}
+
 fn clear_errno() {
     // SAFETY: libc's own pointer to this thread's errno.
     unsafe { *ffi::__errno_location() = 0 };
 }
 
-fn failure(operation: &'static str, log: &Log) -> XenError {
-    let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
+fn failure(operation: &'static str, errno: &io::Error, log: &Log) -> XenError {
+    let errno = errno.raw_os_error().unwrap_or(0);
     XenError::new(operation, error::kind(errno)).detail(log.text())
 }
 

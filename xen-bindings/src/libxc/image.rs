@@ -3,7 +3,7 @@
 //! allocate → configure → load (files) → populate (memory) → firmware (PVH) → boot. Each step is one method of [`DomImage`],
 //! which releases libxenguest's state however the build ends.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -13,8 +13,9 @@ use std::path::Path;
 use xenctrl_sys as xc;
 
 use super::Libxc;
-use super::dom_image::DomImage;
+use super::dom_image::{DomImage, KernelInput};
 use super::handle::Handle;
+use super::kernel::Kernel;
 use super::machine::{Firmware, Layout};
 use crate::control::GuestKind;
 use crate::domid::DomId;
@@ -74,13 +75,22 @@ fn build(
     let mut image = DomImage::allocate(handle, shell, &inputs.cmdline)?;
     image.set_channels(spec.store_port, spec.console_port);
     image.set_memory(inputs.layout);
-    image.load(&inputs.kernel, inputs.initramfs.as_deref())?;
+    image.load(kernel_input(spec, &inputs.kernel)?, inputs.initramfs.as_deref())?;
     image.populate(inputs.layout)?;
     if shell.kind() == GuestKind::Pvh {
         let anywhere = image.takes_rsdp_anywhere();
         image.install(Firmware::new(shell, spec.vcpus_online, inputs.layout, anywhere)?)?;
     }
     image.boot()
+}
+
+/// A kernel that this side understands is copied by it; the others are libxenguest's.
+fn kernel_input<'a>(spec: &BuildSpec, path: &'a CStr) -> Result<KernelInput<'a>, XenError> {
+    let kernel = File::open(&spec.kernel).and_then(Kernel::open).map_err(|error| {
+        XenError::new("dom_kernel_file", XenErrorKind::BadImage)
+            .detail(format!("{}: {error}", spec.kernel.display()))
+    })?;
+    Ok(kernel.map_or(KernelInput::File(path), KernelInput::Understood))
 }
 
 /// What the caller gave, checked before libxenguest sees any of it.

@@ -34,6 +34,7 @@ mod ffi;
 mod handle;
 mod host;
 mod image;
+mod kernel;
 mod log;
 mod machine;
 mod memory;
@@ -52,6 +53,9 @@ use crate::store::client::{self, Client};
 use crate::{Loader, StoreError, Xen};
 
 use self::handle::Handles;
+
+/// The tracing target of one event a library call: its `operation` and `elapsed_us`.
+pub const STEPS: &str = "xen_bindings::steps";
 
 /// Connects to the hypervisor and to the xenstore daemon at its usual socket.
 ///
