@@ -1,7 +1,7 @@
 //! libxenguest's `xc_dom_image`: a guest while it is built.
 
 use std::ffi::{CStr, c_int};
-use std::ptr::{NonNull, null};
+use std::ptr::{NonNull, null, null_mut};
 use std::time::Instant;
 
 use super::ffi;
@@ -176,14 +176,24 @@ impl<'h> DomImage<'h> {
         Ok(())
     }
 
-    /// Copies everything into the guest and sets up its first vCPU.
-    pub(super) fn boot(mut self) -> Result<BuiltGuest, XenError> {
+    /// Copies everything into the guest.
+    pub(super) fn load_guest(&mut self) -> Result<(), XenError> {
         self.step("dom_build_image", |dom| {
             // SAFETY: the image is ours; the firmware that it points to is in `self`.
             unsafe { ffi::xc_dom_build_image(dom) }
         })
         .map_err(|error| no_memory(bad_image_without_errno(error)))?;
-        self.copy_kernel()?;
+        self.copy_kernel()
+    }
+
+    /// libxenguest forgets what it has mapped of the guest, which so stays mapped until this process ends. Not for PV: a page
+    /// that somebody can still write to cannot become a page table.
+    pub(super) fn leave_mapped(&mut self) {
+        self.fields().phys_pages = null_mut();
+    }
+
+    /// Sets up the first vCPU of a guest that is loaded.
+    pub(super) fn boot(mut self) -> Result<BuiltGuest, XenError> {
         self.step("dom_boot_image", |dom| {
             // SAFETY: as above.
             unsafe { ffi::xc_dom_boot_image(dom) }

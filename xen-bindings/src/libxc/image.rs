@@ -32,7 +32,7 @@ impl GuestImage for Libxc {
         let inputs = Inputs::new(shell, spec).map_err(|error| error.domain(domid))?;
         self.set_clocks(shell)?;
         self.handles
-            .lend(|handle| build(handle, shell, spec, &inputs))?
+            .lend(|handle| build(handle, shell, spec, &inputs, self.leaves_mapped))?
             .map_err(|error| error.domain(domid))
     }
 
@@ -71,6 +71,7 @@ fn build(
     shell: &Shell,
     spec: &BuildSpec,
     inputs: &Inputs,
+    leaves_mapped: bool,
 ) -> Result<BuiltGuest, XenError> {
     let mut image = DomImage::allocate(handle, shell, &inputs.cmdline)?;
     image.set_channels(spec.store_port, spec.console_port);
@@ -80,6 +81,10 @@ fn build(
     if shell.kind() == GuestKind::Pvh {
         let anywhere = image.takes_rsdp_anywhere();
         image.install(Firmware::new(shell, spec.vcpus_online, inputs.layout, anywhere)?)?;
+    }
+    image.load_guest()?;
+    if leaves_mapped && shell.kind() == GuestKind::Pvh {
+        image.leave_mapped();
     }
     image.boot()
 }

@@ -70,7 +70,7 @@ pub fn open() -> Result<Xen, XenError> {
 /// # Errors
 /// As [`open`].
 pub fn open_at(store_socket: &Path) -> Result<Xen, XenError> {
-    let libxc = Arc::new(Libxc { handles: Handles::open()? });
+    let libxc = Arc::new(Libxc::new()?);
     let store = Client::connect(store_socket).map_err(store_unreachable)?;
     Ok(Xen {
         control: libxc.clone(),
@@ -83,12 +83,13 @@ pub fn open_at(store_socket: &Path) -> Result<Xen, XenError> {
     })
 }
 
-/// As [`open`], for a process that only loads guests.
+/// As [`open`], for a process that only loads guests. A PVH guest that it has built stays mapped until the process ends, since
+/// unmapping page by page takes longer in a PV dom0: end it before the guest is destroyed, or that waits for it.
 ///
 /// # Errors
 /// As [`open`].
 pub fn open_loader() -> Result<Loader, XenError> {
-    let libxc = Arc::new(Libxc { handles: Handles::open()? });
+    let libxc = Arc::new(Libxc { handles: Handles::open()?, leaves_mapped: true });
     Ok(Loader { vcpu: libxc.clone(), image: libxc })
 }
 
@@ -97,7 +98,7 @@ pub fn open_loader() -> Result<Loader, XenError> {
 /// # Errors
 /// As [`open`].
 pub fn hypervisor_log() -> Result<String, XenError> {
-    Libxc { handles: Handles::open()? }.console_ring()
+    Libxc::new()?.console_ring()
 }
 
 fn store_unreachable(error: StoreError) -> XenError {
@@ -107,9 +108,15 @@ fn store_unreachable(error: StoreError) -> XenError {
 /// Implements every capability but the store.
 struct Libxc {
     handles: Handles,
+    /// What a build has mapped of a PVH guest is left to the end of the process.
+    leaves_mapped: bool,
 }
 
 impl Libxc {
+    fn new() -> Result<Self, XenError> {
+        Ok(Self { handles: Handles::open()?, leaves_mapped: false })
+    }
+
     /// One libxc call about the host.
     fn call(
         &self,
