@@ -1,15 +1,17 @@
 //! Benchmarks on a real Xen host of the lab, beside Xen's own tools, in one boot. Started by `cargo xtask xenlab bench`.
 //!
-//! Times under emulation say nothing about real machines; ratios of one run do. Ours are taken from outside, through command
-//! line, manager, both layers of encryption and agent; xl's inside dom0, around the command alone.
+//! Times under emulation say nothing about real machines; ratios of one run do. `create` takes ours from outside, through command
+//! line, manager, both layers of encryption and agent, and xl's inside dom0, around the command alone. `toolstack` takes both inside
+//! dom0, by one program that speaks to the agent as the manager does, and adds ours from outside.
 
-use std::path::PathBuf;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
-use vmm_e2e::lab::{Ctl, LabHost, ManagerProcess, eventually};
+use vmm_e2e::lab::{Ctl, Figures, Goal, LabHost, ManagerProcess, eventually};
 
 /// Rounds of each; the median counts.
 const ROUNDS: usize = 5;
@@ -31,24 +33,45 @@ struct Arguments {
 enum Suite {
     /// From the command to a running PVH guest, and its destruction, beside `xl create` and `xl destroy`.
     Create,
+    /// Create, destroy, list and statistics of PVH and PV guests, cold, warm, with a NIC, four at once and beside twenty, with goals.
+    Toolstack,
 }
+
+/// What `xl` takes for the same guest is 1.
+const GOALS: &[Goal] = &[
+    ("create PVH", "ours, cold", "xl", 0.8),
+    ("create PV", "ours, cold", "xl", 0.8),
+    ("create PVH", "ours, warm", "xl", 0.1),
+    ("create PV", "ours, warm", "xl", 0.1),
+    ("create PVH", "ours, warm", "xl, plain kernel", 0.5),
+    ("create PV", "ours, warm", "xl, plain kernel", 0.5),
+    ("create PVH", "ours, from a shell", "xl, beside shells", 0.05),
+    ("create PV", "ours, from a shell", "xl, beside shells", 0.05),
+    ("create PVH with a NIC", "ours, warm", "xl", 0.1),
+    ("create 4 PVH at once", "ours, warm", "xl", 0.1),
+    ("create PVH beside 20", "ours, warm", "xl", 0.1),
+    ("destroy PVH", "ours, warm", "xl", 0.4),
+    ("destroy PV", "ours, warm", "xl", 0.4),
+    ("destroy PVH with a NIC", "ours, warm", "xl", 0.4),
+    ("first line PVH", "ours, warm", "xl", 1.0),
+    ("first line PV", "ours, warm", "xl", 1.0),
+    ("create PVH", "ours, warm, from vmmctl", "xl", 1.0),
+    ("list of 20", "ours, an agent's whole report", "xl", 1.0),
+    ("CPU ns a domain for a sample of 20", "ours", "xentop", 1.0),
+    ("xenstore requests a create", "ours", "xl", 1.0),
+    ("xenstore requests a create with a NIC", "ours", "xl", 1.0),
+];
+/// What `lab-dom0` measures without and with a pool of shells.
+const MEASURES: &[&str] = &["create", "nic", "parallel", "crowd", "requests"];
+/// Where its credentials are in dom0.
+const MANAGER_DIR: &str = "/etc/vmm/bench";
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let host =
-        LabHost::load(&arguments.hosts)?.into_iter().next().context("the lab has no host")?;
-    let directory = tempfile::tempdir()?;
-    let own = std::env::current_exe()?;
-    let mut manager =
-        ManagerProcess::init(own.with_file_name("vmm-manager"), &directory.path().join("manager"))?;
-    let user = manager.issue("user", "bench")?;
-    host.install_agent(&manager.issue("agent", &host.name)?)?;
-    manager.start()?;
-    let ctl = Ctl::new(own.with_file_name("vmmctl"), manager.address().to_owned(), &user);
-    ctl.text(&["host", "add", &host.name, &host.agent])?;
-    eventually("the host is up", || Ok(ctl.json(&["host", "list"])?[0]["health"] == "Up"))?;
-    let rows = match arguments.suite {
-        Suite::Create => create(&ctl, &host)?,
+    let bench = Bench::start(&arguments.hosts)?;
+    let (suite, rows) = match arguments.suite {
+        Suite::Create => ("create", bench.with_manager(|ctl| create(ctl, &bench.host))?),
+        Suite::Toolstack => ("toolstack", toolstack(&bench)?),
     };
     for row in &rows {
         let verdict = match row["met"].as_bool() {
@@ -57,10 +80,81 @@ fn main() -> Result<()> {
             None => "",
         };
         let (name, unit) = (row["name"].as_str().unwrap_or(""), row["unit"].as_str().unwrap_or(""));
-        println!("{name:<56} {:>9.3} {unit} {verdict}", row["value"].as_f64().unwrap_or(f64::NAN));
+        let goal = row["goal"].as_str().unwrap_or("");
+        println!(
+            "{name:<72} {:>11.3} {unit} {goal} {verdict}",
+            row["value"].as_f64().unwrap_or(f64::NAN)
+        );
     }
-    println!("{}", json!({ "suite": "create", "rows": rows }));
+    println!("{}", json!({ "suite": suite, "rows": rows }));
     Ok(())
+}
+
+/// A host with an agent, and the pool that it belongs to.
+struct Bench {
+    host: LabHost,
+    /// The pool's files, removed at the end.
+    _directory: tempfile::TempDir,
+    manager: RefCell<ManagerProcess>,
+}
+
+impl Bench {
+    fn start(hosts: &Path) -> Result<Self> {
+        let host = LabHost::load(hosts)?.into_iter().next().context("the lab has no host")?;
+        let directory = tempfile::tempdir()?;
+        let manager = std::env::current_exe()?.with_file_name("vmm-manager");
+        let manager = ManagerProcess::init(manager, &directory.path().join("manager"))?;
+        host.install_agent(&manager.issue("agent", &host.name)?)?;
+        host.upload_folder(&manager.credentials_directory(), MANAGER_DIR)?;
+        Ok(Self { host, _directory: directory, manager: RefCell::new(manager) })
+    }
+
+    /// With a manager that runs; otherwise there is none, so that nobody else speaks to the agent.
+    fn with_manager<T>(&self, work: impl FnOnce(&Ctl) -> Result<T>) -> Result<T> {
+        let mut manager = self.manager.borrow_mut();
+        let user = manager.issue("user", "bench")?;
+        manager.start()?;
+        let ctl = std::env::current_exe()?.with_file_name("vmmctl");
+        let ctl = Ctl::new(ctl, manager.address().to_owned(), &user);
+        ctl.text(&["host", "add", &self.host.name, &self.host.agent])?;
+        eventually("the host is up", || Ok(ctl.json(&["host", "list"])?[0]["health"] == "Up"))?;
+        let outcome = work(&ctl);
+        manager.kill()?;
+        outcome.with_context(|| format!("{}\n{}", manager.log(), self.host.agent_log()))
+    }
+
+    /// What `lab-dom0` prints for a measure.
+    fn measure(&self, measure: &str, figures: &mut Figures) -> Result<()> {
+        let name = &self.host.name;
+        let start = Instant::now();
+        let text = self
+            .host
+            .ssh(&format!(
+                "/opt/vmm/lab-dom0 --agent {name} --credentials {MANAGER_DIR} --rounds {ROUNDS} {measure}"
+            ))
+            .with_context(|| self.host.agent_log())?;
+        println!("measured {measure} in {} s", start.elapsed().as_secs());
+        figures.read(&text)
+    }
+}
+
+fn toolstack(bench: &Bench) -> Result<Vec<Value>> {
+    let mut figures = Figures::default();
+    for measure in MEASURES {
+        bench.measure(measure, &mut figures)?;
+    }
+    bench.with_manager(|ctl| {
+        for _ in 0..ROUNDS {
+            let (created, destroyed) = ours_once(ctl, "vmlinuz")?;
+            figures.add("create PVH", "ours, warm, from vmmctl", created);
+            figures.add("destroy PVH", "ours, warm, from vmmctl", destroyed);
+        }
+        Ok(())
+    })?;
+    for reason in figures.reasons() {
+        println!("left out: {reason}");
+    }
+    Ok([figures.medians(), figures.ratios(GOALS)].concat())
 }
 
 fn create(ctl: &Ctl, host: &LabHost) -> Result<Vec<Value>> {

@@ -11,6 +11,8 @@ use super::eventually;
 
 /// Where the agent keeps its things in dom0.
 const AGENT_DIR: &str = "/etc/vmm";
+/// Files in dom0 are in its memory: three kernels and not the default's eight.
+const KERNEL_CACHE_MIB: u64 = 256;
 
 /// Prints a line for each domain, xenstore tree and loop device that belongs to a guest. dom0's own `/vm` node stays.
 const LEFTOVERS: &str = "xl list | awk 'NR > 1 && $2 != 0 { print \"domain\", $1 }'; \
@@ -115,14 +117,31 @@ impl LabHost {
     /// # Errors
     /// It did not start, or does not listen.
     pub fn install_agent(&self, bundle: &Path) -> Result<()> {
-        for entry in std::fs::read_dir(bundle)? {
+        self.upload_folder(bundle, &format!("{AGENT_DIR}/credentials"))?;
+        self.configure_agent("")
+    }
+
+    /// Copies the files of a folder over.
+    ///
+    /// # Errors
+    /// ssh failed.
+    pub fn upload_folder(&self, from: &Path, to: &str) -> Result<()> {
+        for entry in std::fs::read_dir(from)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            self.upload(&format!("{AGENT_DIR}/credentials/{name}"), &std::fs::read(entry.path())?)?;
+            self.upload(&format!("{to}/{name}"), &std::fs::read(entry.path())?)?;
         }
+        Ok(())
+    }
+
+    /// Starts the agent anew, with more in its configuration than all agents of the lab have.
+    ///
+    /// # Errors
+    /// It did not start, or does not listen.
+    pub fn configure_agent(&self, more: &str) -> Result<()> {
         let config = format!(
             "name = \"{}\"\nlisten = \"0.0.0.0:7443\"\ncredentials = \"{AGENT_DIR}/credentials\"\n\
-             state = \"/var/lib/vmm\"\ndisk_bytes_per_s = 100000000\n",
+             state = \"/var/lib/vmm\"\ndisk_bytes_per_s = 100000000\nkernel_cache_mib = {KERNEL_CACHE_MIB}\n{more}",
             self.name
         );
         self.upload(&format!("{AGENT_DIR}/agent.toml"), config.as_bytes())?;

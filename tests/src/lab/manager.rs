@@ -50,7 +50,13 @@ impl ManagerProcess {
     /// # Errors
     /// They cannot be read.
     pub fn credentials(&self) -> Result<Credentials> {
-        Ok(Credentials::load(&self.directory.join("credentials"))?)
+        Ok(Credentials::load(&self.credentials_directory())?)
+    }
+
+    /// Where they are.
+    #[must_use]
+    pub fn credentials_directory(&self) -> PathBuf {
+        self.directory.join("credentials")
     }
 
     /// Starts it and waits until it listens.

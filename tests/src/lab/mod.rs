@@ -12,6 +12,7 @@
 
 pub mod cases;
 mod ctl;
+mod figures;
 mod guest;
 mod host;
 mod manager;
@@ -20,6 +21,7 @@ mod proxy;
 mod wire;
 
 pub use ctl::{Ctl, Refused};
+pub use figures::{Figures, Goal};
 pub use guest::Guest;
 pub use host::{LabHost, XlRow};
 pub use manager::ManagerProcess;

@@ -27,9 +27,10 @@ const TABLE: &[(&str, May)] = &[
     ("vmm-benches", May::SeeProduct),
     ("vmm-e2e", May::SeeProduct),
     ("vmm-guest", May::See(&[])),
+    ("vmm-lab-dom0", May::See(&["vmm-proto"])),
     ("xtask", May::See(&[])),
 ];
-const NOT_PRODUCT: &[&str] = &["vmm-benches", "vmm-e2e", "vmm-guest", "xtask"];
+const NOT_PRODUCT: &[&str] = &["vmm-benches", "vmm-e2e", "vmm-guest", "vmm-lab-dom0", "xtask"];
 
 fn packages(workspace: &Workspace) -> Result<Vec<Value>> {
     let mut cargo = run::cargo(workspace);

@@ -13,8 +13,8 @@ use super::stamp::Stamp;
 use super::tree::Sysroot;
 use crate::run;
 
-/// The programs that run in dom0, from crates with the feature `libxc`; they land in /opt/vmm.
-const BINARIES: &[&str] = &["vmm-agent", "xen-contract"];
+/// The programs that run in dom0; they land in /opt/vmm.
+const BINARIES: &[&str] = &["vmm-agent", "xen-contract", "lab-dom0"];
 
 /// Returns with `extra.cpio` up to date.
 pub(crate) fn build(lab: &Lab<'_>, bare: bool) -> Result<()> {
@@ -50,9 +50,10 @@ pub(crate) fn build(lab: &Lab<'_>, bare: bool) -> Result<()> {
 }
 
 fn compile(lab: &Lab<'_>) -> Result<()> {
-    println!("xenlab: building {}", BINARIES.join(" and "));
+    println!("xenlab: building {}", BINARIES.join(", "));
     let mut cargo = run::cargo(lab.workspace);
     cargo.args(["build", "--locked", "--profile", "lab", "-p", "vmm-agent", "-p", "xen-bindings"]);
+    cargo.args(["-p", "vmm-lab-dom0"]);
     cargo.args(["--features", "vmm-agent/libxc,xen-bindings/libxc"]);
     for binary in BINARIES {
         cargo.args(["--bin", binary]);

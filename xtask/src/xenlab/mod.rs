@@ -4,7 +4,7 @@
 //! ```text
 //!  debs ──► sysroot ──► xen, vmlinuz, vmlinux
 //!                └────► base.cpio (dom0: tools, modules, sshd) ─┐
-//!  cargo ─► vmm-agent, xen-contract ─► extra.cpio ──────────────┴─► dom0.cpio ──► qemu 1 ═ segment ═ qemu 2
+//!  cargo ─► vmm-agent, xen-contract… ─► extra.cpio ─────────────┴─► dom0.cpio ──► qemu 1 ═ segment ═ qemu 2
 //!  cargo ─► workload ─► guest.cpio.gz ────────┘
 //! ```
 //!
@@ -54,9 +54,10 @@ usage: cargo xtask xenlab COMMAND
   shell ID [CMD…]                      a shell, or one command, in the dom0 of host ID
   test [SUITE] [--full] [--xenstored c|ocaml]
                                        boot two hosts, run the suites contract and e2e, end the hosts
-  bench SUITE --json                   boot one host and run a benchmark suite; the last line is a JSON object
+  bench SUITE --json [--xenstored c|ocaml]
+                                       boot one host and run a benchmark suite; the last line is a JSON object
 
-Without --xenstored, odd hosts run oxenstored and even hosts run C xenstored.";
+Without --xenstored, odd hosts run oxenstored and even hosts run C xenstored; bench runs C xenstored.";
 
 pub(crate) fn main(workspace: &Workspace, mut args: Args) -> Result<ExitCode> {
     let command = args.positional();

@@ -126,6 +126,8 @@ fn e2e(lab: &Lab<'_>, full: bool, tally: &mut Tally) {
 
 pub(crate) fn bench(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
     let json = args.flag("--json");
+    // The daemon whose requests can be counted while it runs.
+    let flavour: Flavour = args.value("--xenstored")?.unwrap_or(Flavour::C);
     let suite = args.positional().context("bench needs the name of a suite")?;
     args.finish()?;
     if !json {
@@ -133,7 +135,7 @@ pub(crate) fn bench(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
     }
     image::build(lab, false)?;
     run::success(run::cargo(lab.workspace).arg("build").args(E2E_PROGRAMS))?;
-    let _hosts = Hosts::start(lab, 1, None, Lifetime::ThisCommand)?;
+    let _hosts = Hosts::start(lab, 1, Some(flavour), Lifetime::ThisCommand)?;
     let mut cargo = run::tied_cargo(lab.workspace);
     cargo.args(["run", "--quiet"]).args(BENCH);
     cargo.args(["--", &suite, "--json", "--hosts"]).arg(lab.hosts_file());
