@@ -9,6 +9,7 @@
 //! memory_reserve_mib = 64                # kept free for dom0 and Xen
 //! kernel_cache_mib = 512                 # unpacked kernels kept on disk; 0: none
 //! kernel_unpackings = 1                  # at once; each takes dom0 some 100 MB of memory
+//! workers_max = 4                        # guests loaded, saved or restored at once
 //! ```
 
 use std::net::SocketAddr;
@@ -29,6 +30,8 @@ const RESERVE_MIB_DEFAULT: u64 = 64;
 const KERNEL_CACHE_MIB_DEFAULT: u64 = 512;
 /// Kernels unpacked at once when nobody said.
 const KERNEL_UNPACKINGS_DEFAULT: u32 = 1;
+/// Workers at once when nobody said.
+const WORKERS_DEFAULT: u32 = 4;
 /// Where the agent listens when nobody said.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:8443";
 
@@ -57,6 +60,9 @@ pub struct RawConfig {
     /// Kernels unpacked at once.
     #[serde(default = "default_kernel_unpackings")]
     pub kernel_unpackings: u32,
+    /// Guests loaded, saved or restored at once, each in a process of its own.
+    #[serde(default = "default_workers")]
+    pub workers_max: u32,
 }
 
 fn default_listen() -> String {
@@ -79,6 +85,10 @@ fn default_kernel_unpackings() -> u32 {
     KERNEL_UNPACKINGS_DEFAULT
 }
 
+fn default_workers() -> u32 {
+    WORKERS_DEFAULT
+}
+
 /// A configuration that can be used.
 #[derive(Clone, Debug)]
 pub struct AgentConfig {
@@ -96,6 +106,8 @@ pub struct AgentConfig {
     pub memory_reserve: Kib,
     /// The kernel cache's bounds.
     pub kernels: KernelLimits,
+    /// Guests loaded, saved or restored at once.
+    pub workers_max: u32,
 }
 
 /// Why a configuration is refused.
@@ -148,6 +160,7 @@ impl RawConfig {
                 bytes_max: self.kernel_cache_mib.saturating_mul(1 << 20),
                 unpackings_max: self.kernel_unpackings,
             },
+            workers_max: self.workers_max,
         })
     }
 }
@@ -167,6 +180,7 @@ impl AgentConfig {
             memory_reserve_mib: RESERVE_MIB_DEFAULT,
             kernel_cache_mib: KERNEL_CACHE_MIB_DEFAULT,
             kernel_unpackings: KERNEL_UNPACKINGS_DEFAULT,
+            workers_max: WORKERS_DEFAULT,
         }
         .validated()
     }
@@ -202,6 +216,6 @@ mod tests {
         check("listen = \"nowhere\"", false);
         check("memory_reserve_mib = 512", true);
         check("memory_reserve = 512", false);
-        check("kernel_cache_mib = 0\nkernel_unpackings = 2", true);
+        check("kernel_cache_mib = 0\nkernel_unpackings = 2\nworkers_max = 1", true);
     }
 }

@@ -53,6 +53,7 @@ mod server;
 pub mod sim;
 mod stats;
 mod watch;
+pub mod worker;
 
 pub use agent::{Agent, StartError};
 pub use config::AgentConfig;

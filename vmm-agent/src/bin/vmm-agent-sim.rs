@@ -58,6 +58,7 @@ async fn main() -> anyhow::Result<()> {
         memory_reserve_mib: 0,
         kernel_cache_mib: 512,
         kernel_unpackings: 1,
+        workers_max: 4,
     }
     .validated()?;
     let started = Instant::now();

@@ -1,12 +1,13 @@
-//! The agent of a Xen host. Runs in dom0, as root.
+//! The agent of a Xen host. Runs in dom0, as root; and as a worker of itself, with fewer rights.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser;
 use vmm_agent::dom0::linux::LinuxDom0;
-use vmm_agent::kernels::InProcess;
+use vmm_agent::worker::{self, Program, WorkerImage, Workers};
 use vmm_agent::{AgentConfig, Backend};
 
 /// The agent of one Xen host: builds, grows, watches and ends VMs as the manager says.
@@ -26,6 +27,7 @@ use vmm_agent::{AgentConfig, Backend};
   memory_reserve_mib = 64                # kept free for dom0 and Xen
   kernel_cache_mib = 512                 # unpacked kernels kept on disk; 0: none
   kernel_unpackings = 1                  # at once; each takes dom0 some 100 MB of memory
+  workers_max = 4                        # guests loaded, saved or restored at once
 
 Log: standard error; RUST_LOG=vmm_agent=debug shows every step of a start."
 )]
@@ -38,12 +40,20 @@ struct Args {
     check: bool,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
+    if worker::is_worker() {
+        return Ok(worker::serve(xen_bindings::libxc::open_loader));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(agent())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn agent() -> anyhow::Result<()> {
     let args = Args::parse();
     vmm_agent::run::start_log();
     let config = AgentConfig::load(&args.config)?;
-    let xen = xen_bindings::libxc::open()
+    let mut xen = xen_bindings::libxc::open()
         .context("cannot reach the hypervisor: run as root in dom0, with xenstored running")?;
     if args.check {
         let version = xen.host.version()?;
@@ -52,6 +62,9 @@ async fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let dom0 = Arc::new(LinuxDom0::default());
-    let unpack = Arc::new(InProcess);
+    let workers = Workers::start(Program::this(), config.workers_max)
+        .context("cannot start the thread that keeps worker processes")?;
+    xen.image = Arc::new(WorkerImage::new(workers.clone(), xen.control.clone()));
+    let unpack = Arc::new(workers);
     vmm_agent::run::run(config, Backend { xen, dom0, unpack, name: "libxc" }).await
 }
