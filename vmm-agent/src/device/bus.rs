@@ -96,7 +96,7 @@ pub(crate) async fn wait_for_backend(
     Ok(wait_for_node(core, &node, limit, accept).await?.is_some())
 }
 
-/// Asks the guest to let go of a device.
+/// Asks the guest to let go of a device; one that has let go already is not asked again, since nobody would answer.
 pub(crate) fn ask_close(
     store: &dyn Store,
     domid: DomId,
@@ -104,6 +104,10 @@ pub(crate) fn ask_close(
 ) -> Result<(), StoreError> {
     let backend = device.backend_path(domid)?;
     transact(store, |transaction| {
+        let state = read_text(transaction, &backend.join("state")?)?;
+        if state.as_deref().and_then(BusState::parse).is_none_or(|s| s == BusState::Closed) {
+            return Ok(());
+        }
         transaction.write(&backend.join("online")?, b"0")?;
         transaction.write(&backend.join("state")?, BusState::Closing.text().as_bytes())
     })

@@ -152,6 +152,34 @@ impl Host {
         self.change(Request::RebootVm(request)).await
     }
 
+    pub(crate) fn disk(&self, device: &str) -> v1::Disk {
+        let path = self.path(&format!("{device}.img"));
+        std::fs::write(&path, vec![0; 8192]).unwrap();
+        v1::Disk { path, device: device.into(), read_only: false }
+    }
+
+    pub(crate) fn attach_disk_request(vm: &TestVm, disk: v1::Disk) -> Request {
+        Request::AttachDisk(v1::AttachDisk { vm: vm.id.clone(), wait_ms_max: 10_000, disk })
+    }
+
+    pub(crate) fn detach_disk_request(vm: &TestVm, device: &str, force: bool) -> Request {
+        let (vm, device) = (vm.id.clone(), device.into());
+        Request::DetachDisk(v1::DetachDisk { vm, device, wait_ms_max: 10_000, force })
+    }
+
+    pub(crate) fn nic(index: u32, bridge: &str) -> v1::Nic {
+        v1::Nic { index, mac: format!("00:16:3e:00:00:{index:02x}"), bridge: bridge.into() }
+    }
+
+    pub(crate) fn attach_nic_request(vm: &TestVm, nic: v1::Nic) -> Request {
+        Request::AttachNic(v1::AttachNic { vm: vm.id.clone(), wait_ms_max: 10_000, nic })
+    }
+
+    pub(crate) fn detach_nic_request(vm: &TestVm, index: u32) -> Request {
+        let vm = vm.id.clone();
+        Request::DetachNic(v1::DetachNic { vm, index, wait_ms_max: 10_000, force: false })
+    }
+
     pub(crate) async fn set_vcpus(&self, vm: &TestVm, vcpus: u32) -> Result<v1::Vcpus, Fault> {
         let request = v1::SetVcpus { vm: vm.id.clone(), vcpus, wait_ms_max: 10_000 };
         match self.change(Request::SetVcpus(request)).await? {
@@ -228,6 +256,7 @@ impl Host {
             ("/local/domain", &["0"] as &[&str]),
             ("/vm", &[]),
             ("/local/domain/0/backend/vbd", &[]),
+            ("/local/domain/0/backend/vif", &[]),
         ] {
             let names = match xen.store.directory(&StorePath::new(path).unwrap()) {
                 Err(StoreError::NotFound) => Vec::new(),
@@ -236,5 +265,6 @@ impl Host {
             assert_eq!(names, expect, "nodes are left in {path}");
         }
         assert_eq!(self.backend.dom0.loops().unwrap(), [], "loop devices are left");
+        assert_eq!(self.backend.dom0.ports().unwrap(), [], "bridge ports are left");
     }
 }

@@ -1,6 +1,7 @@
 //! The agent on the simulator, on a paused clock: the same toolstack logic as on Xen, deterministic.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod devices;
 mod faults;
 mod guests;
 mod host;

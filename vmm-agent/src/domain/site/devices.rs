@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use vmm_core::vm::NicSpec;
+use xen_bindings::DomId;
 
 use super::Site;
 use crate::device::bus::{self, BusState};
-use crate::device::{Device, DeviceKey, vif};
+use crate::device::{Device, DeviceKey, vbd, vif};
+use crate::dom0::Dom0Error;
 use crate::domain::error::StepError;
 use crate::domain::plan::Patience;
 use crate::domain::tree;
@@ -15,6 +18,11 @@ use crate::domain::tree;
 const BACKEND_WAIT: Duration = Duration::from_secs(20);
 /// How long a guest may take to let go of a device that was only half attached.
 const UNPLUG_WAIT: Duration = Duration::from_secs(2);
+
+/// How long dom0's driver may take to forget a device whose trees are gone.
+const FORGOTTEN_WAIT: Duration = Duration::from_secs(5);
+/// How often it is looked at.
+const FORGOTTEN_POLL: Duration = Duration::from_millis(5);
 
 const FOUND: &[BusState] = &[BusState::InitWait, BusState::Initialised, BusState::Connected];
 const CONNECTED: &[BusState] = &[BusState::Connected];
@@ -120,9 +128,19 @@ impl Site {
         })
     }
 
+    /// Removes both trees, and waits until dom0 has forgotten the device: it would take a new one of the same number for it.
     pub(in crate::domain) async fn remove_device(&self, key: DeviceKey) -> Result<(), StepError> {
         let domid = self.domid()?;
-        Ok(self.core.run(move |host| bus::remove(host.xen.store.as_ref(), domid, key)).await?)
+        self.core.run(move |host| bus::remove(host.xen.store.as_ref(), domid, key)).await?;
+        let deadline = Instant::now() + FORGOTTEN_WAIT;
+        while self.core.run(move |host| is_known(host, domid, key)).await? {
+            if Instant::now() >= deadline {
+                let what = "dom0's backend letting go of a device that was removed".into();
+                return Err(StepError::Waited { what, limit: FORGOTTEN_WAIT });
+            }
+            tokio::time::sleep(FORGOTTEN_POLL).await;
+        }
+        Ok(())
     }
 
     /// The VM has the device from now on, over its next starts too.
@@ -140,5 +158,13 @@ impl Site {
     ) -> Result<(), StepError> {
         device.remove_from(&mut self.record.spec);
         self.write_record().await
+    }
+}
+
+/// dom0's driver has the device still.
+fn is_known(host: &crate::Backend, domid: DomId, key: DeviceKey) -> Result<bool, Dom0Error> {
+    match key.kind {
+        vbd::KIND => Ok(host.dom0.vbd_counters(domid, key.devid)?.is_some()),
+        _ => Ok(host.dom0.vif_counters(domid, key.devid)?.is_some()),
     }
 }
