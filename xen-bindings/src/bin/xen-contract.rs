@@ -16,6 +16,8 @@ use xenstore_rs::unix::XsUnix;
 const KERNEL: &str = "/g/vmlinux";
 const INITRAMFS: &str = "/g/guest.cpio.gz";
 const CMDLINE: &str = "console=hvc0 quiet";
+/// The first RAM disk.
+const DISK: &str = "1:0";
 
 /// What Xen logs when a guest's CPU gives up. Emulated hardware does that now and then to a guest that did nothing wrong.
 const TRIPLE_FAULT: &str = "Triple fault";
@@ -87,6 +89,7 @@ fn subject(arguments: &Arguments) -> Result<Subject, String> {
         kernel: arguments.kernel.clone(),
         initramfs: Some(arguments.initramfs.clone()),
         cmdline: CMDLINE.into(),
+        disk: DISK.into(),
         wait: Arc::new(thread::sleep),
         flavour,
     })

@@ -1,21 +1,21 @@
 //! Domains that nothing is built into.
 
 use super::subject::{Case, Outcome, Subject, ensure, refused, same, text};
-use crate::control::{GuestKind, RunState, ShutdownReason};
-use crate::domid::DomId;
+use crate::control::{DomainConfig, GuestKind, RunState};
+use crate::domid::{DomId, DomainHandle};
 use crate::error::XenErrorKind;
 use crate::frame::PageCount;
 use crate::vcpu::Credit2;
 
 pub(super) const CASES: &[Case] = &[
     Case { name: "a new domain is paused, holds no pages and keeps its handle", run: new_domain },
-    Case { name: "a domain that does not exist is answered as such", run: nobody },
-    Case { name: "asking for a missing domain never shows the next higher one", run: next_higher },
     Case { name: "a destroyed domain is dying and then gone", run: destroy },
     Case { name: "a domain id is not used again at once", run: fresh_ids },
     Case { name: "vCPUs start offline and there are no more than asked for", run: vcpus },
     Case { name: "credit2 starts at weight 256 without a cap and can be set", run: credit2 },
     Case { name: "a memory limit is set and shown", run: memory_max },
+    Case { name: "a domain for no vCPUs or for too many is refused", run: bad_configs },
+    Case { name: "a handle is changed and shown", run: handle },
     Case { name: "event channels run out at the domain's own limit", run: ports },
 ];
 
@@ -30,32 +30,6 @@ fn new_domain(subject: &Subject) -> Outcome {
     same("its pages", info.pages, PageCount(0))?;
     same("vCPUs online", info.vcpus_online, 0)?;
     same("its CPU time", info.cpu_time_ns, 0)
-}
-
-fn nobody(subject: &Subject) -> Outcome {
-    let (xen, id) = (&subject.xen, Subject::nobody());
-    let missing = XenErrorKind::NoSuchDomain;
-    same("info", xen.control.info(id).map_err(text)?, None)?;
-    refused("pause", xen.control.pause(id), missing)?;
-    refused("unpause", xen.control.unpause(id), missing)?;
-    refused("shutdown", xen.control.shutdown(id, ShutdownReason::Crash), missing)?;
-    refused("destroy", xen.control.destroy(id), missing)?;
-    refused("vCPU info", xen.vcpu.info(id, 0), missing)?;
-    refused("credit2", xen.vcpu.credit2(id), missing)?;
-    refused("set_max", xen.memory.set_max(id, 65_536), missing)?;
-    refused("set_paging_pool", xen.memory.set_paging_pool(id, 1 << 20), missing)?;
-    refused("alloc_unbound", xen.evtchn.alloc_unbound(id, DomId::DOM0), missing)
-}
-
-fn next_higher(subject: &Subject) -> Outcome {
-    let (lower, _) = subject.create(1)?;
-    let (higher, _) = subject.create(1)?;
-    let id = lower.domid;
-    ensure(id < higher.domid, "ids do not grow")?;
-    drop(lower);
-    same("the lower one", subject.info(id)?, None)?;
-    same("the higher one", subject.present(higher.domid)?.domid, higher.domid)?;
-    refused("vCPU info", subject.xen.vcpu.info(id, 0), XenErrorKind::NoSuchDomain)
 }
 
 fn destroy(subject: &Subject) -> Outcome {
@@ -105,11 +79,33 @@ fn credit2(subject: &Subject) -> Outcome {
 
 fn memory_max(subject: &Subject) -> Outcome {
     let (guard, _shell) = subject.shell(1)?;
-    for limit_kib in [65_536, 131_072, 32_768] {
+    for limit_kib in [65_536, 131_072, 32_768, 0] {
         subject.xen.memory.set_max(guard.domid, limit_kib).map_err(text)?;
         same("the limit", subject.present(guard.domid)?.memory_max_kib, limit_kib)?;
     }
     Ok(())
+}
+
+fn bad_configs(subject: &Subject) -> Outcome {
+    let before = subject.xen.control.list().map_err(text)?.len();
+    // HVM_MAX_VCPUS is 128.
+    for vcpus in [0, 129] {
+        let created = subject.xen.control.create(&Subject::config(vcpus));
+        refused(&format!("{vcpus} vCPUs"), created, XenErrorKind::Invalid)?;
+    }
+    let config = DomainConfig { grant_frames_max: 0, ..Subject::config(1) };
+    refused("no grant table", subject.xen.control.create(&config), XenErrorKind::Invalid)?;
+    same("domains", subject.xen.control.list().map_err(text)?.len(), before)
+}
+
+fn handle(subject: &Subject) -> Outcome {
+    let (guard, _shell) = subject.shell(1)?;
+    let wanted = DomainHandle(*b"vmm-contract-new");
+    subject.xen.control.set_handle(guard.domid, wanted).map_err(text)?;
+    same("its handle", subject.present(guard.domid)?.handle, wanted)?;
+    let list = subject.xen.control.list().map_err(text)?;
+    let listed = list.iter().find(|info| info.domid == guard.domid).map(|info| info.handle);
+    same("in the list", listed, Some(wanted))
 }
 
 fn ports(subject: &Subject) -> Outcome {

@@ -54,7 +54,7 @@ impl StoreFlavour {
                 colon_in_names: false,
                 dom0_value_bytes_max: Some(2048),
                 resume_needed_for_news: false,
-                guest_nodes_max: 10_000,
+                guest_nodes_max: 1000,
             },
         }
     }

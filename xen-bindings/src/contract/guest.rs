@@ -19,44 +19,57 @@ const SLACK_KIB: u64 = 1024;
 /// The balloon driver's own accounting may be off by so much.
 const BALLOON_NOISE_KIB: u64 = 4096;
 
-const BOOT: Duration = Duration::from_secs(60);
-const PLUG: Duration = Duration::from_secs(20);
-const STOP: Duration = Duration::from_secs(30);
+pub(super) const BOOT: Duration = Duration::from_secs(60);
+/// Until a guest has done what it was asked.
+pub(super) const PLUG: Duration = Duration::from_secs(30);
+pub(super) const STOP: Duration = Duration::from_secs(30);
+/// More than a guest's memory map of its boot.
+const GROWN_KIB: u64 = 192 * 1024;
+pub(super) const KINDS: [GuestKind; 2] = [GuestKind::Pvh, GuestKind::Pv];
+/// vCPUs of the suite's guests; one of them is a spare.
+const VCPUS: u32 = 2;
 
-pub(super) const CASES: &[Case] = &[Case {
-    name: "a guest boots, takes a vCPU, gives and takes memory, and powers off when asked",
-    run: life,
-}];
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "a guest boots, takes a vCPU, gives and takes memory, and powers off when asked",
+        run: |subject| life(subject, GuestKind::Pvh),
+    },
+    Case { name: "a PV guest does all that as well", run: |subject| life(subject, GuestKind::Pv) },
+    Case { name: "a guest grows above its boot-time maximum", run: growth },
+    Case { name: "a PV domain has no paging pool", run: no_pool },
+];
 
-fn life(subject: &Subject) -> Outcome {
-    let (guard, shell) = subject.shell(2)?;
+fn life(subject: &Subject, kind: GuestKind) -> Outcome {
+    let (guard, shell) = subject.shell_of(kind, VCPUS)?;
     build(subject, &guard, shell)?;
     pauses(subject, guard.domid)?;
     boot(subject, guard.domid)?;
-    vcpu(subject, guard.domid)?;
+    vcpus_come_and_go(subject, guard.domid)?;
     balloon(subject, guard.domid)?;
     poweroff(subject, guard.domid)
 }
 
-/// Limits, CPU policy and ports of a shell, and what to build into it.
-pub(super) fn spec(
-    subject: &Subject,
-    guard: &DomainGuard<'_>,
-    shell: &Shell,
-    memory_kib: u64,
-) -> Result<BuildSpec, String> {
-    limits(subject, guard, shell, memory_kib)?;
-    subject.xen.control.apply_cpu_policy(shell).map_err(text)?;
-    Ok(BuildSpec {
-        kernel: subject.kernel.clone(),
-        initramfs: subject.initramfs.clone(),
-        cmdline: subject.cmdline.clone(),
-        vcpus_online: 1,
-        memory_target_kib: memory_kib,
-        memory_max_kib: memory_kib,
-        store_port: port(subject, guard)?,
-        console_port: port(subject, guard)?,
-    })
+/// A guest that runs, with words for the lab's workload.
+pub(super) fn booted<'a>(
+    subject: &'a Subject,
+    kind: GuestKind,
+    workload: &str,
+) -> Result<DomainGuard<'a>, String> {
+    let (guard, shell) = subject.shell_of(kind, VCPUS)?;
+    let mut spec = spec(subject, &guard, &shell, MEMORY_KIB)?;
+    if !workload.is_empty() {
+        spec.cmdline = format!("{} workload={workload}", spec.cmdline);
+    }
+    build_spec(subject, &shell, &spec)?;
+    subject.xen.control.unpause(guard.domid).map_err(text)?;
+    Ok(guard)
+}
+
+/// As [`booted`], once it is on xenstore.
+pub(super) fn ready<'a>(subject: &'a Subject, kind: GuestKind) -> Result<DomainGuard<'a>, String> {
+    let guard = booted(subject, kind, "")?;
+    boot(subject, guard.domid)?;
+    Ok(guard)
 }
 
 /// What a shell needs before it is built into or restored into.
@@ -81,11 +94,36 @@ pub(super) fn port(subject: &Subject, guard: &DomainGuard<'_>) -> Result<Port, S
     subject.xen.evtchn.alloc_unbound(guard.domid, DomId::DOM0).map_err(text)
 }
 
+/// Limits, CPU policy and ports of a shell, and what to build into it.
+pub(super) fn spec(
+    subject: &Subject,
+    guard: &DomainGuard<'_>,
+    shell: &Shell,
+    memory_kib: u64,
+) -> Result<BuildSpec, String> {
+    limits(subject, guard, shell, memory_kib)?;
+    subject.xen.control.apply_cpu_policy(shell).map_err(text)?;
+    Ok(BuildSpec {
+        kernel: subject.kernel.clone(),
+        initramfs: subject.initramfs.clone(),
+        cmdline: subject.cmdline.clone(),
+        vcpus_online: 1,
+        memory_target_kib: memory_kib,
+        memory_max_kib: memory_kib,
+        store_port: port(subject, guard)?,
+        console_port: port(subject, guard)?,
+    })
+}
+
 /// Builds the usual guest, describes it in the store and introduces it. It stays paused.
 pub(super) fn build(subject: &Subject, guard: &DomainGuard<'_>, shell: Shell) -> Outcome {
     let spec = spec(subject, guard, &shell, MEMORY_KIB)?;
-    let built = subject.xen.image.build(&shell, &spec).map_err(text)?;
-    introduce(subject, &shell, (spec.store_port, spec.console_port), built)
+    build_spec(subject, &shell, &spec)
+}
+
+fn build_spec(subject: &Subject, shell: &Shell, spec: &BuildSpec) -> Outcome {
+    let built = subject.xen.image.build(shell, spec).map_err(text)?;
+    introduce(subject, shell, (spec.store_port, spec.console_port), built)
 }
 
 /// Describes a guest that is in place, and connects it. `ports`: xenstore's and the console's.
@@ -138,12 +176,20 @@ fn describe(
         write(&format!("cpu/{index}/availability"), state)?;
     }
     let owned = Permissions::owned_by(id);
-    for name in ["shutdown", "feature-poweroff", "feature-reboot", "feature-suspend", "sysrq"] {
-        let node = home.join(&format!("control/{name}"))?;
+    for name in [
+        "control/shutdown",
+        "control/feature-poweroff",
+        "control/feature-reboot",
+        "control/feature-suspend",
+        "control/sysrq",
+        "device/suspend/event-channel",
+        "data",
+    ] {
+        let node = home.join(name)?;
         transaction.write(&node, b"")?;
         transaction.set_permissions(&node, &owned)?;
     }
-    transaction.make_dir(&home.join("device")?)
+    Ok(())
 }
 
 pub(super) fn node(id: DomId, name: &str) -> Result<StorePath, String> {
@@ -166,9 +212,9 @@ pub(super) fn boot(subject: &Subject, id: DomId) -> Outcome {
         Ok(subject.xen.store.read(&ready).map_err(text)? == b"1")
     })?;
     terminal(subject, id)?;
-    let info = subject.present(id)?;
-    ensure(info.cpu_time_ns > 0, "it booted without CPU time")?;
-    same("vCPUs online", info.vcpus_online, 1)
+    ensure(subject.present(id)?.cpu_time_ns > 0, "it booted without CPU time")?;
+    // A PV guest starts all its vCPUs and puts the spare ones away.
+    subject.until("its spare vCPU is offline", PLUG, || Ok(subject.present(id)?.vcpus_online == 1))
 }
 
 /// The console daemon has mapped its ring.
@@ -179,9 +225,10 @@ pub(super) fn terminal(subject: &Subject, id: DomId) -> Outcome {
     })
 }
 
-fn vcpu(subject: &Subject, id: DomId) -> Outcome {
+/// Shows that a guest listens and works.
+pub(super) fn vcpus_come_and_go(subject: &Subject, id: DomId) -> Outcome {
     let availability = node(id, "cpu/1/availability")?;
-    for (word, expect) in [("online", 2), ("offline", 1), ("online", 2)] {
+    for (word, expect) in [("online", 2), ("offline", 1)] {
         subject.xen.store.write(&availability, word.as_bytes()).map_err(text)?;
         subject.until(&format!("the second vCPU is {word}"), PLUG, || {
             Ok(subject.present(id)?.vcpus_online == expect)
@@ -193,16 +240,44 @@ fn vcpu(subject: &Subject, id: DomId) -> Outcome {
 }
 
 fn balloon(subject: &Subject, id: DomId) -> Outcome {
-    let target = node(id, "memory/target")?;
     let start = subject.present(id)?.pages.kib();
-    for (kib, expect) in [(BALLOONED_KIB, start + BALLOONED_KIB - MEMORY_KIB), (MEMORY_KIB, start)]
-    {
-        subject.xen.store.write(&target, kib.to_string().as_bytes()).map_err(text)?;
-        subject.until(&format!("the balloon reaches {kib} KiB"), PLUG, || {
-            Ok(subject.present(id)?.pages.kib().abs_diff(expect) <= BALLOON_NOISE_KIB)
-        })?;
+    for kib in [BALLOONED_KIB, MEMORY_KIB] {
+        aim(subject, id, kib, start + kib - MEMORY_KIB)?;
     }
     Ok(())
+}
+
+fn aim(subject: &Subject, id: DomId, target_kib: u64, expect_kib: u64) -> Outcome {
+    let node = node(id, "memory/target")?;
+    subject.xen.store.write(&node, target_kib.to_string().as_bytes()).map_err(text)?;
+    subject.until(&format!("the balloon reaches {target_kib} KiB"), PLUG, || {
+        Ok(subject.present(id)?.pages.kib().abs_diff(expect_kib) <= BALLOON_NOISE_KIB)
+    })
+}
+
+fn growth(subject: &Subject) -> Outcome {
+    for kind in KINDS {
+        let guard = ready(subject, kind)?;
+        let id = guard.domid;
+        let start = subject.present(id)?.pages.kib();
+        subject.xen.memory.set_max(id, GROWN_KIB + SLACK_KIB).map_err(text)?;
+        if kind == GuestKind::Pvh {
+            let pool = 4096 * (256 * u64::from(VCPUS) + GROWN_KIB / 1024);
+            subject.xen.memory.set_paging_pool(id, pool).map_err(text)?;
+        }
+        let grown = start + GROWN_KIB - MEMORY_KIB;
+        aim(subject, id, GROWN_KIB, grown).map_err(|error| format!("{kind:?}: {error}"))?;
+        aim(subject, id, MEMORY_KIB, start).map_err(|error| format!("{kind:?} back: {error}"))?;
+    }
+    Ok(())
+}
+
+fn no_pool(subject: &Subject) -> Outcome {
+    let (guard, _shell) = subject.shell_of(GuestKind::Pv, 1)?;
+    same("its kind", subject.present(guard.domid)?.kind, GuestKind::Pv)?;
+    let pool = subject.xen.memory.set_paging_pool(guard.domid, 1 << 20);
+    refused("a pool", pool, XenErrorKind::Unsupported)?;
+    subject.xen.memory.set_pod_target(guard.domid, MEMORY_KIB).map_err(text)
 }
 
 pub(super) fn poweroff(subject: &Subject, id: DomId) -> Outcome {

@@ -9,16 +9,23 @@
 //! Where the two daemons differ, the expectation comes from [`flavour`]. A sentence that holds on one side only is a defect of
 //! the simulator, until real Xen proves the sentence wrong.
 
+mod device;
 mod domain;
 pub mod flavour;
 mod guest;
 mod host;
+mod hostile;
 mod image;
+mod limits;
+mod missing;
+mod moved;
 mod saved;
 mod store;
+mod store_nodes;
 mod store_transaction;
 mod store_watch;
 mod subject;
+mod suspend;
 #[cfg(test)]
 mod tests;
 
@@ -28,9 +35,10 @@ pub use subject::{Case, Subject, Wait};
 /// All of them, cheap ones first.
 #[must_use]
 pub fn cases() -> Vec<Case> {
-    [host::CASES, store::CASES, store_transaction::CASES, store_watch::CASES]
+    [host::CASES, store::CASES, store_transaction::CASES, store_nodes::CASES, store_watch::CASES]
         .into_iter()
-        .chain([domain::CASES, image::CASES, guest::CASES, saved::CASES])
+        .chain([domain::CASES, missing::CASES, limits::CASES, image::CASES, guest::CASES])
+        .chain([suspend::CASES, saved::CASES, moved::CASES, device::CASES, hostile::CASES])
         .flatten()
         .copied()
         .collect()

@@ -38,6 +38,8 @@ pub struct Subject {
     pub initramfs: Option<PathBuf>,
     /// The kernel's command line.
     pub cmdline: String,
+    /// A block device of dom0 that guests may have, as `major:minor` in hexadecimal. Its contents do not matter.
+    pub disk: String,
     /// Lets time pass.
     pub wait: Wait,
     /// The xenstore daemon.
@@ -98,7 +100,11 @@ impl Subject {
     }
 
     pub(super) fn config(vcpus_max: u32) -> DomainConfig {
-        DomainConfig::new(HANDLE, GuestKind::Pvh, vcpus_max)
+        Self::config_of(GuestKind::Pvh, vcpus_max)
+    }
+
+    pub(super) fn config_of(kind: GuestKind, vcpus_max: u32) -> DomainConfig {
+        DomainConfig::new(HANDLE, kind, vcpus_max)
     }
 
     pub(super) fn create_with(
@@ -110,7 +116,15 @@ impl Subject {
     }
 
     pub(super) fn shell(&self, vcpus_max: u32) -> Result<(DomainGuard<'_>, Shell), String> {
-        let (guard, domain) = self.create(vcpus_max)?;
+        self.shell_of(GuestKind::Pvh, vcpus_max)
+    }
+
+    pub(super) fn shell_of(
+        &self,
+        kind: GuestKind,
+        vcpus_max: u32,
+    ) -> Result<(DomainGuard<'_>, Shell), String> {
+        let (guard, domain) = self.create_with(&Self::config_of(kind, vcpus_max))?;
         Ok((guard, self.xen.vcpu.allocate(domain).map_err(text)?))
     }
 
@@ -134,7 +148,7 @@ impl Subject {
     }
 }
 
-/// Destroys its domain, waits until it is gone and removes its nodes.
+/// Takes its devices away, destroys its domain, waits until it is gone and removes its nodes.
 pub(super) struct DomainGuard<'a> {
     subject: &'a Subject,
     pub(super) domid: DomId,
@@ -142,7 +156,14 @@ pub(super) struct DomainGuard<'a> {
 
 impl Drop for DomainGuard<'_> {
     fn drop(&mut self) {
-        // Whatever fails here fails for a domain that is gone already, or shows in the next case.
+        // Whatever fails here fails for a domain that is gone already, or shows in the next case. A backend that still maps a
+        // ring would keep the domain.
+        for kind in ["vbd", "vif"] {
+            for folder in ["backend", "error/backend"] {
+                let backends = format!("/local/domain/0/{folder}/{kind}/{}", self.domid);
+                let _ = path(&backends).map(|path| self.subject.xen.store.remove(&path));
+            }
+        }
         let _ = self.subject.xen.control.destroy(self.domid);
         let gone = || Ok(self.subject.info(self.domid)?.is_none());
         let _ = self.subject.until("the domain is gone", GONE, gone);

@@ -33,6 +33,10 @@ pub enum Behaviour {
     RemovesDevices,
     /// Writes thousands of values within a moment, again and again, up to its quota.
     Floods,
+    /// Makes new nodes until xenstored refuses.
+    FillsQuota,
+    /// Says without end that its devices are connected, whatever it was asked.
+    Clings,
 }
 
 /// As the kernel command line's `behaviour=` says it.
@@ -49,6 +53,8 @@ const NAMES: &[(&str, Behaviour)] = &[
     ("nonsense-states", Behaviour::NonsenseStates),
     ("removes-devices", Behaviour::RemovesDevices),
     ("floods", Behaviour::Floods),
+    ("fills-quota", Behaviour::FillsQuota),
+    ("clings", Behaviour::Clings),
 ];
 
 impl Behaviour {

@@ -22,6 +22,11 @@ const PLACES: &[&str] = &[
     "device/vbd/51712/ring-ref",
     "device/vif/0/state",
     "device/suspend/event-channel",
+    // Not its own: refused.
+    "name",
+    "domid",
+    "memory/target",
+    "cpu/0/availability",
 ];
 
 impl Guest {

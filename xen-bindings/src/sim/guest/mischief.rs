@@ -13,6 +13,8 @@ const PERIOD: Duration = Duration::from_millis(200);
 /// Between two floods.
 const EBB: Duration = Duration::from_secs(2);
 const WRITES_PER_FLOOD: u32 = 2000;
+const BREATH: Duration = Duration::from_millis(20);
+const NODES_PER_BREATH: u32 = 25;
 /// The longest value that a guest may write.
 const VALUE_BYTES_MAX: usize = 2048;
 
@@ -95,6 +97,30 @@ impl Guest {
         self.follow_availability(step);
         self.follow_target(step);
         self.follow_control(step);
+    }
+
+    /// What it was asked it does, and then says otherwise.
+    pub(super) fn cling(&mut self, step: &mut Step<'_>) {
+        for key in step.devices() {
+            let node = format!("{}/state", relative(key));
+            if step.read(&node).is_some_and(|state| state != "1") {
+                step.write(&node, "4");
+            }
+        }
+    }
+
+    /// The folders and names of the lab's own workload.
+    pub(super) fn fill_quota(&mut self, step: &mut Step<'_>) {
+        if !self.strikes(step, BREATH) {
+            return;
+        }
+        for _ in 0..NODES_PER_BREATH {
+            let number = self.junk_count + 1;
+            if !step.write_bytes(&format!("data/{}/{number}", number / 50), b"") {
+                return;
+            }
+            self.junk_count = number;
+        }
     }
 
     pub(super) fn flood(&mut self, step: &mut Step<'_>) {

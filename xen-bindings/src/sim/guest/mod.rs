@@ -61,6 +61,8 @@ pub(crate) struct Guest {
     looks_at: Option<Duration>,
     /// When a hostile one strikes again.
     mischief_at: Duration,
+    /// Nodes that it made to use up its quota.
+    junk_count: u32,
     vcpus_at_boot: u32,
     balloon: Balloon,
     /// vCPUs on their way up.
@@ -143,6 +145,7 @@ impl Guest {
             ring_gfn,
             looks_at: None,
             mischief_at: Duration::ZERO,
+            junk_count: 0,
             behaviour: workload.behaviour,
             workload,
             vcpus_at_boot: spec.vcpus_online,
@@ -208,6 +211,11 @@ impl Guest {
                 self.obey(step);
                 self.reopen_devices(step);
             }
+            Behaviour::Clings => {
+                self.obey(step);
+                self.cling(step);
+            }
+            Behaviour::FillsQuota => self.fill_quota(step),
             Behaviour::NonsenseStates => self.write_nonsense_states(step),
             Behaviour::RemovesDevices => self.remove_devices(step),
             Behaviour::Cooperative

@@ -52,6 +52,7 @@ impl Guest {
             ring_gfn: saved.number("ring-gfn")?,
             looks_at: None,
             mischief_at: Duration::ZERO,
+            junk_count: 0,
             vcpus_at_boot: u32::try_from(saved.number("vcpus-at-boot")?).ok()?,
             balloon: Balloon::new(map_end_kib, map_end_kib),
             plugging: std::collections::BTreeMap::new(),

@@ -40,6 +40,9 @@ impl Workload {
 
     fn add(&mut self, work: &str) {
         let mut parts = work.split(':');
+        if let Some(behaviour) = misbehaviour(work) {
+            self.behaviour = behaviour;
+        }
         let (name, number) = (parts.next(), parts.next().and_then(|n| n.parse::<u32>().ok()));
         match (name, number) {
             (Some("burn"), Some(threads)) => {
@@ -50,6 +53,20 @@ impl Workload {
             _ => {}
         }
     }
+}
+
+/// The lab's words for guests that misbehave.
+fn misbehaviour(work: &str) -> Option<Behaviour> {
+    Some(match work {
+        "crash-on-plug" => Behaviour::CrashOnPlug,
+        "hostile:nonsense" => Behaviour::Hostile,
+        "hostile:flood" => Behaviour::Floods,
+        "hostile:states" => Behaviour::NonsenseStates,
+        "hostile:clinging" => Behaviour::Clings,
+        "hostile:remove" => Behaviour::RemovesDevices,
+        "hostile:quota" => Behaviour::FillsQuota,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -63,6 +80,8 @@ mod tests {
         assert_eq!(Workload::parse("workload=net:2").net_bytes_per_s, 2 * MIB);
         assert_eq!(load.crash_after, Some(Duration::from_secs(5)));
         assert_eq!(Workload::parse("workload=burn:x root=/dev/xvda"), Workload::default());
+        let hostile = Workload::parse("workload=idle workload=burn:1,hostile:quota");
+        assert_eq!((hostile.busy_vcpus, hostile.behaviour), (1, Behaviour::FillsQuota));
         assert_eq!(Workload::parse("behaviour=deaf").behaviour, Behaviour::Deaf);
     }
 }

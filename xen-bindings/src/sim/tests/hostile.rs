@@ -18,7 +18,7 @@ fn gone_bad(lab: &Lab, name: &str) -> DomId {
 #[test]
 fn every_behaviour_has_a_name_that_means_it() {
     let all: Vec<Behaviour> = Behaviour::all().collect();
-    assert_eq!(all.len(), 12);
+    assert_eq!(all.len(), 14);
     for behaviour in all {
         assert_eq!(Behaviour::named(behaviour.name()), Some(behaviour));
     }
@@ -104,8 +104,38 @@ fn a_guest_that_removes_its_side_loses_the_device() {
 }
 
 #[test]
+fn a_guest_that_clings_to_its_disk_says_so_and_loses_it_all_the_same() {
+    let lab = Lab::new();
+    let domid = gone_bad(&lab, "clings");
+    attach_vbd(&lab, domid, 51712, Some("7:0"));
+    lab.run(100);
+    detach(&lab, domid, DISK);
+    lab.run(100);
+    assert_eq!(states(&lab, domid, DISK)[1].as_deref(), Some("4"));
+    lab.xen.store.remove(&StorePath::new(backend(domid, DISK)).unwrap()).unwrap();
+    lab.run(10);
+    assert!(lab.machine.vbd_counters(domid, 51712).is_none());
+}
+
+#[test]
+fn a_guest_that_fills_its_quota_stops_there_and_harms_nobody() {
+    let lab = Lab::new();
+    let domid = gone_bad(&lab, "fills-quota");
+    let neighbour = lab.boot(&Order::default());
+    lab.run(5000);
+    let folder = StorePath::new(format!("/local/domain/{domid}/data")).unwrap();
+    let folders = lab.xen.store.directory(&folder).unwrap().len();
+    assert_eq!(folders, 20, "of 51 nodes each");
+    lab.set(domid, "dom0-may", "1");
+    attach_vbd(&lab, neighbour, 51712, Some("7:0"));
+    lab.run(100);
+    assert_eq!(states(&lab, neighbour, DISK), [Some("4".into()), Some("4".into())]);
+}
+
+#[test]
 fn a_flood_ends_at_the_guests_quota() {
-    for (store, most) in [(StoreFlavour::C, 1000), (StoreFlavour::Ocaml, 2000)] {
+    for store in StoreFlavour::ALL {
+        let most = store.rules().guest_nodes_max;
         let lab = Lab::with(SimConfig { store, ..SimConfig::default() });
         let domid = gone_bad(&lab, "floods");
         lab.run(10_000);
