@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use xen_bindings::BuildSpec;
+use xen_bindings::{BuildSpec, XenError};
 
 use super::Site;
 use crate::device::{Device, vbd, vif};
@@ -13,9 +13,13 @@ impl Site {
     pub(in crate::domain) async fn build_image(&mut self) -> Result<(), StepError> {
         let (store_port, console_port) =
             self.progress.ports.ok_or(StepError::OutOfOrder("a port"))?;
+        let (kernels, path) = (self.core.kernels.clone(), PathBuf::from(&self.record.spec.kernel));
+        // Kept until the build has read it.
+        let kernel = self.core.run(move |_| kernels.prepare(&path)).await;
+        let kernel = kernel.map_err(XenError::from)?;
         let spec = &self.record.spec;
         let build = BuildSpec {
-            kernel: PathBuf::from(&spec.kernel),
+            kernel: kernel.to_path_buf(),
             initramfs: spec.initramfs.as_ref().map(PathBuf::from),
             cmdline: spec.cmdline.clone(),
             vcpus_online: spec.vcpus,
