@@ -16,6 +16,7 @@ use crate::core::Core;
 use crate::domain::adopt;
 use crate::env::{Backend, Env};
 use crate::journal::{Journal, JournalError};
+use crate::memory;
 use crate::server;
 use crate::stats;
 use crate::watch::Bell;
@@ -66,6 +67,7 @@ impl Agent {
         };
         adopt::reconcile(core).await?;
         core.spawn(stats::sample_forever(core.clone(), released));
+        core.spawn(memory::keep_giving_back(core.clone()));
         tracing::info!(host_id = %agent.host_id(), backend = core.backend.name, "agent started");
         Ok(Arc::new(agent))
     }

@@ -1,20 +1,19 @@
 //! What all parts of one agent share. The [`crate::Agent`] is its owner; tasks hold it by `Arc`.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use vmm_core::id::VmId;
-use vmm_core::units::Kib;
 
 use crate::config::AgentConfig;
 use crate::device::leases::Leases;
 use crate::domain::registry::Registry;
+use crate::domain::room::Promises;
 use crate::env::{Backend, Env};
 use crate::journal::{Journal, JournalError, Record};
 use crate::kernels::Kernels;
+use crate::memory::Balloons;
 use crate::server::once::Once;
 use crate::stats::HostHistory;
 
@@ -37,7 +36,8 @@ pub(crate) struct Core {
     /// The newest generation of any VM; long polls wait on it.
     pub(crate) generation: watch::Sender<u64>,
     /// Memory promised to builds and growth under way.
-    pub(crate) promises: Mutex<BTreeMap<VmId, Kib>>,
+    pub(crate) promises: Mutex<Promises>,
+    pub(crate) balloons: Balloons,
     /// Cancelled: finish nothing new, leave guests running.
     pub(crate) stop: CancellationToken,
     tasks: Mutex<JoinSet<()>>,
@@ -62,6 +62,7 @@ impl Core {
             boot,
             generation: watch::Sender::new(first),
             promises: Mutex::default(),
+            balloons: Balloons::default(),
             stop: CancellationToken::new(),
             tasks: Mutex::default(),
         }

@@ -48,6 +48,7 @@ mod domain;
 pub mod env;
 mod journal;
 pub mod kernels;
+mod memory;
 pub mod run;
 mod server;
 pub mod sim;

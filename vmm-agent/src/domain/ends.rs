@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use vmm_core::units::Kib;
-use vmm_core::vm::{StopReason, VmState, overhead};
+use vmm_core::vm::{StopReason, VmState};
 
 use super::alongside::alongside;
 use super::error::StepError;
@@ -191,8 +190,8 @@ async fn bring_up(
     let promise = match promise {
         Some(promise) => promise,
         None => {
-            let needed = spec.memory + overhead(spec);
-            room::promise(&site.core, site.record.vm, needed, Kib::ZERO).await?
+            let need = room::Need::to_build(site.record.vm, spec);
+            room::promise(&site.core, need, cancel).await?
         }
     };
     let steps = match &saved {

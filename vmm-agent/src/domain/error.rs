@@ -8,6 +8,7 @@ use xen_bindings::{StoreError, XenError, XenErrorKind};
 
 use crate::dom0::{Dom0Error, Dom0ErrorKind};
 use crate::journal::JournalError;
+use crate::memory::NoRoom;
 
 /// One step on the host that failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -53,6 +54,8 @@ pub(crate) enum ChangeError {
         "the host has {free} free for VMs, and {needed} are needed; free some, or use another host"
     )]
     OutOfMemory { needed: Kib, free: Kib },
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     #[error("{0}")]
     Conflict(String),
     #[error("{0}")]

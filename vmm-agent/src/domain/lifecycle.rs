@@ -42,6 +42,10 @@ impl Runner {
                 let _ = reply.send(outcome);
             }
             Change::SetVcpus { vcpus, wait } => self.set_vcpus(vcpus, bounded(wait), reply).await,
+            Change::Balloon { target } => {
+                let outcome = self.balloon(target).await;
+                let _ = reply.send(outcome);
+            }
             Change::SetMemory { memory, wait } => {
                 self.set_memory(memory, bounded(wait), reply).await;
             }

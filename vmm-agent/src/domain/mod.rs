@@ -70,16 +70,45 @@ pub(crate) struct VmView {
 pub(crate) enum Change {
     Pause,
     Unpause,
-    Shutdown { wait: Duration },
-    Reboot { wait: Duration },
-    SetVcpus { vcpus: u32, wait: Duration },
-    SetMemory { memory: Kib, wait: Duration },
-    Suspend { wait: Duration },
+    Shutdown {
+        wait: Duration,
+    },
+    Reboot {
+        wait: Duration,
+    },
+    SetVcpus {
+        vcpus: u32,
+        wait: Duration,
+    },
+    SetMemory {
+        memory: Kib,
+        wait: Duration,
+    },
+    /// As the balloon policy says: within what was agreed, and answered before the guest has followed.
+    Balloon {
+        target: Kib,
+    },
+    Suspend {
+        wait: Duration,
+    },
     Resume,
-    Save { file: PathBuf, wait: Duration },
-    Attach { device: Device, wait: Duration },
-    Detach { device: DeviceKey, patience: Patience },
-    ResizeDisk { device: String, bytes: u64, wait: Duration },
+    Save {
+        file: PathBuf,
+        wait: Duration,
+    },
+    Attach {
+        device: Device,
+        wait: Duration,
+    },
+    Detach {
+        device: DeviceKey,
+        patience: Patience,
+    },
+    ResizeDisk {
+        device: String,
+        bytes: u64,
+        wait: Duration,
+    },
     Rename(VmName),
     Configure(Knobs),
 }

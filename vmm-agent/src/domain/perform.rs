@@ -45,6 +45,7 @@ impl Site {
             Action::AwaitSuspended(limit) => self.await_suspended(limit).await,
             Action::WriteSaved(file) => self.write_saved(file).await,
             Action::RemoveSaved(file) => self.remove_saved(file).await,
+            Action::Memory(act) => self.act_on_memory(act).await,
             Action::OpenDisk(disk) => self.open_disk(disk).await,
             Action::CloseDisk(disk) => self.close_disk(disk).await,
             Action::CloseAllDisks => self.close_all_disks().await,

@@ -22,6 +22,7 @@ use std::time::Duration;
 use vmm_core::task::Step;
 use vmm_core::vm::{NicSpec, VmSpec};
 
+use super::hotplug::MemoryAct;
 use crate::device::{Device, DeviceKey};
 use crate::journal::Intent;
 
@@ -66,6 +67,7 @@ pub(crate) enum Action {
     AwaitSuspended(Duration),
     WriteSaved(PathBuf),
     RemoveSaved(PathBuf),
+    Memory(MemoryAct),
 }
 
 /// How long a guest may take to let go of a device, and what then.

@@ -224,13 +224,11 @@ pub(crate) async fn build(core: &Arc<Core>, build: Build) -> Outcome {
     let claim = Claim::take(core, vm)?;
     core.registry.admit(vm)?;
     refuse_shared_images(core, vm, &spec).await?;
-    let needed = spec.memory + vmm_core::vm::overhead(&spec);
-    let promise = room::promise(core, vm, needed, vmm_core::units::Kib::ZERO).await?;
+    let promise = room::promise_or_later(core, room::Need::to_build(vm, &spec)).await?;
     refuse_strange_domain(core, vm).await?;
     let (reply, outcome) = oneshot::channel();
     let record = Record { saved: saved.clone(), ..Record::new(vm, spec, key) };
-    let construction =
-        Construction { promise: Some(promise), saved, ..Construction::now(Intent::Build) };
+    let construction = Construction { promise, saved, ..Construction::now(Intent::Build) };
     let begin = Begin::Build(Box::new(construction), Some(reply));
     let handle = {
         // Another build may have come in meanwhile, but none can from here on.

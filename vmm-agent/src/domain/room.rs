@@ -1,64 +1,190 @@
-//! Room in the host's memory: what is free, less what was promised to builds and growth under way.
+//! Room in the host's memory: what is free, less what is spoken for.
 //!
-//! Two builds at once must not both count on the same free memory. A promise is held until the change is over; what its domain
-//! holds already is no longer free, so only the rest of it is subtracted.
+//! Two builds at once must not both count on the same free memory, and a guest that has given memory back must not take what was
+//! promised since. Spoken for is, of each VM, the greater of
+//!
+//! - what was promised to its build or growth under way ([`Promise`]), and
+//! - what it may take without asking anybody: Xen's limit on its domain,
+//!
+//! less what its domain holds already, for that is no longer free; and whatever is claimed in Xen. Xen's free memory contains what is
+//! claimed. A claim of our own keeps memory that was promised too: it is subtracted once.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
+use tokio_util::sync::CancellationToken;
 use vmm_core::id::VmId;
 use vmm_core::units::Kib;
-use xen_bindings::{DomainInfo, XenError};
+use vmm_core::vm::{MAXMEM_SLACK, VmSpec, overhead};
+use xen_bindings::{DomainInfo, RunState, XenError};
 
 use super::error::ChangeError;
 use crate::core::Core;
+use crate::memory;
+
+/// What a change needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Need {
+    pub(crate) vm: VmId,
+    /// So much that is free now.
+    pub(crate) more: Kib,
+    /// What the VM will hold in all.
+    pub(crate) whole: Kib,
+}
+
+impl Need {
+    /// What a VM's build needs.
+    pub(crate) fn to_build(vm: VmId, spec: &VmSpec) -> Self {
+        let whole = spec.memory + overhead(spec);
+        Self { vm, more: whole, whole }
+    }
+}
+
+/// What is promised, and what is claimed in Xen for it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Promises {
+    last: u64,
+    /// Which VM may come to hold how much in all, for each promise.
+    given: BTreeMap<u64, (VmId, Kib)>,
+    /// In all, too.
+    claims: BTreeMap<VmId, Kib>,
+}
+
+impl Promises {
+    fn give(&mut self, vm: VmId, whole: Kib) -> u64 {
+        self.last += 1;
+        self.given.insert(self.last, (vm, whole));
+        self.last
+    }
+
+    fn take_back(&mut self, id: u64, vm: VmId) {
+        self.given.remove(&id);
+        if !self.given.values().any(|(other, _)| *other == vm) {
+            self.claims.remove(&vm);
+        }
+    }
+
+    fn whole(&self, vm: VmId) -> Kib {
+        let wholes = self.given.values().filter(|(other, _)| *other == vm);
+        wholes.map(|(_, whole)| *whole).max().unwrap_or_default()
+    }
+}
+
+fn promises(core: &Core) -> MutexGuard<'_, Promises> {
+    core.promises.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Memory that is kept for a change; dropped, it is given back.
 pub(crate) struct Promise {
     core: Arc<Core>,
     vm: VmId,
+    id: u64,
 }
 
 impl Drop for Promise {
     fn drop(&mut self) {
-        self.core.promises.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.vm);
+        promises(&self.core).take_back(self.id, self.vm);
     }
 }
 
-/// Keeps `needed` for `vm`, which holds `held` of what it will hold in all.
+/// The host's memory at one instant.
+pub(crate) struct Look {
+    pub(crate) free: Kib,
+    claimed: Kib,
+    pub(crate) domains: Vec<DomainInfo>,
+    /// The VMs that are ours.
+    ours: Vec<VmId>,
+    /// What was promised before the look: what ends meanwhile may be seen as neither promised nor held.
+    before: Promises,
+}
+
+impl Look {
+    /// Memory that is neither held nor free for others.
+    fn spoken_for(&self, now: &Promises) -> Kib {
+        let (mut rests, mut kept) = (Kib::ZERO, Kib::ZERO);
+        for vm in &self.ours {
+            let own = || self.domains.iter().filter(|domain| domain.handle.0 == vm.bytes());
+            let held = own().map(|domain| Kib(domain.pages.kib())).sum();
+            let limit = own().filter(|domain| can_take(domain)).map(limit).sum();
+            let whole = self.before.whole(*vm).max(now.whole(*vm)).max(limit);
+            let rest = whole.saturating_sub(held);
+            // Only a claim that stood through the look is in what Xen tells.
+            let claims = [&self.before, now].map(|p| p.claims.get(vm).copied().unwrap_or_default());
+            let claim = claims[0].min(claims[1]).saturating_sub(held);
+            (rests, kept) = (rests + rest, kept + rest.min(claim));
+        }
+        self.claimed + rests.saturating_sub(kept.min(self.claimed))
+    }
+
+    /// What is spoken for now.
+    pub(crate) fn spoken(&self, core: &Core) -> Kib {
+        self.spoken_for(&promises(core))
+    }
+}
+
+/// A domain that has ended takes nothing any more.
+fn can_take(domain: &DomainInfo) -> bool {
+    !matches!(domain.state, RunState::Dying | RunState::Shutdown(_))
+}
+
+/// What Xen lets the domain hold, as its guest counts.
+pub(crate) fn limit(domain: &DomainInfo) -> Kib {
+    Kib(domain.memory_max_kib).saturating_sub(MAXMEM_SLACK)
+}
+
+/// Looks at the host's memory.
+pub(crate) async fn look(core: &Core) -> Result<Look, ChangeError> {
+    let before = promises(core).clone();
+    let mut ours: Vec<VmId> = core.registry.all().iter().map(|handle| handle.vm).collect();
+    ours.extend(before.given.values().map(|(vm, _)| *vm));
+    let seen = core.run(|host| Ok((host.xen.host.physinfo()?, host.xen.control.list()?))).await;
+    let (info, domains) =
+        seen.map_err(|error: XenError| ChangeError::step("look-for-room", error))?;
+    let (free, claimed) = (Kib(info.memory_free_kib), Kib(info.memory_claimed_kib));
+    // One that was promised something since the look is ours too.
+    ours.extend(promises(core).given.values().map(|(vm, _)| *vm));
+    ours.sort_unstable();
+    ours.dedup();
+    Ok(Look { free, claimed, domains, ours, before })
+}
+
+/// Keeps what is needed, if it is free now.
+pub(crate) async fn promise_now(core: &Arc<Core>, need: Need) -> Result<Promise, ChangeError> {
+    let look = look(core).await?;
+    let mut promises = promises(core);
+    let reserve = core.config.memory_reserve;
+    let free = look.free.saturating_sub(look.spoken_for(&promises)).saturating_sub(reserve);
+    if need.more > free {
+        return Err(ChangeError::OutOfMemory { needed: need.more, free });
+    }
+    let id = promises.give(need.vm, need.whole);
+    drop(promises);
+    Ok(Promise { core: core.clone(), vm: need.vm, id })
+}
+
+/// Keeps what is needed; what is not free, other VMs are asked for, which takes a while. Refused when they cannot give so much.
 pub(crate) async fn promise(
     core: &Arc<Core>,
-    vm: VmId,
-    needed: Kib,
-    held: Kib,
+    need: Need,
+    cancel: &CancellationToken,
 ) -> Result<Promise, ChangeError> {
-    let (free, domains) = look(core).await.map_err(|e| ChangeError::step("look-for-room", e))?;
-    let mut promises = core.promises.lock().unwrap_or_else(PoisonError::into_inner);
-    let free = free
-        .saturating_sub(promised(&promises, &domains))
-        .saturating_sub(core.config.memory_reserve);
-    if needed > free {
-        return Err(ChangeError::OutOfMemory { needed, free });
+    match promise_now(core, need).await {
+        Err(ChangeError::OutOfMemory { .. }) => {
+            memory::make_room(core, need, memory::ROOM_WAIT, cancel).await
+        }
+        outcome => outcome,
     }
-    promises.insert(vm, held + needed);
-    drop(promises);
-    Ok(Promise { core: core.clone(), vm })
 }
 
-async fn look(core: &Core) -> Result<(Kib, Vec<DomainInfo>), XenError> {
-    core.run(|host| {
-        let info = host.xen.host.physinfo()?;
-        let free = Kib(info.memory_free_kib).saturating_sub(Kib(info.memory_claimed_kib));
-        Ok((free, host.xen.control.list()?))
-    })
-    .await
-}
-
-/// What is promised and not yet held.
-fn promised(promises: &BTreeMap<VmId, Kib>, domains: &[DomainInfo]) -> Kib {
-    let rest = |(vm, whole): (&VmId, &Kib)| {
-        let own = domains.iter().filter(|domain| domain.handle.0 == vm.bytes());
-        whole.saturating_sub(own.map(|domain| Kib(domain.pages.kib())).sum())
-    };
-    promises.iter().map(rest).sum()
+/// Keeps what is needed if it is free now; `None` when other VMs may have to be asked for it, and can give so much.
+pub(crate) async fn promise_or_later(
+    core: &Arc<Core>,
+    need: Need,
+) -> Result<Option<Promise>, ChangeError> {
+    match promise_now(core, need).await {
+        Err(ChangeError::OutOfMemory { .. }) if memory::anybody(core, Some(need.vm)) => {
+            memory::can_make_room(core, need).await.map(|()| None)
+        }
+        outcome => outcome.map(Some),
+    }
 }

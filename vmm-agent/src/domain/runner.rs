@@ -88,7 +88,7 @@ pub(crate) fn request_of(change: &Change) -> VmRequest {
         Change::Shutdown { .. } => VmRequest::Shutdown,
         Change::Reboot { .. } => VmRequest::Reboot,
         Change::SetVcpus { .. } => VmRequest::SetVcpus,
-        Change::SetMemory { .. } => VmRequest::SetMemory,
+        Change::SetMemory { .. } | Change::Balloon { .. } => VmRequest::SetMemory,
         Change::Suspend { .. } => VmRequest::Suspend,
         Change::Resume => VmRequest::Resume,
         Change::Save { .. } => VmRequest::Save,

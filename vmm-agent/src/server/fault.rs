@@ -11,7 +11,9 @@ impl From<ChangeError> for Fault {
             ChangeError::Denied(denied) => denied.into(),
             ChangeError::Busy | ChangeError::Stopping => Fault::new(FaultCode::Busy, text),
             ChangeError::Superseded(_) => Fault::new(FaultCode::Cancelled, text),
-            ChangeError::OutOfMemory { .. } => Fault::new(FaultCode::OutOfMemory, text),
+            ChangeError::OutOfMemory { .. } | ChangeError::NoRoom(_) => {
+                Fault::new(FaultCode::OutOfMemory, text)
+            }
             ChangeError::Conflict(_) => Fault::new(FaultCode::Conflict, text),
             ChangeError::BadRequest(_) => Fault::new(FaultCode::BadRequest, text),
             ChangeError::TimedOut(_) => Fault::new(FaultCode::TimedOut, text),

@@ -6,6 +6,7 @@ mod faults;
 mod guests;
 mod host;
 mod life;
+mod memory;
 mod requests;
 mod restart;
 mod stats;

@@ -25,6 +25,15 @@ fn follows(snapshot: &Snapshot, vm: &VmBalloon) -> bool {
     vm.owes() == Kib::ZERO || snapshot.now.saturating_sub(vm.moved_at) < STUCK_AFTER
 }
 
+/// Who takes part, and those of them who turn out to be stuck.
+fn able(snapshot: &Snapshot) -> (Vec<&VmBalloon>, Vec<Action>) {
+    let able = snapshot.vms.iter().filter(|vm| vm.standing == Standing::Able);
+    let (able, stuck): (Vec<&VmBalloon>, Vec<&VmBalloon>) =
+        able.partition(|vm| follows(snapshot, vm));
+    let named = stuck.iter().map(|vm| Action::Stuck { vm: vm.vm, kept: vm.owes() });
+    (able, named.collect())
+}
+
 fn step(vm: &VmBalloon) -> Kib {
     STEP_MIN.max(Kib(vm.held.0 / STEP_PARTS))
 }
@@ -34,11 +43,7 @@ fn make_room(snapshot: &Snapshot, wanted: Kib) -> Plan {
     if room >= wanted {
         return Plan { actions: Vec::new(), verdict: Verdict::Done };
     }
-    let able = |vm: &&VmBalloon| vm.standing == Standing::Able;
-    let (givers, stuck): (Vec<&VmBalloon>, Vec<&VmBalloon>) =
-        snapshot.vms.iter().filter(able).partition(|vm| follows(snapshot, vm));
-    let mut actions: Vec<Action> =
-        stuck.iter().map(|vm| Action::Stuck { vm: vm.vm, kept: vm.owes() }).collect();
+    let (givers, mut actions) = able(snapshot);
     let busy = snapshot.vms.iter().filter(|vm| vm.standing == Standing::Busy);
     let possible = room + givers.iter().copied().chain(busy).map(VmBalloon::could_give).sum();
     if possible < wanted {
@@ -69,15 +74,16 @@ fn giver(vm: &VmBalloon) -> Part {
 
 fn give_back(snapshot: &Snapshot) -> Plan {
     let spare = snapshot.room().saturating_sub(HEADROOM);
+    let (_, mut actions) = able(snapshot);
     // Who still shrinks gets nothing until it has arrived: it would never be seen to follow.
     let takes = |vm: &&VmBalloon| vm.standing != Standing::Busy && vm.owes() == Kib::ZERO;
     let takers: Vec<&VmBalloon> = snapshot.vms.iter().filter(takes).collect();
     let parts: Vec<Part> = takers.iter().map(|vm| taker(vm)).collect();
     let shares = share(spare, &parts, Round::Down);
     let given = takers.iter().zip(shares).filter(|(vm, share)| worth(vm, *share));
-    let actions: Vec<Action> = given
-        .map(|(vm, share)| Action::SetTarget { vm: vm.vm, target: vm.target + share })
-        .collect();
+    actions.extend(
+        given.map(|(vm, share)| Action::SetTarget { vm: vm.vm, target: vm.target + share }),
+    );
     let verdict = if actions.is_empty() { Verdict::Done } else { Verdict::Wait };
     Plan { actions, verdict }
 }

@@ -355,3 +355,17 @@ fn a_target_runs_a_step_ahead_and_no_further() {
     let plan = plan(&snapshot, Wish::Room(Kib::from_mib(600)));
     assert_eq!(plan.actions, [Action::SetTarget { vm, target }]);
 }
+
+#[test]
+fn a_guest_that_was_asked_for_a_wish_that_is_over_is_found_out_too() {
+    let mut host = Host::new(1 << 20, vec![guest(Kind::Deaf, 64, 256, 256, 256)]);
+    host.guests[0].target = Kib::from_mib(100);
+    let (_, plan, rounds) = host.run(Wish::GiveBack);
+    assert_eq!((plan.actions, host.guests[0].named), (Vec::new(), 0), "it may still follow");
+    assert_eq!(rounds, 0);
+    for _ in 0..15 {
+        host.tick();
+        host.run(Wish::GiveBack);
+    }
+    assert_eq!((host.guests[0].target.mib(), host.guests[0].named), (256, 1));
+}

@@ -12,7 +12,7 @@ mod devices;
 mod memory;
 mod vcpus;
 
-pub(crate) use memory::MemoryWait;
+pub(crate) use memory::{MemoryAct, MemoryWait};
 pub(crate) use vcpus::VcpuWait;
 
 use std::time::Duration;
