@@ -31,10 +31,11 @@ pub(super) fn define(change: Change<'_>, mut request: Request) -> Result<Reply, 
     *text = before.id.to_string();
     let wait = grant_wait(&change, &mut request);
     check(&change, &before, &request)?;
-    let back = taken_back(&before.spec, &request);
-    let (Some(spec), Some(back)) = (applied(&before.spec, &request), back) else {
+    let Some(spec) = applied(&before.spec, &request) else {
         return Err(Fault::new(FaultCode::Internal, "this changes no definition"));
     };
+    // What takes a device away that the definition does not have is not taken back: it is said again.
+    let back = taken_back(&before.spec, &request).unwrap_or_else(|| request.clone());
     VmSpec::try_from(spec.clone())?;
     let told = Told { request, back, wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) };
     let (app, flow) = (change.app, define_plan(&told));
@@ -95,6 +96,9 @@ fn check(change: &Change<'_>, vm: &VmRecord, request: &Request) -> Result<(), Fa
         Request::RenameVm(RenameVm { name, .. }) => change.check_name(name, Some(vm.id)),
         Request::ConfigureVm(configure) => says_something(configure),
         Request::AttachDisk(AttachDisk { disk, .. }) => may_attach_disk(change, vm, disk),
+        // A host may have a device whose attachment was never heard of.
+        Request::DetachDisk(detach) if detach.force && vm.host.is_some() => Ok(()),
+        Request::DetachNic(detach) if detach.force && vm.host.is_some() => Ok(()),
         Request::DetachDisk(detach) => has_disk(&vm.spec, &detach.device),
         Request::AttachNic(AttachNic { nic, .. }) => may_attach_nic(change, vm, nic),
         Request::DetachNic(detach) => has_nic(&vm.spec, detach.index),

@@ -174,15 +174,11 @@ impl FakeHost {
                     refuse(spec.disks.iter().any(|d| d.device == *device), FaultCode::Conflict)
                 })
             }
-            Request::DetachDisk(r) => self.define(&r.vm, request, |spec| {
-                refuse(spec.disks.iter().all(|d| d.device != r.device), FaultCode::BadState)
-            }),
+            Request::DetachDisk(r) => self.define(&r.vm, request, |_| Ok(())),
             Request::AttachNic(r) => self.define(&r.vm, request, |spec| {
                 refuse(spec.nics.iter().any(|n| n.index == r.nic.index), FaultCode::Conflict)
             }),
-            Request::DetachNic(r) => self.define(&r.vm, request, |spec| {
-                refuse(spec.nics.iter().all(|n| n.index != r.index), FaultCode::BadState)
-            }),
+            Request::DetachNic(r) => self.define(&r.vm, request, |_| Ok(())),
             Request::RenameVm(r) => self.define(&r.vm, request, |_| Ok(())),
             Request::ConfigureVm(r) => self.define(&r.vm, request, |_| Ok(())),
             Request::ResizeDisk(_) => done,
@@ -227,6 +223,11 @@ impl FakeHost {
         }
         self.set(vm, phase);
         Ok(Reply::Done(v1::Done {}))
+    }
+
+    /// As an agent that has restarted.
+    pub(crate) fn forget_keys(&mut self) {
+        self.keys.clear();
     }
 
     pub(crate) fn set(&mut self, vm: &str, phase: VmPhase) {

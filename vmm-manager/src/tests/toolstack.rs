@@ -472,3 +472,40 @@ async fn a_key_of_a_change_that_was_done_at_once_is_remembered() {
     assert_eq!(task(pool.call(Some("k"), attach("web", disk("xvdb"))).await), first);
     refused(&pool, attach("web", disk("xvdb")), FaultCode::Conflict, "has a disk xvdb").await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_whose_attachment_was_never_heard_of_is_taken_away_by_force() {
+    let pool = Pool::of(&["a"]).await;
+    let id = pool.done(create("web", |_| ())).await.vm;
+    pool.agents.with("a", |host| host.lose_replies = usize::MAX);
+    let task = pool.begin(attach("web", disk("xvdb"))).await;
+    sleep(std::time::Duration::from_millis(100)).await;
+    pool.agents.with("a", |host| host.silent = true);
+    let fault = pool.wait(&task.task).await.fault.expect("a fault");
+    assert!(fault.message.contains("could not be taken back: tell"), "{fault}");
+    pool.agents.with("a", |host| (host.silent, host.lose_replies) = (false, 0));
+    pool.settle().await;
+    assert!(vm(&pool, "web").await.spec.disks.is_empty());
+    let has = || pool.agents.with("a", |host| host.specs[&id].disks.clone());
+    assert_eq!(has(), [disk("xvdb")]);
+    refused(&pool, detach("web", "xvdb"), FaultCode::BadState, "has no disk").await;
+    let Request::DetachDisk(polite) = detach("web", "xvdb") else { panic!("a DetachDisk") };
+    pool.done(Request::DetachDisk(v1::DetachDisk { force: true, ..polite })).await;
+    assert_eq!(has(), []);
+    pool.done(attach("web", disk("xvdb"))).await;
+}
+
+/// An agent that has restarted does not know the key any more.
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_refused_after_a_lost_reply_is_taken_back() {
+    let pool = Pool::of(&["a"]).await;
+    let id = pool.done(create("web", |_| ())).await.vm;
+    pool.agents.with("a", |host| host.lose_replies = 1);
+    let task = pool.begin(attach("web", disk("xvdb"))).await;
+    sleep(std::time::Duration::from_millis(50)).await;
+    pool.agents.with("a", |host| host.forget_keys());
+    let task = pool.wait(&task.task).await;
+    assert_eq!(task.fault.expect("a fault").code, FaultCode::Conflict);
+    assert!(pool.agents.with("a", |host| host.specs[&id].disks.is_empty()));
+    assert!(vm(&pool, "web").await.spec.disks.is_empty());
+}

@@ -149,8 +149,9 @@ impl Job {
         let told_before = std::mem::take(&mut self.unresolved);
         match app.call_until_known(self.host, call, caution).await {
             Ok(reply) => self.record_told(app, &request, reply),
-            Err(Failure::No { fault, repeated })
-                if is_done_already(&request, fault.code, repeated || told_before) =>
+            Err(Failure::No { fault, .. })
+                if fault.code == FaultCode::UnknownVm
+                    && matches!(request, Request::DestroyVm(_)) =>
             {
                 self.record_told(app, &request, Reply::Done(v1::Done {}))
             }
@@ -235,18 +236,6 @@ impl Job {
                 Ok(())
             }
         }
-    }
-}
-
-/// A refusal that says that it is as it should be.
-fn is_done_already(request: &Request, code: FaultCode, told_before: bool) -> bool {
-    match request {
-        Request::DestroyVm(_) => code == FaultCode::UnknownVm,
-        // Nobody but this task could have attached it.
-        Request::AttachDisk(_) | Request::AttachNic(_) => {
-            told_before && code == FaultCode::Conflict
-        }
-        _ => false,
     }
 }
 
