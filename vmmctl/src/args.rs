@@ -13,9 +13,12 @@ Examples:
   vmmctl vm create web --kernel /boot/vmlinuz --initramfs /boot/initrd.img --memory 1G --dry-run
   vmmctl vm create web --kernel /boot/vmlinuz --initramfs /boot/initrd.img \\
          --memory 1G --memory-max 4G --vcpus 2 --vcpus-max 8 \\
-         --disk /srv/web.img --cpu-demand 0.5 --disk-demand 20M
+         --disk /srv/web.img --nic xenbr0 --cpu-demand 0.5 --disk-demand 20M
   vmmctl vm list
   vmmctl vm vcpus web 4
+  vmmctl vm disk attach web /srv/data.img
+  vmmctl vm set web --weight 512 --autostart 10
+  vmmctl vm save web /var/lib/smps-vmm/web.save
   vmmctl vm console web --follow
   vmmctl -o json vm show web
 
@@ -99,6 +102,41 @@ mod tests {
         );
         check("vmmctl vm create web --kernel /k --memory 1G --cpu-demand lots", false);
         check("vmmctl vm create web --kernel /k --memory 1G --dry-run --no-wait", false);
+        let create = "vmmctl vm create web --kernel /k --memory 1G";
+        for (rest, accepted) in [
+            ("--type pv --disk /a --disk /b:xvdc:ro --nic br0 --nic br1,index=4", true),
+            ("--type hvm", false),
+            ("--disk a", false),
+            ("--nic br0,mac=1", false),
+            ("--memory-min 512M --weight 512 --cap 150 --cpus 0-3 --cpus-soft 1", true),
+            ("--weight 0", false),
+            ("--weight 65536", false),
+            ("--cpus 3-1", false),
+            ("--on-poweroff restart --on-reboot destroy --on-crash preserve", true),
+            ("--on-crash explode", false),
+            ("--autostart", true),
+            ("--autostart 10:30", true),
+            ("--autostart soon", false),
+        ] {
+            check(&format!("{create} {rest}"), accepted);
+        }
+        check("vmmctl vm suspend web --timeout 5", true);
+        check("vmmctl vm resume web", true);
+        check("vmmctl vm save web /s", true);
+        check("vmmctl vm save web", false);
+        check("vmmctl vm restore web --path /s", true);
+        check("vmmctl vm discard web", true);
+        check("vmmctl vm rename web shop", true);
+        check("vmmctl vm set web --no-autostart", true);
+        check("vmmctl vm set web --autostart 1 --no-autostart", false);
+        check("vmmctl vm disk attach web /d.img:xvdb", true);
+        check("vmmctl vm disk attach web d.img", false);
+        check("vmmctl vm disk detach web xvdb --force", true);
+        check("vmmctl vm disk resize web xvda 20G", true);
+        check("vmmctl vm disk resize web xvda 20", false);
+        check("vmmctl vm nic attach web br0,mac=00:16:3e:00:00:01", true);
+        check("vmmctl vm nic detach web 0", true);
+        check("vmmctl vm nic detach web eth0", false);
         check("vmmctl vm memory web 256M -o json", true);
         check("vmmctl vm vcpus web four", false);
         check("vmmctl vm list --timeout 0", false);

@@ -102,6 +102,14 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
+/// A table after an empty line, unless it has no rows.
+pub(crate) fn section(text: &mut String, headings: &[&str], rows: &[Vec<String>]) {
+    if !rows.is_empty() {
+        text.push('\n');
+        text.push_str(&table(headings, rows));
+    }
+}
+
 /// Names and values, one a line; lines without a value are left out.
 pub(crate) fn fields(fields: &[(&str, String)]) -> String {
     let shown = || fields.iter().filter(|(_, value)| !value.is_empty());
@@ -112,6 +120,16 @@ pub(crate) fn fields(fields: &[(&str, String)]) -> String {
 /// Memory for people.
 pub(crate) fn mib(kib: u64) -> String {
     format!("{} MiB", kib / 1024)
+}
+
+/// A size in bytes for people, in the largest unit that it is a multiple of.
+pub(crate) fn size_of(bytes: u64) -> String {
+    let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let fits = |shift: &u32| bytes > 0 && bytes.is_multiple_of(1 << *shift);
+    match units.iter().find(|(shift, _)| fits(shift)) {
+        Some((shift, unit)) => format!("{} {unit}", bytes >> shift),
+        None => format!("{bytes} bytes"),
+    }
 }
 
 /// Processor time for people.
@@ -179,5 +197,7 @@ mod tests {
             (mib(131_072), cpus(1250), rate(10 << 20)),
             ("128 MiB".into(), "1.25".into(), "10.0 MiB/s".into())
         );
+        let sizes = [20 << 30, 1536 << 20, 512, 0].map(size_of);
+        assert_eq!(sizes, ["20 GiB", "1536 MiB", "512 bytes", "0 bytes"]);
     }
 }

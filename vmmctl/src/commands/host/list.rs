@@ -23,6 +23,7 @@ fn show(hosts: &[Host]) -> String {
         ">CPU USED",
         ">MEMORY",
         ">MEM RESERVED",
+        ">PREPARED",
         ">DISK",
         ">DISK RESERVED",
         "XEN",
@@ -42,6 +43,7 @@ fn row(host: &Host) -> Vec<String> {
         or_dash(host.load, |load| cpus(load.cpu_milli)),
         or_dash(facts, |facts| mib(facts.memory_kib)),
         mib(host.memory_reserved_kib),
+        or_dash(host.load, |load| format!("{} ({})", load.shell_count, mib(load.shell_memory_kib))),
         or_dash(facts, |facts| rate(facts.disk_bytes_per_s)),
         rate(host.disk_reserved_bytes_per_s),
         or_dash(facts, |facts| match facts.backend.as_str() {

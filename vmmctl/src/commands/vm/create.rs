@@ -1,9 +1,11 @@
 //! `vmmctl vm create`
 
-use clap::Args;
-use vmm_proto::v1::{CreateVm, Disk, Reply, Request, Spec, Task};
+use clap::{Args, ValueEnum};
+use vmm_proto::v1::{CreateVm, GuestKind, Reply, Request, Spec, Task};
 
-use super::{disk, placement};
+use super::devices::{NewDisk, NewNic, name_disks, name_nics, parse_disk, parse_nic, random};
+use super::placement;
+use super::policy::Policy;
 use crate::failure::Failure;
 use crate::output::print;
 use crate::session::{Session, unexpected};
@@ -15,7 +17,9 @@ Examples:
   vmmctl vm create web --kernel /boot/vmlinuz --initramfs /boot/initrd.img --memory 1G --dry-run
   vmmctl vm create web --kernel /boot/vmlinuz --cmdline 'console=hvc0 root=/dev/xvda' \\
          --memory 1G --memory-max 4G --vcpus 2 --vcpus-max 8 \\
-         --disk /srv/web.img --cpu-demand 0.5 --disk-demand 20M
+         --disk /srv/web.img --disk /srv/data.img:xvdb:ro --nic xenbr0 --cpu-demand 0.5 --disk-demand 20M
+  vmmctl vm create old --type pv --kernel /boot/vmlinuz --memory 512M --nic xenbr0,mac=00:16:3e:12:34:56 \\
+         --weight 512 --cap 150 --cpus 0-3 --on-crash restart --autostart 10:30
 
 Sizes are digits and K, M, G or T, each 1024 times the one before.
 Paths are paths on the host: what they name must be on every host that may take the VM.
@@ -26,7 +30,10 @@ The demands decide where the VM costs least; memory is reserved, never shared.";
 pub(crate) struct Create {
     /// Unique in the pool: 1 to 63 letters, digits, '.', '_' or '-'.
     name: String,
-    /// The kernel, a file on the host; a Linux kernel that can boot as a PVH guest.
+    /// How Xen runs it.
+    #[arg(long = "type", value_enum, default_value = "pvh")]
+    kind: Kind,
+    /// The kernel, a file on the host; a Linux kernel that can boot as such a guest.
     #[arg(long, value_name = "PATH")]
     kernel: String,
     /// The initramfs, a file on the host.
@@ -47,9 +54,16 @@ pub(crate) struct Create {
     /// vCPUs that it can ever have [default: --vcpus].
     #[arg(long, value_name = "COUNT")]
     vcpus_max: Option<u32>,
-    /// Its disk: an image file on the host, the name in the guest, `ro` to refuse writes.
-    #[arg(long, value_name = "PATH[:xvda][:ro]", value_parser = disk::parse)]
-    disk: Option<Disk>,
+    /// A disk: an image file or block device on the host, the name in the guest [default: the first free one], `ro` to refuse
+    /// writes. As often as there are disks.
+    #[arg(long = "disk", value_name = "PATH[:xvda][:ro]", value_parser = parse_disk)]
+    disks: Vec<NewDisk>,
+    /// A NIC: a bridge on the host, the guest's address [default: random, in 00:16:3e], its number [default: the first free one].
+    /// As often as there are NICs.
+    #[arg(long = "nic", value_name = "BRIDGE[,mac=MAC][,index=N]", value_parser = parse_nic)]
+    nics: Vec<NewNic>,
+    #[command(flatten)]
+    policy: Policy,
     /// CPUs that it is expected to use, such as 0.5 [default: a tenth for each vCPU].
     #[arg(long, default_value = "0", hide_default_value = true, value_name = "CPUS", value_parser = size::milli_cpu)]
     cpu_demand: u64,
@@ -64,9 +78,17 @@ pub(crate) struct Create {
     no_wait: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// Hardware-assisted, without a device model.
+    Pvh,
+    /// Paravirtual.
+    Pv,
+}
+
 pub(super) async fn run(session: &Session, create: Create) -> Result<(), Failure> {
     let (dry_run, no_wait) = (create.dry_run, create.no_wait);
-    let request = Request::CreateVm(CreateVm { dry_run, spec: spec(create) });
+    let request = Request::CreateVm(CreateVm { dry_run, spec: spec(create)? });
     if dry_run {
         return match session.call(request).await? {
             Reply::Placement(placement) => placement::answer(session.format, &placement),
@@ -81,9 +103,20 @@ pub(super) async fn run(session: &Session, create: Create) -> Result<(), Failure
     print(session.format, &task, runs_on)
 }
 
-fn spec(create: Create) -> Spec {
-    Spec {
+fn spec(create: Create) -> Result<Spec, Failure> {
+    let usual = Spec::default();
+    Ok(Spec {
         name: create.name,
+        kind: match create.kind {
+            Kind::Pvh => GuestKind::Pvh,
+            Kind::Pv => GuestKind::Pv,
+        },
+        memory_min_kib: create.policy.memory_min,
+        scheduling: create.policy.scheduling(&usual),
+        on_event: create.policy.on_event(&usual),
+        autostart: create.policy.autostart(),
+        disks: name_disks(&[], create.disks)?,
+        nics: name_nics(&[], create.nics, random)?,
         vcpus: create.vcpus,
         vcpus_max: create.vcpus_max.unwrap_or(create.vcpus),
         memory_kib: create.memory,
@@ -93,9 +126,7 @@ fn spec(create: Create) -> Spec {
         cmdline: create.cmdline,
         cpu_demand_milli: create.cpu_demand,
         disk_demand_bytes_per_s: create.disk_demand,
-        disks: create.disk.into_iter().collect(),
-        ..Spec::default()
-    }
+    })
 }
 
 /// Where a VM was put.

@@ -3,20 +3,35 @@
 mod console;
 mod create;
 mod delete;
+mod devices;
 mod disk;
 mod list;
 mod memory;
+mod nic;
 mod placement;
+mod policy;
 mod power;
+mod rename;
+mod saved;
+mod set;
 mod show;
 mod stats;
 mod vcpus;
 
 use clap::Subcommand;
-use vmm_proto::v1::VmPhase;
+use vmm_proto::v1::{FaultCode, Request, VmPhase};
 
 use crate::failure::Failure;
+use crate::output::print;
 use crate::session::Session;
+use crate::wait::done;
+
+const SUSPEND: &str = "\
+Examples:
+  vmmctl vm suspend web --timeout 30
+  vmmctl vm resume web
+
+A guest that does not suspend in time (--timeout) runs on, and the exit code is 3.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -39,12 +54,33 @@ pub(crate) enum Command {
     Reboot(power::Power),
     /// End a VM without asking its guest, like pulling the plug. Its definition stays.
     Destroy(power::Power),
+    /// Let the guest suspend itself; its memory stays on its host, and reserved there.
+    #[command(after_help = SUSPEND)]
+    Suspend(power::Power),
+    /// Let a suspended guest go on.
+    Resume(power::Power),
+    /// Suspend a VM, write its memory to a file on its host, and take it off the host.
+    Save(saved::Save),
+    /// Continue a saved VM where it was.
+    Restore(saved::Restore),
+    /// Give a saved VM's memory up, so that it can be started anew or deleted.
+    Discard(saved::Discard),
     /// Forget a stopped VM. Its disk image is not touched.
     Delete(delete::Delete),
     /// Bring vCPUs online or offline, and say what the guest really did.
     Vcpus(vcpus::Vcpus),
     /// Give a VM more or less memory, and say what the guest really did.
     Memory(memory::Memory),
+    /// Attach, detach and resize disks.
+    #[command(subcommand)]
+    Disk(disk::Command),
+    /// Attach and detach NICs.
+    #[command(subcommand)]
+    Nic(nic::Command),
+    /// Give a VM another name.
+    Rename(rename::Rename),
+    /// Change what needs no guest: scheduling, what follows an end, autostart, the least memory.
+    Set(Box<set::Set>),
     /// What a VM uses now.
     Stats(stats::Stats),
     /// What the guest wrote to its console, also after it stopped.
@@ -63,11 +99,38 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<(), Failu
         Command::Shutdown(vm) => power::run(session, Verb::Shutdown, vm).await,
         Command::Reboot(vm) => power::run(session, Verb::Reboot, vm).await,
         Command::Destroy(vm) => power::run(session, Verb::Destroy, vm).await,
+        Command::Suspend(vm) => power::run(session, Verb::Suspend, vm).await,
+        Command::Resume(vm) => power::run(session, Verb::Resume, vm).await,
+        Command::Save(save) => saved::save(session, save).await,
+        Command::Restore(restore) => saved::restore(session, restore).await,
+        Command::Discard(discard) => saved::discard(session, discard).await,
+        Command::Disk(command) => disk::run(session, command).await,
+        Command::Nic(command) => nic::run(session, command).await,
+        Command::Rename(rename) => rename::run(session, rename).await,
+        Command::Set(set) => set::run(session, *set).await,
         Command::Delete(delete) => delete::run(session, delete).await,
         Command::Vcpus(vcpus) => vcpus::run(session, vcpus).await,
         Command::Memory(memory) => memory::run(session, memory).await,
         Command::Stats(stats) => stats::run(session, stats).await,
         Command::Console(console) => console::run(session, console).await,
+    }
+}
+
+/// Does what the guest must go along with, and says what it is then.
+async fn done_by_guest(session: &Session, request: Request, said: &str) -> Result<(), Failure> {
+    let task = done(session, request).await.map_err(falls_short)?;
+    print(session.format, &task, |task| format!("{} {said}\n", task.vm_name))
+}
+
+/// A guest that did not do it in time: its agent says so.
+fn falls_short(failure: Failure) -> Failure {
+    match failure {
+        Failure::Fault(fault)
+            if fault.code == FaultCode::TimedOut && fault.hop.starts_with("agent ") =>
+        {
+            Failure::FellShort(fault.to_string())
+        }
+        other => other,
     }
 }
 
@@ -92,4 +155,24 @@ fn phase(phase: VmPhase, stale: bool) -> String {
         VmPhase::Lost => "lost",
     };
     if stale { format!("{words}? (host not heard)") } else { words.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use vmm_proto::v1::Fault;
+
+    use super::*;
+
+    #[test]
+    fn only_a_guest_that_was_too_slow_falls_short() {
+        for (code, hop, exit_code) in [
+            (FaultCode::TimedOut, "agent h1", 3),
+            (FaultCode::TimedOut, "manager", 1),
+            (FaultCode::TimedOut, "", 1),
+            (FaultCode::BadState, "agent h1", 1),
+        ] {
+            let failure = Failure::Fault(Fault::new(code, "x").at(hop));
+            assert_eq!(falls_short(failure).exit_code(), exit_code, "{code:?} at {hop:?}");
+        }
+    }
 }

@@ -1,9 +1,13 @@
-//! `vmmctl vm start|pause|unpause|shutdown|reboot|destroy`: one file, because they differ in a word.
+//! `vmmctl vm start|pause|unpause|shutdown|reboot|suspend|resume|destroy`: one file, because they differ in a word.
 
 use clap::Args;
-use vmm_proto::v1::{DestroyVm, PauseVm, RebootVm, Request, ShutdownVm, StartVm, Task, UnpauseVm};
+use vmm_proto::v1::{
+    DestroyVm, PauseVm, RebootVm, Request, ResumeVm, ShutdownVm, StartVm, SuspendVm, Task,
+    UnpauseVm,
+};
 
 use super::create::runs_on;
+use super::falls_short;
 use crate::failure::Failure;
 use crate::output::print;
 use crate::session::Session;
@@ -26,6 +30,8 @@ pub(super) enum Verb {
     Unpause,
     Shutdown,
     Reboot,
+    Suspend,
+    Resume,
     Destroy,
 }
 
@@ -35,7 +41,11 @@ pub(super) async fn run(session: &Session, verb: Verb, power: Power) -> Result<(
         let task = begin(session, request).await?;
         return print(session.format, &task, |task| format!("{}\n", task.task));
     }
-    let task = done(session, request).await?;
+    let outcome = done(session, request).await;
+    let task = match verb {
+        Verb::Suspend => outcome.map_err(falls_short)?,
+        _ => outcome?,
+    };
     print(session.format, &task, |task| said(verb, task))
 }
 
@@ -46,6 +56,8 @@ fn request(verb: Verb, vm: String, wait_ms_max: u64) -> Request {
         Verb::Unpause => Request::UnpauseVm(UnpauseVm { vm }),
         Verb::Shutdown => Request::ShutdownVm(ShutdownVm { vm, wait_ms_max }),
         Verb::Reboot => Request::RebootVm(RebootVm { vm, wait_ms_max }),
+        Verb::Suspend => Request::SuspendVm(SuspendVm { vm, wait_ms_max }),
+        Verb::Resume => Request::ResumeVm(ResumeVm { vm }),
         Verb::Destroy => Request::DestroyVm(DestroyVm { vm }),
     }
 }
@@ -58,6 +70,8 @@ fn said(verb: Verb, task: &Task) -> String {
         Verb::Unpause => format!("{name} runs\n"),
         Verb::Shutdown => format!("{name} has powered off\n"),
         Verb::Reboot => format!("{name} runs again\n"),
+        Verb::Suspend => format!("{name} is suspended; its memory stays on its host\n"),
+        Verb::Resume => format!("{name} goes on\n"),
         Verb::Destroy => format!("{name} is destroyed; its definition stays\n"),
     }
 }

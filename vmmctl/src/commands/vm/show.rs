@@ -1,7 +1,7 @@
 //! `vmmctl vm show`
 
 use clap::Args;
-use vmm_proto::v1::{Disk, Reply, Request, ShowVm, Vm};
+use vmm_proto::v1::{Disk, EventAction, Nic, Reply, Request, Scheduling, ShowVm, Spec, Vm};
 
 use super::phase;
 use crate::failure::Failure;
@@ -23,42 +23,170 @@ pub(super) async fn run(session: &Session, show: Show) -> Result<(), Failure> {
 
 fn table(vm: &Vm) -> String {
     let spec = &vm.spec;
-    let disk = |disk: &Disk| {
-        let access = if disk.read_only { "read only" } else { "read and write" };
-        format!("{} as {}, {access}", disk.path, disk.device)
+    let saved = match (&vm.saved_path, &vm.saved_host) {
+        (Some(path), Some(host)) => format!("{path} on {host}"),
+        _ => String::new(),
     };
-    let disks = spec.disks.iter().map(disk).collect::<Vec<_>>().join("; ");
-    let cpu_demand = match spec.cpu_demand_milli {
-        0 => "assumed".to_owned(),
-        milli => format!("{} CPUs", cpus(milli)),
-    };
-    fields(&[
+    let mut lines = vec![
         ("name", spec.name.clone()),
         ("id", vm.vm.clone()),
+        ("type", format!("{:?}", spec.kind).to_lowercase()),
         ("state", phase(vm.phase, vm.stale)),
         ("reason", vm.reason.clone()),
         ("host", vm.host.clone().unwrap_or_default()),
-        (
-            "vcpus",
-            format!(
-                "{} online, {} at boot, {} at most",
-                vm.vcpus_online, spec.vcpus, spec.vcpus_max
-            ),
-        ),
-        (
-            "memory",
-            format!(
-                "{} now, {} at boot, {} at most",
-                mib(vm.memory_now_kib),
-                mib(spec.memory_kib),
-                mib(spec.memory_max_kib)
-            ),
-        ),
+        ("saved in", saved),
+        ("vcpus", vcpus(vm)),
+        ("memory", memory(vm)),
         ("kernel", spec.kernel.clone()),
         ("initramfs", spec.initramfs.clone().unwrap_or_default()),
         ("command line", spec.cmdline.clone()),
-        ("disks", disks),
-        ("cpu demand", cpu_demand),
+    ];
+    lines.extend(spec.disks.iter().map(|one| ("disk", disk(one))));
+    lines.extend(spec.nics.iter().map(|one| ("nic", nic(one))));
+    lines.extend(policy(spec));
+    fields(&lines)
+}
+
+fn vcpus(vm: &Vm) -> String {
+    let spec = &vm.spec;
+    format!("{} online, {} at boot, {} at most", vm.vcpus_online, spec.vcpus, spec.vcpus_max)
+}
+
+fn memory(vm: &Vm) -> String {
+    let spec = &vm.spec;
+    let least = spec.memory_min_kib.filter(|least| *least != spec.memory_kib);
+    let least = least.map_or_else(String::new, |least| format!(", {} at least", mib(least)));
+    format!(
+        "{} now, {} at boot, {} at most{least}",
+        mib(vm.memory_now_kib),
+        mib(spec.memory_kib),
+        mib(spec.memory_max_kib)
+    )
+}
+
+fn disk(disk: &Disk) -> String {
+    let access = if disk.read_only { "read only" } else { "read and write" };
+    format!("{} is {}, {access}", disk.device, disk.path)
+}
+
+fn nic(nic: &Nic) -> String {
+    format!("{} is {} on {}", nic.index, nic.mac, nic.bridge)
+}
+
+/// What is as usual is left out.
+fn policy(spec: &Spec) -> Vec<(&'static str, String)> {
+    let demand = match spec.cpu_demand_milli {
+        0 => "assumed".to_owned(),
+        milli => format!("{} CPUs", cpus(milli)),
+    };
+    let on_event = spec.on_event.map_or_else(String::new, |on| {
+        let word = |action: EventAction| format!("{action:?}").to_lowercase();
+        let [poweroff, reboot, crash] = [on.poweroff, on.reboot, on.crash].map(word);
+        format!("poweroff: {poweroff}, reboot: {reboot}, crash: {crash}")
+    });
+    let autostart = spec.autostart.map_or_else(String::new, |autostart| {
+        format!("order {}, then {} s", autostart.order, autostart.delay_s)
+    });
+    vec![
+        ("scheduling", spec.scheduling.as_ref().map_or_else(String::new, scheduling)),
+        ("on events", on_event),
+        ("autostart", autostart),
+        ("cpu demand", demand),
         ("disk demand", rate(spec.disk_demand_bytes_per_s)),
-    ])
+    ]
+}
+
+fn scheduling(scheduling: &Scheduling) -> String {
+    let mut text = format!("weight {}", scheduling.weight);
+    if scheduling.cap_percent > 0 {
+        text.push_str(&format!(", at most {} % of a CPU", scheduling.cap_percent));
+    }
+    if !scheduling.affinity.is_empty() {
+        text.push_str(&format!(", on CPUs {}", scheduling.affinity));
+    }
+    if !scheduling.affinity_soft.is_empty() {
+        text.push_str(&format!(", best on CPUs {}", scheduling.affinity_soft));
+    }
+    text
+}
+
+#[cfg(test)]
+pub(super) use tests::sample;
+
+#[cfg(test)]
+mod tests {
+    use vmm_proto::v1::{Autostart, GuestKind, OnEvent, VmPhase};
+
+    use super::*;
+
+    const GOLDEN: &str = "
+name         web
+id           1
+type         pv
+state        saved
+saved in     /s on h1
+vcpus        0 online, 2 at boot, 4 at most
+memory       0 MiB now, 128 MiB at boot, 256 MiB at most, 64 MiB at least
+kernel       /k
+disk         xvda is /a.img, read and write
+disk         xvdb is /b.img, read only
+nic          0 is 00:16:3e:00:00:01 on xenbr0
+scheduling   weight 512, at most 50 % of a CPU, on CPUs 0-3, best on CPUs 1
+on events    poweroff: destroy, reboot: restart, crash: preserve
+autostart    order 10, then 30 s
+cpu demand   assumed
+disk demand  0.0 MiB/s
+";
+
+    /// A VM with everything.
+    pub(in crate::commands::vm) fn sample() -> Vm {
+        let disk = |device: &str, path: &str, read_only| Disk {
+            path: path.into(),
+            device: device.into(),
+            read_only,
+        };
+        let mac = "00:16:3e:00:00:01".into();
+        let spec = Spec {
+            name: "web".into(),
+            kind: GuestKind::Pv,
+            vcpus: 2,
+            vcpus_max: 4,
+            memory_min_kib: Some(64 << 10),
+            memory_kib: 128 << 10,
+            memory_max_kib: 256 << 10,
+            kernel: "/k".into(),
+            disks: vec![disk("xvda", "/a.img", false), disk("xvdb", "/b.img", true)],
+            nics: vec![Nic { index: 0, mac, bridge: "xenbr0".into() }],
+            scheduling: Some(Scheduling {
+                weight: 512,
+                cap_percent: 50,
+                affinity: "0-3".into(),
+                affinity_soft: "1".into(),
+            }),
+            on_event: Some(OnEvent {
+                poweroff: EventAction::Destroy,
+                reboot: EventAction::Restart,
+                crash: EventAction::Preserve,
+            }),
+            autostart: Some(Autostart { enabled: true, order: 10, delay_s: 30 }),
+            ..Spec::default()
+        };
+        Vm {
+            vm: "1".into(),
+            phase: VmPhase::Saved,
+            reason: String::new(),
+            host: None,
+            stale: false,
+            vcpus_online: 0,
+            memory_now_kib: 0,
+            saved_path: Some("/s".into()),
+            saved_host: Some("h1".into()),
+            spec,
+        }
+    }
+
+    #[test]
+    fn everything_that_a_vm_can_be_is_shown() {
+        assert_eq!(format!("\n{}", table(&sample())), GOLDEN);
+    }
 }
