@@ -1,8 +1,9 @@
 //! Disks: stat, the loop driver's ioctls through `loopdev`, sizes through sysfs.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -50,15 +51,16 @@ impl BlockDevices for LinuxDom0 {
         const OPERATION: &str = "attach a loop device to";
         let failed = |error: io::Error| Dom0Error::io(OPERATION, image, &error);
         // The loop driver takes block devices too; and what is missing is told before a device is taken.
-        let file = fs::canonicalize(image).map_err(failed)?;
-        require_file(OPERATION, image, &fs::metadata(&file).map_err(failed)?)?;
-        File::open(&file).map_err(failed)?;
+        require_file(OPERATION, image, &fs::metadata(image).map_err(failed)?)?;
+        let open = OpenOptions::new().read(true).write(!read_only).open(image);
+        let file = open.map_err(failed)?;
+        let id = FileId::of(&file.metadata().map_err(failed)?);
         let control = LoopControl::open().map_err(failed)?;
         let mut last = io::Error::from(io::ErrorKind::ResourceBusy);
         for _ in 0..LOOP_TRIES_MAX {
             let device = control.next_free().map_err(failed)?;
-            match device.with().read_only(read_only).attach(&file) {
-                Ok(()) => return index_of(&device).map_err(failed),
+            match device.with().read_only(read_only).attach_fd(file.as_raw_fd()) {
+                Ok(()) => return self.attached(&device, id).map_err(failed),
                 Err(error) if error.kind() == io::ErrorKind::ResourceBusy => last = error,
                 Err(error) => return Err(failed(error)),
             }
@@ -89,7 +91,8 @@ impl BlockDevices for LinuxDom0 {
             let number = name.to_str().and_then(|name| name.strip_prefix("loop")?.parse().ok());
             let Some(index) = number.map(LoopIndex) else { continue };
             let Some(line) = backing_line(index).map_err(failed)? else { continue };
-            let (backing_file, file) = named_file(&line);
+            let (backing_file, named) = named_file(&line);
+            let file = self.notes.read(index).or(named);
             let bytes = loop_bytes(index).map_err(failed)?.unwrap_or_default();
             found.push(AttachedLoop { index, backing_file, file, bytes });
         }
@@ -112,6 +115,16 @@ impl BlockDevices for LinuxDom0 {
 
     fn grow_file(&self, path: &Path, bytes: u64) -> Result<(), Dom0Error> {
         grow(path, bytes, allocate)
+    }
+}
+
+impl LinuxDom0 {
+    fn attached(&self, device: &LoopDevice, file: FileId) -> io::Result<LoopIndex> {
+        let index = index_of(device)?;
+        if let Err(error) = self.notes.write(index, file) {
+            tracing::warn!(index = index.0, %error, "no note of a loop device; its name must do");
+        }
+        Ok(index)
     }
 }
 

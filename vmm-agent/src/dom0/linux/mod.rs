@@ -7,7 +7,7 @@
 //!   console   a pty through rustix, read by tokio
 //! ```
 //!
-//! Nothing is kept between calls: what other programs change is seen at once. Whatever goes while it is looked at counts as gone,
+//! Nothing is kept between calls but notes of what was attached where: what other programs change is seen at once. Whatever goes while it is looked at counts as gone,
 //! not as a failure.
 
 mod block;
@@ -15,6 +15,7 @@ mod console;
 mod counters;
 mod netlink;
 mod network;
+mod notes;
 mod sysfs;
 
 use std::time::Duration;
@@ -25,7 +26,9 @@ use super::Dom0;
 
 /// The Linux that this process runs on.
 #[derive(Debug, Default)]
-pub struct LinuxDom0 {}
+pub struct LinuxDom0 {
+    notes: notes::Notes,
+}
 
 impl Dom0 for LinuxDom0 {
     fn now(&self) -> Duration {

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use super::*;
 use crate::dom0::Dom0ErrorKind as Kind;
+use crate::dom0::linux::notes::Notes;
 
 fn image(directory: &Path, bytes: u64) -> PathBuf {
     let image = directory.join("disk.img");
@@ -89,34 +90,52 @@ fn a_removed_file_is_known_by_name_only() {
 }
 
 #[test]
-fn a_loop_device_knows_its_file_through_a_rename_and_grows_when_told() {
-    let dom0 = LinuxDom0::default();
+fn a_loop_device_knows_its_file_whatever_becomes_of_the_name_and_grows_when_told() {
     let directory = tempfile::tempdir().unwrap();
+    let notes = || Notes::in_directory(&directory.path().join("notes"));
+    let dom0 = LinuxDom0 { notes: notes() };
     let image = image(directory.path(), 1 << 20);
     let Backing::File { id, .. } = dom0.backing(&image).unwrap() else { panic!() };
     let link = directory.path().join("link");
     std::os::unix::fs::symlink(&image, &link).unwrap();
     let index = dom0.attach_loop(&link, false).unwrap();
-    let found = || dom0.loops().unwrap().into_iter().find(|found| found.index == index);
+    let seen_by =
+        |dom0: &LinuxDom0| dom0.loops().unwrap().into_iter().find(|found| found.index == index);
     let expect = |backing_file: &Path, bytes| {
         Some(AttachedLoop { index, backing_file: backing_file.into(), file: Some(id), bytes })
     };
-    assert_eq!(found(), expect(&image, 1 << 20));
+    assert_eq!(seen_by(&dom0), expect(&image, 1 << 20));
     let node = Backing::Device { number: index.number(), bytes: 1 << 20 };
     assert_eq!(dom0.backing(Path::new(&index.path())).unwrap(), node);
 
     let moved = directory.path().join("moved.img");
     fs::rename(&image, &moved).unwrap();
-    assert_eq!(found(), expect(&moved, 1 << 20));
     dom0.grow_file(&moved, (2 << 20) + 5).unwrap();
-    assert_eq!(found(), expect(&moved, 1 << 20));
+    assert_eq!(seen_by(&dom0), expect(&moved, 1 << 20));
     assert_eq!(dom0.resize_loop(index).unwrap(), 2 << 20);
-    assert_eq!(found(), expect(&moved, 2 << 20));
-
+    // Another run of the agent, and one that has no notes.
+    let stranger = LinuxDom0 { notes: Notes::in_directory(&directory.path().join("none")) };
+    for dom0 in [&dom0, &LinuxDom0 { notes: notes() }, &stranger] {
+        assert_eq!(seen_by(dom0), expect(&moved, 2 << 20));
+    }
     fs::remove_file(&moved).unwrap();
-    assert_eq!(found().unwrap().file, None);
+    assert_eq!(seen_by(&dom0), expect(&moved, 2 << 20));
+    assert_eq!(seen_by(&stranger).unwrap().file, None);
+
     dom0.detach_loop(index).unwrap();
     dom0.detach_loop(index).unwrap();
-    assert_eq!(found(), None);
+    assert_eq!(seen_by(&dom0), None);
     assert_eq!(dom0.resize_loop(index).unwrap_err().kind, Kind::NotFound);
+}
+
+#[test]
+fn a_note_is_not_believed_for_the_next_attachment() {
+    let directory = tempfile::tempdir().unwrap();
+    let notes = Notes::in_directory(&directory.path().join("notes"));
+    let dom0 = LinuxDom0 { notes: Notes::in_directory(&directory.path().join("notes")) };
+    let first = image(directory.path(), 4096);
+    let index = dom0.attach_loop(&first, true).unwrap();
+    let noted = notes.read(index).unwrap();
+    dom0.detach_loop(index).unwrap();
+    assert_eq!(notes.read(index), None, "{noted:?} is behind it no more");
 }
