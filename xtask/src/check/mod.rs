@@ -5,6 +5,7 @@
 //!  directions:  which crate may depend on which
 //!  tidy:        how a file opens, how long it is, where `unsafe` is, what is not left behind, a README a crate
 //!  links:       relative links of Markdown files lead somewhere
+//!  units:       the services' sandboxes are as tight as they were meant, by systemd's own reckoning
 //! ```
 //!
 //! Fails with the names of the checks that failed; what each found is shown where it ran.
@@ -14,6 +15,7 @@ mod lex;
 mod links;
 mod tidy;
 mod tools;
+mod units;
 
 use std::process::ExitCode;
 
@@ -58,6 +60,7 @@ pub(crate) fn main(workspace: &Workspace, args: Args) -> Result<ExitCode> {
     report.check("every crate has a README.md", || directions::readmes(workspace));
     report.check("crate directions", || directions::check(workspace));
     report.check("links in Markdown", || links::check(workspace));
+    report.check("services are confined", || units::check(workspace));
     report.check("format", || tools::format(workspace));
     report.check("clippy", || tools::clippy(workspace));
     report.check("clippy with the real backend", || tools::clippy_libxc(workspace));
