@@ -117,7 +117,7 @@ pub trait DomainControl: Send + Sync {
     /// The host's default CPU policy for this domain, set before the build.
     ///
     /// # Errors
-    /// `NoSuchDomain`, `Invalid` once the domain runs.
+    /// `NoSuchDomain`, `Exists` once the domain has run.
     fn apply_cpu_policy(&self, shell: &Shell) -> Result<(), XenError>;
 
     /// Stops all vCPUs. Pauses count: each needs its own unpause.

@@ -17,6 +17,8 @@ const BACK: Duration = Duration::from_secs(10);
 pub(super) const CASES: &[Case] = &[
     Case { name: "a kernel that is missing or none is told from one another", run: bad_kernels },
     Case { name: "a guest larger than the machine fails and goes without a trace", run: too_big },
+    Case { name: "a domain that has run keeps its CPU policy", run: late_policy },
+    Case { name: "a domain that has shut down keeps its first reason", run: first_reason },
     Case { name: "a crash is announced and leaves the domain in place", run: crash },
 ];
 
@@ -64,6 +66,28 @@ fn too_big(subject: &Subject) -> Outcome {
     refused("build", subject.xen.image.build(&shell, &spec), XenErrorKind::OutOfMemory)?;
     drop(guard);
     subject.until("its memory is back", BACK, || Ok(subject.free_kib()? + NOISE_KIB >= before))
+}
+
+fn late_policy(subject: &Subject) -> Outcome {
+    let (guard, shell) = subject.shell(1)?;
+    let (control, id) = (&subject.xen.control, guard.domid);
+    let spec = spec(subject, &guard, &shell, MEMORY_KIB)?;
+    control.apply_cpu_policy(&shell).map_err(|error| format!("a second time: {error}"))?;
+    subject.xen.image.build(&shell, &spec).map_err(text)?;
+    control.unpause(id).map_err(text)?;
+    control.pause(id).map_err(text)?;
+    refused("afterwards", control.apply_cpu_policy(&shell), XenErrorKind::Exists)
+}
+
+fn first_reason(subject: &Subject) -> Outcome {
+    let (guard, shell) = subject.shell(1)?;
+    build(subject, &guard, shell)?;
+    for reason in [ShutdownReason::Watchdog, ShutdownReason::Poweroff] {
+        subject.xen.control.shutdown(guard.domid, reason).map_err(text)?;
+        let state = subject.present(guard.domid)?.state;
+        same("its state", state, RunState::Shutdown(ShutdownReason::Watchdog))?;
+    }
+    Ok(())
 }
 
 fn crash(subject: &Subject) -> Outcome {

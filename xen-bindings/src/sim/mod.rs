@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!   trait calls ──► handle ──► faults, recorder ──► State (one lock)
-//!                                                    ├── hypervisor   domains, memory, CPU time
+//!                                                    ├── hypervisor   domains, memory and claims, CPU time and affinity
 //!                                                    ├── store        the tree, transactions, watches
-//!                                                    ├── guests       scripted Linux, one state machine a domain
-//!                                                    ├── backend      dom0's blkback and netback
+//!                                                    ├── guests       scripted Linux, one state machine a domain, saved and restored
+//!                                                    ├── backend      dom0's blkback and netback, and what they count
 //!                                                    └── timeline     what happens when
 //!   clock ──► advance ──────────────────────────────►┘      └──► watch sinks, called after the lock is released
 //! ```

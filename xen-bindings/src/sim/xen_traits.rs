@@ -33,7 +33,8 @@ impl DomainControl for Handle {
     fn apply_cpu_policy(&self, shell: &Shell) -> Result<(), XenError> {
         let domid = shell.domid();
         self.xen(Op::CpuPolicy, Some(domid), |state| match state.hypervisor.get(domid)?.has_run {
-            true => Err(XenErrorKind::Invalid),
+            // EEXIST, as Xen has it.
+            true => Err(XenErrorKind::Exists),
             false => Ok(()),
         })
     }
