@@ -33,7 +33,7 @@ pub trait DomainMemory: Send + Sync {
 
     /// Claims host memory for a domain before it is populated, so that nobody else gets it: `memory_kib` in all, what it holds
     /// already included. Each page that the domain is given reduces the claim; 0 gives the rest back, and so does the domain's
-    /// end. Memory claimed is told by [`crate::Physinfo`].
+    /// end. A build ends what is left of it too, whoever claimed; a restore does not. Memory claimed is told by [`crate::Physinfo`].
     ///
     /// # Errors
     /// `NoSuchDomain`; `OutOfMemory` when the host has not got it; `Invalid` for a claim that is not above what it holds, or above its
