@@ -45,6 +45,8 @@ impl Site {
             Action::AwaitSuspended(limit) => self.await_suspended(limit).await,
             Action::WriteSaved(file) => self.write_saved(file).await,
             Action::RemoveSaved(file) => self.remove_saved(file).await,
+            Action::ClaimMemory => self.claim_memory().await,
+            Action::ReleaseClaim => self.release_claim().await,
             Action::Memory(act) => self.act_on_memory(act).await,
             Action::OpenDisk(disk) => self.open_disk(disk).await,
             Action::CloseDisk(disk) => self.close_disk(disk).await,

@@ -1,10 +1,10 @@
 //! Changes of a VM as data: every step with its undo.
 //!
 //! ```text
-//!   start     record ─ open disks ─ create ─ vCPUs ─ limits ─ scheduling ─ ports ─ CPU policy ─ image ─┐
-//!   restore   record ─ open disks ─ create ─ vCPUs ─ limits ─ scheduling ─ ports ─ saved memory ───────┤
-//!             ┌──────────────────────────────────────────────────────────────────────────────────────┘
-//!             └ tree ─ introduce ─ backends ─ ports on bridges ─ unpause ─ record
+//!   start     record ─ open disks ─ create ─ vCPUs ─ limits ─ claim ─ scheduling ─ ports ─ CPU policy ─ image ─┐
+//!   restore   record ─ open disks ─ create ─ vCPUs ─ limits ─ claim ─ scheduling ─ ports ─ saved memory ───────┤
+//!             ┌──────────────────────────────────────────────────────────────────────────────────────────────┘
+//!             └ rest of the claim back ─ tree ─ introduce ─ backends ─ ports on bridges ─ unpause ─ record
 //!   attach    open disk ─ write trees ─ backend ─ port on bridge ─ guest ─ record
 //!   detach    ask ─ guest ─ remove trees ─ close disk ─ record
 //!   suspend   ask ─ guest
@@ -67,6 +67,8 @@ pub(crate) enum Action {
     AwaitSuspended(Duration),
     WriteSaved(PathBuf),
     RemoveSaved(PathBuf),
+    ClaimMemory,
+    ReleaseClaim,
     Memory(MemoryAct),
 }
 
@@ -120,11 +122,13 @@ fn bring_up(spec: &VmSpec, intent: Intent, image: Vec<Step<Action>>) -> Vec<Step
         step("create-domain", Action::Create, Some(Action::Destroy)),
         step("allocate-vcpus", Action::AllocateVcpus, None),
         step("set-limits", Action::SetLimits, None),
+        step("claim-memory", Action::ClaimMemory, Some(Action::ReleaseClaim)),
         step("set-scheduling", Action::SetScheduling, None),
         step("allocate-ports", Action::AllocatePorts, None),
     ]);
     steps.extend(image);
     steps.extend([
+        step("release-claim", Action::ReleaseClaim, None),
         step("write-tree", Action::WriteTree, Some(Action::RemoveTree)),
         step("introduce", Action::Introduce, None),
     ]);

@@ -8,6 +8,15 @@
 //!
 //! less what its domain holds already, for that is no longer free; and whatever is claimed in Xen. Xen's free memory contains what is
 //! claimed. A claim of our own keeps memory that was promised too: it is subtracted once.
+//!
+//! # Claims
+//!
+//! A promise binds this agent alone. A claim ([`Site::claim_memory`]) binds Xen: neither dom0 nor another toolstack nor another
+//! domain's balloon can take the memory between two steps of the build, so that a build that begins to populate has all it
+//! needs. Each page that the domain is given reduces its claim. Xen 4.17 takes one claim a domain, above what it holds and
+//! within its limit, so the limit is set first. With populate-on-demand the claim is the memory at boot too: that is what its
+//! cache is filled with. The paging pool and Xen's own structures are no pages of the domain, so no claim keeps them; they are
+//! made before. libxenguest ends the claim with its memory setup, whoever made it; what is left then is given back at once.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -16,9 +25,10 @@ use tokio_util::sync::CancellationToken;
 use vmm_core::id::VmId;
 use vmm_core::units::Kib;
 use vmm_core::vm::{MAXMEM_SLACK, VmSpec, overhead};
-use xen_bindings::{DomainInfo, RunState, XenError};
+use xen_bindings::{DomainInfo, RunState, XenError, XenErrorKind};
 
-use super::error::ChangeError;
+use super::error::{ChangeError, StepError};
+use super::site::Site;
 use crate::core::Core;
 use crate::memory;
 
@@ -186,5 +196,94 @@ pub(crate) async fn promise_or_later(
             memory::can_make_room(core, need).await.map(|()| None)
         }
         outcome => outcome.map(Some),
+    }
+}
+
+impl Site {
+    /// Claims what the new domain will hold, before it is populated and once its limit is set. It must have been promised.
+    pub(super) async fn claim_memory(&mut self) -> Result<(), StepError> {
+        let (vm, domid) = (self.record.vm, self.domid()?);
+        let memory = self.record.spec.memory + MAXMEM_SLACK;
+        self.core.run(move |host| host.xen.memory.claim(domid, memory.0)).await?;
+        promises(&self.core).claims.insert(vm, memory);
+        Ok(())
+    }
+
+    /// Gives back what is left of the claim. Harmless when there is none, or no domain.
+    pub(super) async fn release_claim(&mut self) -> Result<(), StepError> {
+        promises(&self.core).claims.remove(&self.record.vm);
+        let Some(domid) = self.record.domid else { return Ok(()) };
+        match self.core.run(move |host| host.xen.memory.claim(domid, 0)).await {
+            Err(error) if error.kind() != XenErrorKind::NoSuchDomain => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use xen_bindings::{DomId, DomainHandle, GuestKind, PageCount};
+
+    use super::*;
+
+    const MIB: u64 = 1024;
+
+    fn vm(number: u8) -> VmId {
+        VmId::from_bytes([number; 16])
+    }
+
+    /// A VM's domain that holds so many MiB and may hold so many.
+    fn domain(number: u8, state: RunState, (held, limit): (u64, u64)) -> DomainInfo {
+        DomainInfo {
+            domid: DomId::new(u32::from(number)).unwrap(),
+            handle: DomainHandle([number; 16]),
+            kind: GuestKind::Pvh,
+            state,
+            paused: false,
+            pages: PageCount(held * 256),
+            memory_max_kib: limit * MIB + MAXMEM_SLACK.0,
+            vcpus_online: 1,
+            vcpu_index_max: 0,
+            cpu_time_ns: 0,
+        }
+    }
+
+    /// So many MiB are spoken for, of a host where Xen tells so many as claimed.
+    fn check(claimed: u64, domains: Vec<DomainInfo>, now: &Promises, expect: u64) {
+        let look = Look {
+            free: Kib::ZERO,
+            claimed: Kib::from_mib(claimed),
+            ours: vec![vm(1), vm(2)],
+            before: now.clone(),
+            domains,
+        };
+        assert_eq!(look.spoken_for(now).mib(), expect, "{claimed} {now:?}");
+    }
+
+    #[test]
+    fn memory_is_spoken_for_once() {
+        let nothing = Promises::default();
+        let holds = |state| vec![domain(1, state, (100, 256))];
+        check(0, Vec::new(), &nothing, 0);
+        check(0, holds(RunState::Blocked), &nothing, 156);
+        check(0, holds(RunState::Dying), &nothing, 0);
+        check(50, Vec::new(), &nothing, 50);
+        check(0, vec![domain(9, RunState::Blocked, (100, 256))], &nothing, 0);
+
+        let mut promised = Promises::default();
+        let first = promised.give(vm(1), Kib::from_mib(300));
+        check(0, Vec::new(), &promised, 300);
+        check(0, holds(RunState::Paused), &promised, 200);
+        // A claim of the same build is the same memory; that of others is not.
+        promised.claims.insert(vm(1), Kib::from_mib(256));
+        check(156, holds(RunState::Paused), &promised, 200);
+        check(256, holds(RunState::Paused), &promised, 300);
+        // libxenguest has ended it.
+        check(0, holds(RunState::Paused), &promised, 200);
+
+        promised.give(vm(1), Kib::from_mib(400));
+        check(0, Vec::new(), &promised, 400);
+        promised.take_back(first, vm(1));
+        check(0, Vec::new(), &promised, 400);
     }
 }

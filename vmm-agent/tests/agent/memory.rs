@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use vmm_agent::{Agent, AgentConfig};
 use vmm_proto::server::Service as _;
 use vmm_proto::v1::{FaultCode, VmPhase};
-use xen_bindings::StorePath;
 use xen_bindings::sim::{Op, SimConfig};
 use xen_bindings::store::read_text;
+use xen_bindings::{DomainConfig, DomainHandle, GuestKind, StorePath, XenErrorKind};
 
 use crate::host::{Host, TestVm, manager};
 
@@ -302,4 +303,68 @@ async fn a_growth_that_fails_at_any_step_leaves_what_was_there() {
     assert!(failed >= 5, "{failed}");
     host.destroy(&vm).await.unwrap();
     host.assert_clean();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_build_claims_its_memory_before_it_populates_any_and_leaves_no_claim() {
+    let host = small_host().await;
+    let vm = ballooned(&host, 2, (128, 128), "cooperative");
+    host.machine.recorder().clear();
+    host.build(&vm).await.unwrap();
+    let ops = host.machine.recorder().ops();
+    let at = |op| ops.iter().position(|other| *other == op).unwrap();
+    assert!(at(Op::MemorySetMax) < at(Op::MemoryClaim), "Xen takes no claim above the limit");
+    assert!(at(Op::MemoryClaim) < at(Op::GuestBuild));
+    let claimed = || host.backend.xen.host.physinfo().unwrap().memory_claimed_kib;
+    assert_eq!(claimed(), 0);
+
+    let refused = ballooned(&host, 3, (128, 128), "cooperative");
+    for op in [Op::MemoryClaim, Op::GuestBuild] {
+        host.machine.recorder().clear();
+        host.machine.faults().fail_next(op, XenErrorKind::OutOfMemory);
+        let fault = host.build(&refused).await.unwrap_err();
+        assert_eq!(fault.code, FaultCode::OutOfMemory, "{fault}");
+        assert!(fault.message.contains("everything is taken back"), "{fault}");
+        assert_eq!((claimed(), host.report().await.vms.len()), (0, 2));
+        let populated = host.machine.recorder().count(Op::GuestBuild) > 0;
+        assert_eq!(populated, op == Op::GuestBuild);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_toolstack_has_claimed_is_not_free() {
+    let host = small_host().await;
+    let xen = &host.backend.xen;
+    let config = DomainConfig::new(DomainHandle([9; 16]), GuestKind::Pvh, 1);
+    let other = xen.control.create(&config).unwrap().domid();
+    xen.memory.set_max(other, 200 << 10).unwrap();
+    xen.memory.claim(other, 200 << 10).unwrap();
+    let vm = ballooned(&host, 2, (256, 256), "cooperative");
+    let fault = host.build(&vm).await.unwrap_err();
+    assert_eq!(fault.code, FaultCode::OutOfMemory, "{fault}");
+    xen.memory.claim(other, 0).unwrap();
+    host.build(&vm).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_builds_by_toolstacks_that_do_not_know_each_other_none_fails_half_way() {
+    let host = small_host().await;
+    // A second agent on the same machine: it has promises of its own, and the two share Xen alone.
+    let config = AgentConfig::new("h2", &host.dir.path().join("state-2")).unwrap();
+    let other = Agent::start(config, host.backend.clone(), crate::host::env()).await.unwrap();
+    let (first, second) = (
+        ballooned(&host, 2, (256, 256), "cooperative"),
+        ballooned(&host, 3, (256, 256), "cooperative"),
+    );
+    host.machine.recorder().clear();
+    let outcomes = tokio::join!(
+        host.build(&first),
+        other.call(manager("other"), Host::build_request(&second))
+    );
+    let outcomes = [outcomes.0, outcomes.1];
+    let fault = outcomes.iter().find_map(|outcome| outcome.as_ref().err()).unwrap();
+    assert_eq!(fault.code, FaultCode::OutOfMemory, "{fault}");
+    assert!(fault.message.contains("step claim-memory failed"), "{fault}");
+    assert!(outcomes.iter().any(Result::is_ok), "{outcomes:?}");
+    assert_eq!(host.machine.recorder().count(Op::GuestBuild), 1, "the other populated nothing");
 }

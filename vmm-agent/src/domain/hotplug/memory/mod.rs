@@ -7,7 +7,7 @@
 //!
 //! Xen lets a domain hold what was agreed and no more: to grow, its limit is raised first and then it is asked; after it has
 //! shrunk, the limit follows. Above the VM's `memory-max` the guest must hot-add blocks, which takes a larger paging pool; it is
-//! lowered again with the agreement. The steps are data ([`steps`]): one that fails takes all before it back. A growth that does
+//! lowered again with the agreement. The steps are data ([`steps`](mod@steps)): one that fails takes all before it back. A growth that does
 //! not come about is withdrawn, with limit and pool.
 //!
 //! The balloon policy's changes ([`Runner::balloon`]) take the same steps and leave the agreement alone. They do not wait for the
