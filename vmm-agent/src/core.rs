@@ -14,6 +14,7 @@ use crate::env::{Backend, Env};
 use crate::journal::{Journal, JournalError, Record};
 use crate::kernels::Kernels;
 use crate::memory::Balloons;
+use crate::saved::SavedFiles;
 use crate::server::once::Once;
 use crate::stats::HostHistory;
 
@@ -29,8 +30,9 @@ pub(crate) struct Core {
     pub(crate) leases: Leases,
     pub(crate) once: Once,
     pub(crate) history: HostHistory,
-    #[allow(dead_code, reason = "builds ask it from the next change on")]
     pub(crate) kernels: Kernels,
+    #[allow(dead_code, reason = "saving and restoring ask it from the next change on")]
+    pub(crate) saved: SavedFiles,
     /// Tells this run of the agent from others, in cursors.
     pub(crate) boot: String,
     /// The newest generation of any VM; long polls wait on it.
@@ -49,6 +51,7 @@ impl Core {
         let first = journal.starts() << GENERATION_BITS;
         let (cache, limits) = (config.state.join("kernels"), config.kernels);
         let kernels = Kernels::open(&cache, limits, backend.unpack.clone());
+        let saved = SavedFiles::new(&config.state);
         Self {
             config,
             backend,
@@ -59,6 +62,7 @@ impl Core {
             once: Once::default(),
             history: HostHistory::default(),
             kernels,
+            saved,
             boot,
             generation: watch::Sender::new(first),
             promises: Mutex::default(),

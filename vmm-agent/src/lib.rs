@@ -50,6 +50,8 @@ mod journal;
 pub mod kernels;
 mod memory;
 pub mod run;
+#[allow(dead_code, reason = "saving and restoring ask it from the next change on")]
+mod saved;
 mod server;
 pub mod sim;
 mod stats;

@@ -1,0 +1,195 @@
+//! VMs in files: a suspended guest's memory and state, sealed for this host.
+//!
+//! ```text
+//!   save:     Xen ── worker ── pipe ──► pump: 1 MiB, sealed, written beside ──► synced, named            (writer.rs, place.rs)
+//!   restore:  file ── pump: verified, then handed on ── pipe ──► worker ── Xen                           (reader.rs)
+//! ```
+//!
+//! A guest's memory holds its secrets, and whoever can change it owns the guest: each record is encrypted and authenticated under
+//! a key that only this host has (`saved.key` in the state directory, made at first use; [`key`], [`format`]).
+//!
+//! # How to call it
+//!
+//! Everything here blocks; call it within `core.run`. `core.saved` is cheap to clone.
+//!
+//! ```text
+//!   // before anything is recorded or suspended: what is there already stays
+//!   saved.check_free(&path)?;
+//!   // saving, once the guest has suspended itself
+//!   saved.save(host, &Save { vm, spec, domid, path, saved_at }, &control)?;
+//!   // its undo, and the search after a crash: a file or leftover of this VM goes, another file stays
+//!   saved.remove(&path, vm)?;
+//!   // restoring: first of all, before a domain is made; the header says which kind, how many vCPUs, how much memory
+//!   let file = saved.open(&path, vm)?;                       // file.header()
+//!   // once the shell has its limits and ports, in `with_shell`, as `image.build` is called
+//!   let built = saved.restore(host, file, &Restore { shell, spec: &RestoreSpec { … } }, &control)?;
+//! ```
+//!
+//! `control` is an `Arc<`[`Control`]`>`: `control.cancel` ends a transfer within 50 ms (and with it the worker's, whose pipe
+//! breaks), `control.bytes()` tells how far it is. A [`SavedError`] says what is wrong in words for people; `XenError::from` gives
+//! it a kind for [`crate::domain`]'s own errors.
+//!
+//! # How it fails
+//!
+//! An interrupted save leaves no file of that name; a leftover beside it goes with the next save or [`SavedFiles::remove`]. A file
+//! that is cut off, changed anywhere, of another host or another VM is refused: by [`SavedFiles::open`] if its header tells, else
+//! by [`SavedFiles::restore`], before a byte of the bad record is handed on. The domain is then half restored, as after a failed
+//! build: destroy it.
+
+mod error;
+mod format;
+mod key;
+mod pipe;
+mod place;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::fs;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use vmm_core::id::VmId;
+use vmm_core::vm::VmSpec;
+use xen_bindings::{BuiltGuest, DomId, RestoreSpec, Shell, XenError, XenErrorKind};
+
+use crate::env::Backend;
+
+pub(crate) use error::SavedError;
+pub(crate) use format::Header;
+pub(crate) use pipe::Control;
+pub(crate) use reader::SaveReader;
+
+use key::HostKey;
+use reader::Pumped;
+use writer::SaveWriter;
+
+/// The key's name in the state directory.
+const KEY_FILE: &str = "saved.key";
+
+/// What to save, and where to.
+pub(crate) struct Save {
+    pub(crate) vm: VmId,
+    pub(crate) spec: VmSpec,
+    /// A domain that has suspended itself.
+    pub(crate) domid: DomId,
+    pub(crate) path: PathBuf,
+    /// Since 1970.
+    pub(crate) saved_at: Duration,
+}
+
+/// What to restore into.
+pub(crate) struct Restore<'a> {
+    pub(crate) shell: &'a Shell,
+    pub(crate) spec: &'a RestoreSpec,
+}
+
+/// The files of saved VMs of one host. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct SavedFiles {
+    key_path: Arc<PathBuf>,
+    /// One at a time looks for the key: the first makes it.
+    key: Arc<Mutex<()>>,
+}
+
+impl SavedFiles {
+    /// Touches nothing yet.
+    pub(crate) fn new(state: &Path) -> Self {
+        Self { key_path: Arc::new(state.join(KEY_FILE)), key: Arc::default() }
+    }
+
+    fn key(&self) -> Result<HostKey, SavedError> {
+        let _one = self.key.lock().unwrap_or_else(PoisonError::into_inner);
+        HostKey::open(&self.key_path)
+    }
+
+    /// Refuses a path that cannot be saved to: not absolute, with `..`, or taken.
+    pub(crate) fn check_free(&self, path: &Path) -> Result<(), SavedError> {
+        place::check_free(path)
+    }
+
+    /// Saves a suspended domain, which stays as it is. Answers the bytes of its stream.
+    pub(crate) fn save(
+        &self,
+        host: &Backend,
+        save: &Save,
+        control: &Control,
+    ) -> Result<u64, SavedError> {
+        let missing =
+            || XenError::new("domain_save", XenErrorKind::NoSuchDomain).domain(save.domid);
+        let domain = host.xen.control.info(save.domid)?.ok_or_else(missing)?;
+        let header = Header {
+            vm: save.vm,
+            spec: save.spec.clone(),
+            memory_kib: domain.pages.kib(),
+            vcpus_online: domain.vcpus_online,
+            xen: Header::xen_of(&host.xen.host.version()?),
+            saved_at_s: save.saved_at.as_secs(),
+        };
+        let mut writer = SaveWriter::create(&save.path, &self.key()?, &header)?;
+        let (from, to) = pipe::pair()?;
+        let (pumped, saved) = std::thread::scope(|scope| {
+            let pump = scope.spawn(|| writer.pump(from, control));
+            let saved = host.xen.image.save(save.domid, to.as_fd());
+            // The last writing end: now the pump sees the stream's end.
+            drop(to);
+            (join(pump), saved)
+        });
+        // A pump that stopped breaks the pipe, so its reason is the one that counts.
+        pumped?;
+        saved?;
+        writer.finish()?;
+        Ok(control.bytes())
+    }
+
+    /// Opens a saved VM; refuses what is not this host's, not this VM's, or does not verify.
+    pub(crate) fn open(&self, path: &Path, vm: VmId) -> Result<SaveReader, SavedError> {
+        SaveReader::open(path, &self.key()?, Some(vm))
+    }
+
+    /// Restores into a shell that was made as the header says. It succeeds only when the whole file has verified.
+    pub(crate) fn restore(
+        &self,
+        host: &Backend,
+        mut file: SaveReader,
+        into: &Restore<'_>,
+        control: &Control,
+    ) -> Result<BuiltGuest, SavedError> {
+        let (from, to) = pipe::pair()?;
+        let (pumped, restored) = std::thread::scope(|scope| {
+            let pump = scope.spawn(|| file.pump(to, control));
+            let restored = host.xen.image.restore(into.shell, from.as_fd(), into.spec);
+            drop(from);
+            (join(pump), restored)
+        });
+        let pumped = pumped?;
+        let built = restored?;
+        if pumped == Pumped::Refused {
+            file.verify_rest(control)?;
+        }
+        Ok(built)
+    }
+
+    /// Removes this VM's saved file and whatever an interrupted save has left; a file that is not this VM's stays, and so does
+    /// one that cannot be told.
+    pub(crate) fn remove(&self, path: &Path, vm: VmId) -> Result<(), SavedError> {
+        place::remove_leftover(path)?;
+        match self.open(path, vm) {
+            Ok(_) => fs::remove_file(path).map_err(SavedError::io("remove", path)),
+            Err(SavedError::NotFound(_)) => Ok(()),
+            Err(error) => {
+                let path = path.display();
+                tracing::warn!(%path, vm_id = %vm, %error, "not a saved file of this VM: it stays");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A panic goes on here.
+fn join<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
