@@ -93,6 +93,7 @@ impl Runner {
             let _ = reply.send(Err(ChangeError::step("ask-guest", error)));
             return;
         }
+        self.abandon_growth().await;
         if let Some(pending) = self.pending.take() {
             let why = ChangeError::Superseded("the guest was asked to go down");
             pending.answer(Err(why));

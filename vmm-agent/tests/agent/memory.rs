@@ -368,3 +368,21 @@ async fn of_two_builds_by_toolstacks_that_do_not_know_each_other_none_fails_half
     assert!(outcomes.iter().any(Result::is_ok), "{outcomes:?}");
     assert_eq!(host.machine.recorder().count(Op::GuestBuild), 1, "the other populated nothing");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_growth_that_another_change_ends_is_withdrawn() {
+    let host = Host::new().await;
+    let vm = ballooned(&host, 2, (128, 128), "deaf");
+    running(&host, &vm).await;
+    let (ledger, before) = (host.machine.memory(), limit(&host, &vm).await);
+    let (memory, shutdown) = tokio::join!(host.set_memory(&vm, 600), async {
+        host.sleep(2).await;
+        assert_eq!(limit(&host, &vm).await, 601);
+        host.shutdown(&vm, 3).await
+    });
+    assert_eq!(memory.unwrap_err().code, FaultCode::Cancelled);
+    assert_eq!(shutdown.unwrap_err().code, FaultCode::TimedOut);
+    assert_eq!(host.phase(&vm).await, VmPhase::Running);
+    assert_eq!((host.machine.memory(), limit(&host, &vm).await), (ledger, before));
+    assert_eq!(node(&host, &vm, "memory/target").await, 128);
+}

@@ -14,6 +14,7 @@
 //! guest; each look of the policy's lets the limit follow.
 
 mod notes;
+mod settle;
 mod steps;
 
 use std::time::Duration;
@@ -22,12 +23,10 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use vmm_core::units::Kib;
-use vmm_core::vm::MAXMEM_SLACK;
 
 use super::POLL;
 use crate::domain::error::StepError;
 use crate::domain::pending::Pending;
-use crate::domain::plan::Action;
 use crate::domain::room::{self, Need, Promise};
 use crate::domain::runner::{Reply, Runner};
 use crate::domain::{Answer, ChangeError, Outcome};
@@ -233,45 +232,6 @@ impl Runner {
         match guest.out_of_time(deadline) {
             true => Some(self.settle_memory(asked, reached, &guest.before).await),
             false => None,
-        }
-    }
-
-    /// A growth that did not happen is withdrawn. A guest that was asked to shrink may still do so.
-    async fn settle_memory(&mut self, asked: Kib, reached: Kib, before: &Terms) -> Outcome {
-        let grows = asked > before.held;
-        // Without the domain's special pages, which nobody agreed on.
-        let own = reached.saturating_sub(MAXMEM_SLACK);
-        let mut agreed = asked;
-        if grows {
-            // What it was agreed to have before, it may still have.
-            agreed = if asked <= before.agreed { asked } else { before.agreed.max(own) };
-            let withdraw = MemoryAct::Ask(Agreement { target: reached, agreed });
-            if let Err(source) = self.site.act_on_memory(withdraw).await
-                && !self.site.take_back("ask-guest", &Action::Memory(withdraw)).await
-            {
-                let left_over = vec!["ask-guest"];
-                return Err(ChangeError::Step { step: "withdraw", source, left_over });
-            }
-        }
-        self.close(reached, agreed.max(own), before.agreed.max(asked)).await;
-        let note = match grows {
-            true => notes::grew(&self.site.record.spec, asked, reached),
-            false => notes::shrank(reached),
-        };
-        Ok(Answer::Memory { asked, reached, note })
-    }
-
-    /// From now on Xen lets the domain hold this much, and the paging pool is what that needs; `most` is what it was for.
-    async fn close(&mut self, limit: Kib, agreed: Kib, most: Kib) {
-        let pool = |memory| paging_pool_for(&self.site.record.spec, memory);
-        let mut actions = vec![MemoryAct::SetLimit(limit)];
-        if pool(agreed) < pool(most) {
-            actions.push(MemoryAct::SetPool(pool(agreed)));
-        }
-        for action in actions {
-            if !self.site.take_back("settle-memory", &Action::Memory(action)).await {
-                tracing::warn!(vm_id = %self.site.record.vm, ?action, "memory not settled");
-            }
         }
     }
 
