@@ -16,7 +16,7 @@ pub trait DomainMemory: Send + Sync {
     /// The pool for a PVH domain's second-level page tables. PV has none.
     ///
     /// # Errors
-    /// `NoSuchDomain`, `OutOfMemory`, `Unsupported` for PV.
+    /// `NoSuchDomain`, `OutOfMemory`, `Unsupported` for PV, `Invalid` for bytes that are no whole number of pages.
     fn set_paging_pool(&self, domid: DomId, bytes: u64) -> Result<(), XenError>;
 
     /// A PV guest's size limit, kept by Xen for its memory map; a no-op for PVH.
@@ -28,7 +28,7 @@ pub trait DomainMemory: Send + Sync {
     /// The populate-on-demand target of a PVH guest booted with less memory than its maximum; a no-op for PV.
     ///
     /// # Errors
-    /// `NoSuchDomain`, `OutOfMemory`.
+    /// `NoSuchDomain`, `OutOfMemory`, `Invalid` above the domain's limit ([`DomainMemory::set_max`]).
     fn set_pod_target(&self, domid: DomId, target_kib: u64) -> Result<(), XenError>;
 
     /// Claims host memory for a domain before it is populated, so that nobody else gets it: `memory_kib` in all, what it holds

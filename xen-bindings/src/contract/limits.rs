@@ -15,6 +15,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "a claim is redeemed by the build and ends with the domain", run: redeemed },
     Case { name: "a claim that makes no sense is refused", run: bad_claims },
     Case { name: "a limit below what a domain holds takes nothing away", run: low_limit },
+    Case { name: "a pool of odd bytes and a target above the limit are refused", run: odd_sizes },
     Case {
         name: "affinity starts everywhere, can be set, and names CPUs of the host",
         run: affinity,
@@ -91,6 +92,15 @@ fn low_limit(subject: &Subject) -> Outcome {
     let info = subject.present(guard.domid)?;
     same("its pages", info.pages, before)?;
     same("its limit", info.memory_max_kib, MEMORY_KIB / 2)
+}
+
+fn odd_sizes(subject: &Subject) -> Outcome {
+    let (guard, _shell) = subject.shell(1)?;
+    let (memory, id) = (&subject.xen.memory, guard.domid);
+    refused("half a page", memory.set_paging_pool(id, (1 << 20) + 2048), XenErrorKind::Invalid)?;
+    memory.set_paging_pool(id, 1 << 20).map_err(text)?;
+    memory.set_max(id, 65_536).map_err(text)?;
+    refused("above its limit", memory.set_pod_target(id, 65_540), XenErrorKind::Invalid)
 }
 
 fn affinity(subject: &Subject) -> Outcome {

@@ -180,10 +180,10 @@ impl Hypervisor {
         if domain.kind == GuestKind::Pv {
             return Err(XenErrorKind::Unsupported);
         }
-        if domain.dying {
+        if domain.dying || !bytes.is_multiple_of(PAGE_BYTES) {
             return Err(XenErrorKind::Invalid);
         }
-        let wanted = bytes.div_ceil(PAGE_BYTES);
+        let wanted = bytes / PAGE_BYTES;
         let grown = wanted.saturating_sub(domain.pool_pages);
         if !self.memory.take(grown, domain.claimed_pages) {
             return Err(XenErrorKind::OutOfMemory);

@@ -133,7 +133,13 @@ impl DomainMemory for Handle {
 /// Only a guest that has not yet ballooned down to its target has anything left to populate on demand.
 fn set_pod_target(state: &mut State, domid: DomId, target_kib: u64) -> Result<(), XenErrorKind> {
     let domain = state.hypervisor.get(domid)?;
-    if domain.kind == GuestKind::Pv || !domain.pod || domain.dying {
+    if domain.kind == GuestKind::Pv {
+        return Ok(());
+    }
+    if target_kib > domain.memory_max_kib {
+        return Err(XenErrorKind::Invalid);
+    }
+    if !domain.pod || domain.dying {
         return Ok(());
     }
     let wanted = target_kib / PAGE_KIB + domain.special_pages;
