@@ -118,8 +118,18 @@ fn check(domain: &Domain, spec: &BuildSpec) -> Result<(), XenErrorKind> {
 }
 
 /// A build that runs out keeps what it got until the domain is destroyed, as on Xen.
+/// The guest's memory out of its claim, which libxenguest then ends (for PV only when that went well); then special pages.
 fn populate(state: &mut State, shell: &Shell, spec: &BuildSpec) -> Result<(), XenErrorKind> {
-    let needed = spec.memory_target_kib / PAGE_KIB + SPECIAL_PAGES;
-    let held = state.hypervisor.resize(shell.domid(), needed)?;
-    if held < needed { Err(XenErrorKind::OutOfMemory) } else { Ok(()) }
+    let memory = spec.memory_target_kib / PAGE_KIB;
+    let (id, hypervisor) = (shell.domid(), &mut state.hypervisor);
+    let populated = hypervisor.resize(id, memory)? >= memory;
+    if populated || shell.kind() == GuestKind::Pvh {
+        hypervisor.claim(id, 0)?;
+    }
+    let needed = memory + SPECIAL_PAGES;
+    if populated && hypervisor.resize(id, needed)? >= needed {
+        Ok(())
+    } else {
+        Err(XenErrorKind::OutOfMemory)
+    }
 }
