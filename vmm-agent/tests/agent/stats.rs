@@ -77,3 +77,23 @@ async fn what_a_guest_says_of_its_memory_is_told_only_when_it_can_be_true() {
         assert_eq!(stats.memory_guest_free_kib, expect, "{value:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_vm_was_given_while_it_ran_is_counted_too() {
+    let host = Host::new().await;
+    let mut vm = host.vm(1);
+    vm.spec.cmdline = "console=hvc0 workload=net:2".into();
+    host.build(&vm).await.unwrap();
+    host.sleep(5).await;
+    let before = host.stats(&vm).await.unwrap();
+    assert_eq!((before.nics.as_slice(), before.network_bytes_per_s), (&[][..], Some(0)));
+    host.change(Host::attach_nic_request(&vm, Host::nic(2, "br0"))).await.unwrap();
+    host.sleep(10).await;
+    let stats = host.stats(&vm).await.unwrap();
+    let [nic] = stats.nics.as_slice() else { panic!("{stats:?}") };
+    assert_eq!(nic.index, 2);
+    assert!(nic.sent_bytes > 0 && nic.sent_packets > 0, "{nic:?}");
+    assert!(nic.received_bytes > 0 && nic.received_packets > 0, "{nic:?}");
+    assert!(stats.network_bytes_per_s.unwrap() > 1 << 20, "{stats:?}");
+    assert_eq!(stats.disks[0].errors, None, "Linux's backend counts no errors");
+}
