@@ -12,7 +12,7 @@ use vmm_proto::v1::{
 use super::change::Change;
 use crate::app::{Begin, charge_of, no_capacity};
 use crate::store::{Charge, KeyedReply, Put, VmRecord};
-use crate::workflow::{Action, build_plan};
+use crate::workflow::{Action, Construction, build_plan};
 
 /// Defines a VM, chooses its host and starts it; a dry run only says which host.
 pub(super) fn create(change: Change<'_>, create: CreateVm) -> Result<Reply, Fault> {
@@ -36,7 +36,7 @@ pub(super) fn create(change: Change<'_>, create: CreateVm) -> Result<Reply, Faul
         saved: None,
         spec: create.spec,
     };
-    let plan = ("CreateVm", build_plan(true, None));
+    let plan = ("CreateVm", build_plan(Construction::New));
     build(change, plan, record, (host, charge, &decision))
 }
 
@@ -51,7 +51,7 @@ pub(super) fn start(change: Change<'_>, start: &StartVm) -> Result<Reply, Fault>
     let decision = change.state.decide((Some(record.id), &spec), charge, None);
     let host = decision.chosen.ok_or_else(|| no_capacity(&decision))?;
     let record = VmRecord { memory_target_kib: record.spec.memory_kib, ..record };
-    let plan = ("StartVm", build_plan(false, None));
+    let plan = ("StartVm", build_plan(Construction::Start));
     build(change, plan, record, (host, charge, &decision))
 }
 

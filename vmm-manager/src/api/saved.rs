@@ -11,7 +11,7 @@ use super::change::Change;
 use super::create::{build, stored_spec};
 use crate::app::{charge_of, no_capacity, off_host};
 use crate::store::{Charge, KeyedReply, Put, SavedState, VmRecord};
-use crate::workflow::{build_plan, save_plan};
+use crate::workflow::{Construction, build_plan, save_plan};
 
 /// Suspends a VM and writes its memory to a file on its host.
 pub(super) fn save(change: Change<'_>, save: SaveVm) -> Result<Reply, Fault> {
@@ -52,7 +52,7 @@ pub(super) fn restore(change: Change<'_>, restore: &RestoreVm) -> Result<Reply, 
     let decision = change.state.decide((Some(record.id), &spec), charge, Some(host));
     let host = decision.chosen.ok_or_else(|| no_capacity(&decision))?;
     let record = VmRecord { saved, memory_target_kib: target.0, ..record };
-    let plan = ("RestoreVm", build_plan(false, Some(path)));
+    let plan = ("RestoreVm", build_plan(Construction::Restore(path)));
     build(change, plan, record, (host, charge, &decision))
 }
 

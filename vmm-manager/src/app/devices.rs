@@ -72,6 +72,11 @@ impl State {
         spec.disks.iter().any(|disk| self.disk_user(host, disk, vm).is_some())
     }
 
+    /// Is, or was, the VM being continued from a file?
+    pub(crate) fn is_restored(&self, vm: VmId) -> bool {
+        self.vms.get(&vm).is_some_and(|vm| vm.record.saved.is_some())
+    }
+
     /// The names of VMs whose memory is saved in a file on the host.
     pub(crate) fn saved_on(&self, host: HostId) -> Vec<&str> {
         let saved = self.vms.values().map(|vm| &vm.record).filter(|vm| {

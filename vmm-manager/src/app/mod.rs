@@ -17,7 +17,7 @@ mod view;
 
 pub(crate) use begin::{Begin, KeyUse, store_fault};
 pub(crate) use placement::{charge_of, no_capacity};
-pub(crate) use report::{MAY_HAVE_RUN, Observed, off_host};
+pub(crate) use report::{Observed, off_host};
 pub(crate) use state::{State, Vm};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

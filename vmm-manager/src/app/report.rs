@@ -29,8 +29,8 @@ use super::placement::charge_of;
 use super::state::{State, Vm};
 use crate::store::{Put, VmRecord};
 
-/// Of a saved VM whose restore came to nothing, perhaps after its guest had gone on.
-pub(crate) const MAY_HAVE_RUN: &str = "its restore was taken back; if the guest ran meanwhile, its disks are newer than its saved memory: discard that unless you know better";
+/// Of a saved VM whose restore nobody heard the end of.
+const MAY_HAVE_RUN: &str = "whether its restore was done is not known; if its file is gone, its guest had gone on: discard it then";
 
 /// A report that cannot be this host's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -6,7 +6,7 @@ use vmm_proto::v1::{Fault, FaultCode, TaskState, VmPhase};
 
 use crate::app::{App, State};
 use crate::store::TaskRecord;
-use crate::workflow::{Job, resume_define_plan, resume_plan};
+use crate::workflow::{Construction, Job, resume_define_plan, resume_plan};
 
 const CREATE: &str = "CreateVm";
 const START: &str = "StartVm";
@@ -20,6 +20,15 @@ fn can_resume(state: &State, task: &TaskRecord) -> bool {
         .get(&task.vm)
         .filter(|vm| vm.record.host.is_some())
         .is_some_and(|vm| task.told.is_some() || (building && vm.record.phase == VmPhase::Starting))
+}
+
+fn construction(verb: &str) -> Construction {
+    match verb {
+        CREATE => Construction::New,
+        // It was told the file already.
+        RESTORE => Construction::Restore(String::new()),
+        _ => Construction::Start,
+    }
 }
 
 /// Ends the tasks that cannot be taken up: their VM's state comes with its host's next report.
@@ -48,7 +57,7 @@ pub(crate) fn resume(app: &Arc<App>) {
         }
         let flow = match &record.told {
             Some(told) => resume_define_plan(told),
-            None => resume_plan(record.shown.verb == CREATE),
+            None => resume_plan(&construction(&record.shown.verb)),
         };
         let job = Job::new(record.id, record.vm, host, task.cancel.clone(), flow);
         app.spawn(if record.told.is_some() { job.in_doubt() } else { job });

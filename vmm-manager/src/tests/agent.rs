@@ -157,6 +157,9 @@ impl FakeHost {
                     return Err(Fault::new(FaultCode::FileNotFound, "no such file"));
                 }
                 self.set(&build.vm, VmPhase::Running);
+                if let Some(path) = &build.restore_from {
+                    self.files.remove(path);
+                }
                 self.specs.insert(build.vm.clone(), build.spec.clone());
                 done
             }

@@ -41,6 +41,7 @@ impl Job {
     ) -> Result<(), Fault> {
         match action {
             Action::Unbuild => self.unbuild(app).await,
+            Action::Unrestore => self.unrestore(app),
             Action::Tell(request, wait) => self.untell(app, name, *request, wait).await,
             Action::TellBack(requests, wait) => self.tell_back(app, name, *requests, wait).await,
             other => self.record(app, other),
@@ -67,7 +68,7 @@ impl Job {
         };
         let caution = Caution { patience: app.config.unknown_wait, cancel: Some(&self.cancel) };
         let outcome = app.call_until_known(self.host, call, caution).await;
-        self.built = !matches!(outcome, Err(Failure::No { repeated: false, .. }));
+        self.built = outcome.is_ok();
         match outcome {
             Ok(_) => Ok(()),
             // An agent that lost its memory of the key still has the VM.
@@ -88,7 +89,6 @@ impl Job {
     async fn adopt(&mut self, app: &App) -> Result<(), Fault> {
         let message =
             "the manager was restarted before the VM was built; it was taken back, ask again";
-        self.built = true;
         self.wait_until_built(app, 0, Fault::new(FaultCode::TimedOut, message)).await
     }
 
@@ -99,7 +99,10 @@ impl Job {
         loop {
             match app.observation(self.host, self.vm, since) {
                 Some(Observed::Phase(v1::VmPhase::Starting)) | None => {}
-                Some(Observed::Phase(phase)) if VmState::from(phase).has_domain() => return Ok(()),
+                Some(Observed::Phase(phase)) if VmState::from(phase).has_domain() => {
+                    self.built = true;
+                    return Ok(());
+                }
                 Some(_) => return Err(no),
             }
             let cancelled = self.cancel.cancelled();
@@ -131,6 +134,14 @@ impl Job {
         };
         self.unresolved = !gone;
         if gone { Ok(()) } else { outcome.map(drop).map_err(Failure::into_fault) }
+    }
+
+    fn unrestore(&mut self, app: &App) -> Result<(), Fault> {
+        self.unresolved |= self.built;
+        if !self.unresolved {
+            return Ok(());
+        }
+        Err(app.no_reply(self.host, "the guest may have gone on, so it is left where it is"))
     }
 
     async fn tell(

@@ -18,7 +18,7 @@ pub(crate) struct Job {
     pub(super) cancel: CancellationToken,
     /// What the agent was told may have been done, or not: nobody knows until the host is heard.
     pub(super) unresolved: bool,
-    /// The VM was built, or may have been, whatever became of it then.
+    /// The VM was built, whatever became of it then.
     pub(super) built: bool,
     flow: Workflow<Action>,
     fault: Option<Fault>,
@@ -45,7 +45,7 @@ impl Job {
         tracing::info!(task_id = %self.task, vm_id = %self.vm, host_id = %self.host, "task begins");
         let outcome = loop {
             if self.cancel.is_cancelled() {
-                self.take_back();
+                self.take_back(app);
             }
             match self.flow.step() {
                 Next::Do(name, action) => self.go_on(app, name, action).await,
@@ -56,10 +56,11 @@ impl Job {
         self.finish(app, outcome);
     }
 
-    /// A cancellation that comes after the last step comes too late.
-    fn take_back(&mut self) {
+    /// A cancellation that comes after the last step comes too late; so does one of a restore whose guest has gone on.
+    fn take_back(&mut self, app: &App) {
         let (done, all) = self.flow.progress();
-        if done < all {
+        let goes_on = self.built && app.lock().is_restored(self.vm);
+        if done < all && !goes_on {
             self.flow.cancel();
             self.fault.get_or_insert_with(cancelled);
         }

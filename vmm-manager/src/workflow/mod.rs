@@ -3,13 +3,16 @@
 //! ```text
 //!   create   reserve ─► build ─► mark running        undo: forget ◄─ destroy on the agent
 //!   start    reserve ─► build ─► mark running        undo: release ◄─ destroy on the agent
-//!   restore  as start, from a file                   undo: saved as before ◄─ destroy on the agent
+//!   restore  as start, from a file                   undo: saved as before, unless the guest may have gone on
 //!   save     note the file ─► tell the agent         undo: phase as before
 //!   define   tell the agent, then store it           undo: tell the opposite, if it may have been done
 //!   grow     charge more ─► tell the guest           undo: charge as before ◄─ tell as before
 //!   shrink   tell the guest, then charge less
 //!   others   tell the agent, then record what it did
 //! ```
+//!
+//! A restored guest that may have gone on is not taken back: its file is used up, and destroying it would be the end of it. It stays
+//! on its host, and that host's report decides.
 //!
 //! A definition is its name, devices and settings; it is stored as changed exactly when the agent is known to have done it. When
 //! that is not known in the end, because the agent was heard neither then nor when it was told to take it back, the definition
@@ -32,7 +35,8 @@ mod record;
 pub(crate) use define::{applied, taken_back};
 pub(crate) use job::Job;
 pub(crate) use plans::{
-    build_plan, define_plan, grow_plan, resume_define_plan, resume_plan, save_plan, tell_plan,
+    Construction, build_plan, define_plan, grow_plan, resume_define_plan, resume_plan, save_plan,
+    tell_plan,
 };
 
 use std::time::Duration;
@@ -56,6 +60,8 @@ pub(crate) enum Action {
     Adopt,
     /// The agent destroys it, if it is there.
     Unbuild,
+    /// Nothing, if the agent has refused to restore it; otherwise it cannot be taken back.
+    Unrestore,
     /// It runs.
     MarkRunning,
     /// Charges this.

@@ -12,25 +12,43 @@ fn step(name: &'static str, action: Action, undo: Option<Action>) -> Step<Action
     Step { name, action, undo }
 }
 
-/// Reserved (and defined, if new), then built (from a saved file, if there is one), then running.
-pub(crate) fn build_plan(is_new: bool, restore_from: Option<String>) -> Workflow<Action> {
-    built_by(Action::Build(restore_from), is_new)
+/// Why a VM is built.
+pub(crate) enum Construction {
+    /// It was just defined.
+    New,
+    /// It was stopped.
+    Start,
+    /// It was saved, in this file.
+    Restore(String),
+}
+
+/// Reserved (and defined, if new), then built, then running.
+pub(crate) fn build_plan(construction: Construction) -> Workflow<Action> {
+    let restore_from = match &construction {
+        Construction::Restore(path) => Some(path.clone()),
+        Construction::New | Construction::Start => None,
+    };
+    built_by(Action::Build(restore_from), &construction)
 }
 
 /// What is left of [`build_plan`] after a restart: nobody knows whether the build was begun.
-pub(crate) fn resume_plan(is_new: bool) -> Workflow<Action> {
-    let mut flow = built_by(Action::Adopt, is_new);
+pub(crate) fn resume_plan(construction: &Construction) -> Workflow<Action> {
+    let mut flow = built_by(Action::Adopt, construction);
     let _ = flow.step();
     flow.succeeded();
     let _ = flow.step();
     flow
 }
 
-fn built_by(build: Action, is_new: bool) -> Workflow<Action> {
-    let back = if is_new { Action::Forget } else { Action::Release };
+fn built_by(build: Action, construction: &Construction) -> Workflow<Action> {
+    let (release, unbuild) = match construction {
+        Construction::New => (Action::Forget, Action::Unbuild),
+        Construction::Start => (Action::Release, Action::Unbuild),
+        Construction::Restore(_) => (Action::Release, Action::Unrestore),
+    };
     Workflow::new(vec![
-        step("reserve", Action::Reserved, Some(back)),
-        step("build", build, Some(Action::Unbuild)),
+        step("reserve", Action::Reserved, Some(release)),
+        step("build", build, Some(unbuild)),
         step("mark running", Action::MarkRunning, None),
     ])
 }

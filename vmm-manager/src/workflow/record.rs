@@ -6,7 +6,7 @@ use vmm_core::vm::VmSpec;
 use vmm_proto::v1::{Fault, FaultCode, Memory, Reply, Request, SetMemory, VmPhase};
 
 use super::{Action, Job, applied};
-use crate::app::{App, MAY_HAVE_RUN, State, charge_of, off_host, store_fault};
+use crate::app::{App, State, charge_of, off_host, store_fault};
 use crate::store::{Charge, Put, VmRecord};
 
 impl Job {
@@ -19,11 +19,7 @@ impl Job {
             Action::Release if !self.unresolved && before.saved.is_some() => put(off_host(
                 &before,
                 VmPhase::Saved,
-                if self.built {
-                    MAY_HAVE_RUN
-                } else {
-                    "it could not be restored; its task says why"
-                },
+                "it could not be restored; its task says why",
             )),
             Action::Release if !self.unresolved => put(off_host(
                 &before,

@@ -31,9 +31,8 @@ Examples:
   vmmctl vm restore web
   vmmctl vm restore web --path /srv/copy-of-web.save
 
-It continues on the host that has the file, and only there. The file stays: once the guest has
-gone on, its disks have too, so do not restore it from the same file again unless you put its
-disks back to how they were.")]
+It continues on the host that has the file, and only there. Once the guest goes on, the file is
+removed: its disks go on too, so that it must not be restored from the same file again.")]
 pub(crate) struct Restore {
     /// Name or id.
     vm: String,
