@@ -210,6 +210,7 @@ impl Runner {
         if let Err(error) = self.settle_devices().await {
             tracing::error!(vm_id = %self.site.record.vm, %error, "devices not settled");
         }
+        self.settle_adopted_memory().await;
         self.publish_spec();
         self.look().await;
     }

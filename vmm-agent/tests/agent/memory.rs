@@ -386,3 +386,51 @@ async fn a_growth_that_another_change_ends_is_withdrawn() {
     assert_eq!((host.machine.memory(), limit(&host, &vm).await), (ledger, before));
     assert_eq!(node(&host, &vm, "memory/target").await, 128);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_killed_during_a_growth_leaves_it_whole_or_not_begun() {
+    let (mut begun, mut not_begun) = (0, 0);
+    for step in 1..24 {
+        let mut host = Host::new().await;
+        let vm = ballooned(&host, 2, (128, 128), "deaf");
+        running(&host, &vm).await;
+        let (ledger, before) = (host.machine.memory(), limit(&host, &vm).await);
+        host.machine.recorder().clear();
+        tokio::select! {
+            biased;
+            () = async {
+                // Time goes by only while nobody is ready to run.
+                for round in 1_u32.. {
+                    if host.machine.recorder().calls().len() >= step {
+                        break;
+                    }
+                    match round % 8 {
+                        0 => tokio::time::sleep(Duration::from_millis(1)).await,
+                        _ => tokio::task::yield_now().await,
+                    }
+                }
+            } => {}
+            outcome = host.set_memory(&vm, 400) => panic!("step {step}: {outcome:?}"),
+        }
+        host.kill_agent().await;
+        host.start_agent().await;
+        host.sleep(5).await;
+        // The pool is 144 pages larger for what is above the boot-time maximum.
+        let pool = host.machine.memory().domains - ledger.domains;
+        match node(&host, &vm, "memory/target").await {
+            128 => {
+                not_begun += 1;
+                assert_eq!((limit(&host, &vm).await, pool), (before, 0), "step {step}");
+            }
+            400 => {
+                begun += 1;
+                assert_eq!((limit(&host, &vm).await, pool), (401, 144), "step {step}");
+                assert_eq!(node(&host, &vm, "memory/dynamic-max").await, 400);
+            }
+            other => panic!("step {step}: {other}"),
+        }
+        assert_eq!(host.set_memory(&vm, 128).await.unwrap().note, "", "step {step}");
+        assert_eq!((host.machine.memory(), limit(&host, &vm).await), (ledger, before), "{step}");
+    }
+    assert!(begun > 2 && not_begun > 2, "{begun} {not_begun}");
+}

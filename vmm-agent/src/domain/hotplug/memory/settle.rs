@@ -4,7 +4,7 @@ use vmm_core::units::Kib;
 use vmm_core::vm::MAXMEM_SLACK;
 
 use super::steps::{Terms, paging_pool_for};
-use super::{MemoryAct, MemoryWait, Stage, notes};
+use super::{MEMORY_LIMIT, MemoryAct, MemoryWait, Stage, notes};
 use crate::domain::pending::Pending;
 use crate::domain::plan::Action;
 use crate::domain::runner::Runner;
@@ -26,6 +26,20 @@ impl Runner {
         };
         if let Err(error) = self.settle_memory(asked, reached, &before).await {
             tracing::warn!(vm_id = %self.site.record.vm, %error, "growth not withdrawn");
+        }
+    }
+
+    /// An earlier agent may have raised limits for a guest that it did not come to ask.
+    pub(crate) async fn settle_adopted_memory(&mut self) {
+        match self.terms().await {
+            Ok(terms) => {
+                let own = terms.held.saturating_sub(MAXMEM_SLACK);
+                let limit = terms.held.max(terms.target).min(terms.grip());
+                self.close(limit, terms.agreed.max(own), MEMORY_LIMIT).await;
+            }
+            Err(error) => {
+                tracing::warn!(vm_id = %self.site.record.vm, %error, "memory not settled");
+            }
         }
     }
 
