@@ -13,7 +13,7 @@ use xen_bindings::XenError;
 
 use crate::config::AgentConfig;
 use crate::core::Core;
-use crate::domain::adopt;
+use crate::domain::{adopt, shells};
 use crate::env::{Backend, Env};
 use crate::journal::{Journal, JournalError};
 use crate::memory;
@@ -68,6 +68,7 @@ impl Agent {
         adopt::reconcile(core).await?;
         core.spawn(stats::sample_forever(core.clone(), released));
         core.spawn(memory::keep_giving_back(core.clone()));
+        core.spawn(shells::keep(core.clone()));
         tracing::info!(host_id = %agent.host_id(), backend = core.backend.name, "agent started");
         Ok(Arc::new(agent))
     }

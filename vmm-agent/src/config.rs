@@ -7,6 +7,8 @@
 //! state = "/var/lib/smps-vmm/agent"      # host id, one file a VM
 //! disk_bytes_per_s = 200000000           # what the disks sustain; the scheduler shares it out
 //! memory_reserve_mib = 64                # kept free for dom0 and Xen
+//! shells = 0                             # guests built ahead, of each flavour that is built again and again
+//! shell_ttl_s = 600                      # they go when nobody asks for their flavour for so long
 //! kernel_cache_mib = 512                 # unpacked kernels kept on disk; 0: none
 //! kernel_unpackings = 1                  # at once; each takes dom0 some 100 MB of memory
 //! workers_max = 4                        # guests loaded, saved or restored at once
@@ -14,12 +16,14 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 use thiserror::Error;
 use vmm_core::units::{BytesPerSecond, Kib};
 use vmm_proto::principal::Principal;
 
+use crate::domain::shells::ShellLimits;
 use crate::kernels::KernelLimits;
 
 /// What disks sustain when nobody said.
@@ -32,6 +36,8 @@ const KERNEL_CACHE_MIB_DEFAULT: u64 = 512;
 const KERNEL_UNPACKINGS_DEFAULT: u32 = 1;
 /// Workers at once when nobody said.
 const WORKERS_DEFAULT: u32 = 4;
+/// How long a flavour keeps its shells when nobody said.
+const SHELL_TTL_S_DEFAULT: u64 = 600;
 /// Where the agent listens when nobody said.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:8443";
 
@@ -63,6 +69,16 @@ pub struct RawConfig {
     /// Guests loaded, saved or restored at once, each in a process of its own.
     #[serde(default = "default_workers")]
     pub workers_max: u32,
+    /// Prepared guests kept of each flavour that is built again and again.
+    #[serde(default)]
+    pub shells: u32,
+    /// How long a flavour keeps them without being asked for.
+    #[serde(default = "default_shell_ttl")]
+    pub shell_ttl_s: u64,
+}
+
+fn default_shell_ttl() -> u64 {
+    SHELL_TTL_S_DEFAULT
 }
 
 fn default_listen() -> String {
@@ -108,6 +124,8 @@ pub struct AgentConfig {
     pub kernels: KernelLimits,
     /// Guests loaded, saved or restored at once.
     pub workers_max: u32,
+    /// Prepared guests.
+    pub shells: ShellLimits,
 }
 
 /// Why a configuration is refused.
@@ -161,6 +179,10 @@ impl RawConfig {
                 unpackings_max: self.kernel_unpackings,
             },
             workers_max: self.workers_max,
+            shells: ShellLimits {
+                per_flavour: usize::try_from(self.shells).unwrap_or(usize::MAX),
+                time_to_live: Duration::from_secs(self.shell_ttl_s),
+            },
         })
     }
 }
@@ -181,6 +203,8 @@ impl AgentConfig {
             kernel_cache_mib: KERNEL_CACHE_MIB_DEFAULT,
             kernel_unpackings: KERNEL_UNPACKINGS_DEFAULT,
             workers_max: WORKERS_DEFAULT,
+            shells: 0,
+            shell_ttl_s: SHELL_TTL_S_DEFAULT,
         }
         .validated()
     }

@@ -10,6 +10,7 @@ use crate::config::AgentConfig;
 use crate::device::leases::Leases;
 use crate::domain::registry::Registry;
 use crate::domain::room::Promises;
+use crate::domain::shells::Shells;
 use crate::env::{Backend, Env};
 use crate::journal::{Journal, JournalError, Record};
 use crate::kernels::Kernels;
@@ -28,6 +29,7 @@ pub(crate) struct Core {
     pub(crate) journal: Arc<Journal>,
     pub(crate) registry: Registry,
     pub(crate) leases: Leases,
+    pub(crate) shells: Shells,
     pub(crate) once: Once,
     pub(crate) history: HostHistory,
     pub(crate) kernels: Kernels,
@@ -59,6 +61,7 @@ impl Core {
             journal: Arc::new(journal),
             registry: Registry::default(),
             leases: Leases::default(),
+            shells: Shells::default(),
             once: Once::default(),
             history: HostHistory::default(),
             kernels,

@@ -43,6 +43,9 @@ struct Args {
     /// What its disks sustain, in bytes per second.
     #[arg(long, default_value_t = 200_000_000)]
     disk_bytes_per_s: u64,
+    /// Guests built ahead, of each flavour that is built again and again.
+    #[arg(long, default_value_t = 0)]
+    shells: u32,
 }
 
 #[tokio::main]
@@ -59,6 +62,8 @@ async fn main() -> anyhow::Result<()> {
         kernel_cache_mib: 512,
         kernel_unpackings: 1,
         workers_max: 4,
+        shells: args.shells,
+        shell_ttl_s: 600,
     }
     .validated()?;
     let started = Instant::now();

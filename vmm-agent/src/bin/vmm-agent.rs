@@ -28,6 +28,8 @@ use vmm_agent::{AgentConfig, Backend};
   kernel_cache_mib = 512                 # unpacked kernels kept on disk; 0: none
   kernel_unpackings = 1                  # at once; each takes dom0 some 100 MB of memory
   workers_max = 4                        # guests loaded, saved or restored at once
+  shells = 0                             # guests built ahead, of each flavour that is built again and again
+  shell_ttl_s = 600                      # they go when nobody asks for their flavour for so long
 
 Log: standard error; RUST_LOG=vmm_agent=debug shows every step of a start."
 )]

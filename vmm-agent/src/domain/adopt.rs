@@ -36,6 +36,7 @@ pub(crate) async fn reconcile(core: &Arc<Core>) -> Result<(), XenError> {
         match record.intent {
             Intent::Rest => registry::remember(core, record, false),
             Intent::Run => to_start.extend(running(core, record, &found, has_booted).await),
+            Intent::Shell => no_shell(core, record, &found).await,
             Intent::Build | Intent::Rebuild | Intent::Remove => {
                 interrupted(core, record, &found).await;
             }
@@ -106,6 +107,15 @@ async fn interrupted(core: &Arc<Core>, mut record: Record, found: &[&DomainInfo]
     clean(core, record).await;
 }
 
+/// A shell of an earlier agent; it goes.
+async fn no_shell(core: &Arc<Core>, mut record: Record, found: &[&DomainInfo]) {
+    let uuid = record.vm;
+    record.domid = record.domid.or_else(|| found.first().map(|domain| domain.domid));
+    if !take_off(core, record).await.1 {
+        super::shells::forget(core, uuid).await;
+    }
+}
+
 /// Removes what is left of a VM, then remembers or rebuilds it.
 async fn clean(core: &Arc<Core>, record: Record) {
     let rebuild = record.intent == Intent::Rebuild;
@@ -118,15 +128,15 @@ async fn clean(core: &Arc<Core>, record: Record) {
 }
 
 async fn take_off(core: &Arc<Core>, record: Record) -> (Record, bool) {
-    let rebuild = record.intent == Intent::Rebuild;
+    let keeps_intent = matches!(record.intent, Intent::Rebuild | Intent::Shell);
     let mut site = Site::new(core.clone(), record);
     let left_over = site.end().await;
     if left_over.is_empty() {
         site.record.domid = None;
-        if !rebuild {
+        if !keeps_intent {
             site.record.intent = Intent::Rest;
         }
-    } else {
+    } else if site.record.intent != Intent::Shell {
         tracing::error!(vm_id = %site.record.vm, ?left_over, "VM not taken off the host");
         site.record.intent = Intent::Remove;
         site.record.reason = format!("left over on the host: {}", left_over.join(", "));

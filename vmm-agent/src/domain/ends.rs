@@ -1,25 +1,28 @@
 //! How a VM's task begins and ends its VM: the build, with whoever waits for it or wants it gone, and the way off the host.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use vmm_core::vm::{StopReason, VmState};
+use vmm_core::vm::{StopReason, VmSpec, VmState};
 
 use super::alongside::alongside;
 use super::error::StepError;
 use super::room::{self, Promise};
 use super::runner::{Reply, Runner};
+use super::shells::{self, Flavour, Ready, Shells};
 use super::site::Site;
 use super::{Answer, ChangeError, plan};
+use crate::core::Core;
 use crate::journal::Intent;
 
 /// What is to be brought up, and when.
 pub(crate) struct Construction {
     pub(crate) intent: Intent,
-    /// Room for it, when it was promised before.
-    pub(crate) promise: Option<Promise>,
+    /// Room for it, when it was found before.
+    pub(crate) room: Option<Room>,
     /// The file that its memory is in; it boots when there is none.
     pub(crate) saved: Option<PathBuf>,
     pub(crate) when: When,
@@ -35,7 +38,14 @@ pub(crate) enum When {
 
 impl Construction {
     pub(crate) fn now(intent: Intent) -> Self {
-        Self { intent, promise: None, saved: None, when: When::Now }
+        Self { intent, room: None, saved: None, when: When::Now }
+    }
+
+    /// It will not be carried out.
+    pub(super) fn give_back(self, core: &Core) {
+        if let Some(Room::Shell(ready)) = self.room {
+            core.shells.put_back(*ready);
+        }
     }
 }
 
@@ -184,23 +194,70 @@ async fn bring_up(
     construction: Construction,
     cancel: &CancellationToken,
 ) -> Result<(), ChangeError> {
-    let Construction { intent, promise, saved, when } = construction;
+    let Construction { intent, room, saved, when } = construction;
     when.wait(cancel).await?;
-    let spec = &site.record.spec;
-    let promise = match promise {
-        Some(promise) => promise,
-        None => {
-            let need = room::Need::to_build(site.record.vm, spec);
-            room::promise(&site.core, need, cancel).await?
+    let _busy = Shells::build_begins(&site.core);
+    let spec = site.record.spec.clone();
+    let flavour = flavour(&site.core, &spec, saved.is_some()).await;
+    let room = match room {
+        Some(room) => room,
+        None => match shell(&site.core, flavour.as_ref()).await {
+            Some(shell) => shell,
+            None => {
+                let need = room::Need::to_build(site.record.vm, &spec);
+                Room::Promise(room::promise(&site.core, need, cancel).await?)
+            }
+        },
+    };
+    let outcome = match (room, &saved) {
+        (Room::Shell(ready), _) => {
+            site.hand_over(*ready);
+            site.perform(plan::from_shell(&spec, intent), cancel).await
         }
+        (Room::Promise(_held), Some(file)) => {
+            site.perform(plan::restore(&spec, file), cancel).await
+        }
+        (Room::Promise(_held), None) => site.perform(plan::start(&spec, intent), cancel).await,
     };
-    let steps = match &saved {
-        Some(file) => plan::restore(spec, file),
-        None => plan::start(spec, intent),
-    };
-    let outcome = site.perform(steps, cancel).await;
-    drop(promise);
+    if let Some(unused) = site.spare() {
+        site.core.shells.put_back(unused);
+    }
+    if let (Ok(()), Some(flavour)) = (&outcome, flavour) {
+        site.core.shells.note(flavour, &spec);
+    }
     outcome
+}
+
+/// Which shells fit; `None` when none can.
+pub(super) async fn flavour(core: &Core, spec: &VmSpec, restores: bool) -> Option<Flavour> {
+    if restores || core.config.shells.per_flavour == 0 {
+        return None;
+    }
+    let spec = spec.clone();
+    core.env.blocking.run(move || Flavour::of(&spec)).await.ok()
+}
+
+/// Where a guest's memory comes from.
+pub(crate) enum Room {
+    /// From what is free.
+    Promise(Promise),
+    /// It is there, with the guest in it.
+    Shell(Box<Ready>),
+}
+
+/// A shell of the flavour that is still there.
+pub(super) async fn shell(core: &Arc<Core>, flavour: Option<&Flavour>) -> Option<Room> {
+    while let Some(ready) = core.shells.take(flavour?) {
+        let domid = ready.parts.domid;
+        let info = core.run(move |host| host.xen.control.info(domid)).await;
+        let own = ready.record.vm.bytes();
+        if info.is_ok_and(|info| info.is_some_and(|info| info.handle.0 == own && info.paused)) {
+            return Some(Room::Shell(Box::new(ready)));
+        }
+        // Somebody else has ended it.
+        shells::remove(core, ready).await;
+    }
+    None
 }
 
 fn error_is_cancel(error: &ChangeError) -> bool {

@@ -12,6 +12,7 @@
 //!     ├─ configure  name, scheduling, what follows an end: all that needs no guest
 //!     └─ tree       the domain's nodes in xenstore
 //!   adopt      what a restarted agent makes of its journal and of what it finds
+//!   shells     guests built before their VM is asked for
 //!   room       memory promised to builds and growth under way
 //! ```
 //!
@@ -44,6 +45,7 @@ pub(crate) mod plan;
 pub(crate) mod registry;
 pub(crate) mod room;
 pub(crate) mod runner;
+pub(crate) mod shells;
 pub(crate) mod site;
 mod suspend;
 pub(crate) mod tree;

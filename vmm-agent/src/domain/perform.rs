@@ -20,6 +20,7 @@ impl Site {
         match action {
             Action::RecordIntent(intent) => self.record_intent(intent).await,
             Action::Create => self.create().await,
+            Action::TakeShell => self.take_shell().await,
             Action::Destroy => {
                 self.kill().await?;
                 self.await_gone().await

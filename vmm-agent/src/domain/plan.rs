@@ -9,6 +9,8 @@
 //!   detach    ask ─ guest ─ remove trees ─ close disk ─ record
 //!   suspend   ask ─ guest
 //!   save      ask ─ guest ─ write the file          (then the end)
+//!   shell     record ─ create ─ vCPUs ─ limits ─ ports ─ CPU policy ─ image          (a guest that waits for its VM)
+//!   from shell  record ─ open disks ─ take the shell ─ scheduling ─ tree ─ …
 //!   end       destroy ─ remove tree ─ await gone ─ close disks          (each tried, whatever the others did)
 //! ```
 //!
@@ -33,6 +35,7 @@ pub(crate) enum Action {
     OpenDisk(Device),
     CloseDisk(Device),
     Create,
+    TakeShell,
     Destroy,
     AllocateVcpus,
     SetLimits,
@@ -106,6 +109,30 @@ pub(crate) fn start(spec: &VmSpec, intent: Intent) -> Vec<Step<Action>> {
     bring_up(spec, intent, image.into())
 }
 
+/// A guest that is built before its VM is known.
+pub(crate) fn shell() -> Vec<Step<Action>> {
+    vec![
+        step("record-intent", Action::RecordIntent(Intent::Shell), None),
+        step("create-domain", Action::Create, Some(Action::Destroy)),
+        step("allocate-vcpus", Action::AllocateVcpus, None),
+        step("set-limits", Action::SetLimits, None),
+        step("allocate-ports", Action::AllocatePorts, None),
+        step("apply-cpu-policy", Action::ApplyCpuPolicy, None),
+        step("build-image", Action::BuildImage, None),
+    ]
+}
+
+/// The start of a VM whose guest is built already.
+pub(crate) fn from_shell(spec: &VmSpec, intent: Intent) -> Vec<Step<Action>> {
+    let mut steps = opened(spec, intent);
+    steps.extend([
+        step("take-shell", Action::TakeShell, Some(Action::Destroy)),
+        step("set-scheduling", Action::SetScheduling, None),
+    ]);
+    steps.extend(described(spec));
+    steps
+}
+
 /// A saved VM goes on. Its CPU policy is in the file.
 pub(crate) fn restore(spec: &VmSpec, file: &Path) -> Vec<Step<Action>> {
     let image = step("restore-image", Action::RestoreImage(file.to_owned()), None);
@@ -113,11 +140,7 @@ pub(crate) fn restore(spec: &VmSpec, file: &Path) -> Vec<Step<Action>> {
 }
 
 fn bring_up(spec: &VmSpec, intent: Intent, image: Vec<Step<Action>>) -> Vec<Step<Action>> {
-    let devices = Device::of(spec);
-    let mut steps = vec![step("record-intent", Action::RecordIntent(intent), None)];
-    for device in devices.iter().filter(|device| matches!(device, Device::Disk(_))) {
-        steps.push(open_disk(device));
-    }
+    let mut steps = opened(spec, intent);
     steps.extend([
         step("create-domain", Action::Create, Some(Action::Destroy)),
         step("allocate-vcpus", Action::AllocateVcpus, None),
@@ -127,12 +150,27 @@ fn bring_up(spec: &VmSpec, intent: Intent, image: Vec<Step<Action>>) -> Vec<Step
         step("allocate-ports", Action::AllocatePorts, None),
     ]);
     steps.extend(image);
-    steps.extend([
-        step("release-claim", Action::ReleaseClaim, None),
+    steps.push(step("release-claim", Action::ReleaseClaim, None));
+    steps.extend(described(spec));
+    steps
+}
+
+/// What comes before the domain.
+fn opened(spec: &VmSpec, intent: Intent) -> Vec<Step<Action>> {
+    let mut steps = vec![step("record-intent", Action::RecordIntent(intent), None)];
+    let devices = Device::of(spec);
+    let disks = devices.iter().filter(|device| matches!(device, Device::Disk(_)));
+    steps.extend(disks.map(open_disk));
+    steps
+}
+
+/// What comes after the guest is in its memory.
+fn described(spec: &VmSpec) -> Vec<Step<Action>> {
+    let mut steps = vec![
         step("write-tree", Action::WriteTree, Some(Action::RemoveTree)),
         step("introduce", Action::Introduce, None),
-    ]);
-    for device in devices {
+    ];
+    for device in Device::of(spec) {
         steps.extend(meet_backend(&device));
     }
     steps.extend([

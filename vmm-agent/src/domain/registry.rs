@@ -9,7 +9,7 @@ use vmm_core::id::VmId;
 use vmm_core::vm::admission::{Admission, VmRequest, admit};
 use vmm_core::vm::{VmSpec, VmState};
 
-use super::ends::{Construction, When};
+use super::ends::{Construction, Room, When, flavour, shell};
 use super::runner::{self, Begin, Command, Wires};
 use super::{Answer, Change, ChangeError, Outcome, VmView, room};
 use crate::core::Core;
@@ -224,16 +224,28 @@ pub(crate) async fn build(core: &Arc<Core>, build: Build) -> Outcome {
     let claim = Claim::take(core, vm)?;
     core.registry.admit(vm)?;
     refuse_shared_images(core, vm, &spec).await?;
-    let promise = room::promise_or_later(core, room::Need::to_build(vm, &spec)).await?;
     refuse_strange_domain(core, vm).await?;
+    let flavour = flavour(core, &spec, saved.is_some()).await;
+    let room = match shell(core, flavour.as_ref()).await {
+        Some(shell) => Some(shell),
+        None => {
+            let promise = room::promise_or_later(core, room::Need::to_build(vm, &spec)).await?;
+            promise.map(Room::Promise)
+        }
+    };
     let (reply, outcome) = oneshot::channel();
     let record = Record { saved: saved.clone(), ..Record::new(vm, spec, key) };
-    let construction = Construction { promise, saved, ..Construction::now(Intent::Build) };
+    let construction = Construction { room, saved, ..Construction::now(Intent::Build) };
     let begin = Begin::Build(Box::new(construction), Some(reply));
     let handle = {
         // Another build may have come in meanwhile, but none can from here on.
         let _gate = core.registry.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        core.registry.admit(vm)?;
+        if let Err(error) = core.registry.admit(vm) {
+            if let Begin::Build(construction, _) = begin {
+                construction.give_back(core);
+            }
+            return Err(error);
+        }
         let first = view(core, VmState::Starting, &record);
         core.registry.insert(core, record, first, begin)
     };

@@ -28,6 +28,7 @@ use vmm_core::vm::{MAXMEM_SLACK, VmSpec, overhead};
 use xen_bindings::{DomainInfo, RunState, XenError, XenErrorKind};
 
 use super::error::{ChangeError, StepError};
+use super::shells;
 use super::site::Site;
 use crate::core::Core;
 use crate::memory;
@@ -158,8 +159,19 @@ pub(crate) async fn look(core: &Core) -> Result<Look, ChangeError> {
     Ok(Look { free, claimed, domains, ours, before })
 }
 
-/// Keeps what is needed, if it is free now.
+/// Keeps what is needed, if it is free now or shells have it.
 pub(crate) async fn promise_now(core: &Arc<Core>, need: Need) -> Result<Promise, ChangeError> {
+    match promise_free(core, need).await {
+        Err(ChangeError::OutOfMemory { needed, free }) if core.shells.count() > 0 => {
+            shells::give_way(core, needed.saturating_sub(free)).await;
+            promise_free(core, need).await
+        }
+        outcome => outcome,
+    }
+}
+
+/// Keeps what is needed, if it is free now: nobody gives way.
+pub(crate) async fn promise_free(core: &Arc<Core>, need: Need) -> Result<Promise, ChangeError> {
     let look = look(core).await?;
     let mut promises = promises(core);
     let reserve = core.config.memory_reserve;

@@ -17,6 +17,8 @@ pub(crate) enum Intent {
     Build,
     /// Building anew after a reboot: what is found goes, and the build starts again.
     Rebuild,
+    /// Not a VM: a guest that waits for one. What is found goes.
+    Shell,
     /// Running: what is found is adopted.
     Run,
     /// Taking down: what is found goes.

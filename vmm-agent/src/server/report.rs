@@ -77,7 +77,9 @@ fn memory_for_vms(core: &Core, info: &Physinfo, domains: &[DomainInfo], vms: &[V
         own.map(|domain| Kib(domain.pages.kib()) + overhead(&vm.spec())).sum()
     };
     let ours: Kib = vms.iter().map(used).sum();
-    (Kib(info.memory_free_kib) + ours).saturating_sub(core.config.memory_reserve)
+    // Shells give way to VMs at once.
+    (Kib(info.memory_free_kib) + ours + core.shells.memory())
+        .saturating_sub(core.config.memory_reserve)
 }
 
 fn load(core: &Core, info: &Physinfo) -> HostLoad {
@@ -88,7 +90,8 @@ fn load(core: &Core, info: &Physinfo) -> HostLoad {
         cpu_milli: cpu.map_or(0, |cpu| cpu.0),
         memory_free_kib: info.memory_free_kib,
         disk_bytes_per_s: latest.map_or(0, |now| now.disk.0),
-        ..HostLoad::default()
+        shell_count: u32::try_from(core.shells.count()).unwrap_or(u32::MAX),
+        shell_memory_kib: core.shells.memory().0,
     }
 }
 

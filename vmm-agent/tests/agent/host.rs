@@ -21,6 +21,8 @@ pub(crate) struct Host {
     pub(crate) dir: TempDir,
     agent: Option<Arc<Agent>>,
     changes: AtomicU64,
+    /// Of the next agent.
+    pub(crate) shells: usize,
     _time: DropGuard,
 }
 
@@ -68,6 +70,7 @@ impl Host {
             dir,
             agent: None,
             changes: AtomicU64::new(0),
+            shells: 0,
             _time: stop.drop_guard(),
         };
         host.start_agent().await;
@@ -75,7 +78,8 @@ impl Host {
     }
 
     pub(crate) async fn start_agent(&mut self) {
-        let config = AgentConfig::new("h1", &self.dir.path().join("state")).unwrap();
+        let mut config = AgentConfig::new("h1", &self.dir.path().join("state")).unwrap();
+        config.shells.per_flavour = self.shells;
         let agent = Agent::start(config, self.backend.clone(), env()).await.unwrap();
         self.agent = Some(agent);
     }

@@ -9,5 +9,6 @@ mod life;
 mod memory;
 mod requests;
 mod restart;
+mod shells;
 mod stats;
 mod wire;

@@ -33,6 +33,8 @@ use crate::core::Core;
 use crate::device::vbd::BlockTarget;
 use crate::journal::{Intent, Record};
 
+use super::shells::Ready;
+
 /// What an event channel pair, a shell and a built guest become on the way.
 #[derive(Default)]
 struct Progress {
@@ -48,13 +50,16 @@ pub(crate) struct Site {
     /// As it is on disk, or will be with the next write.
     pub(crate) record: Record,
     progress: Progress,
+    /// A shell to be taken.
+    spare: Option<Ready>,
     /// What dom0 has behind each disk, by its name in the guest.
     targets: BTreeMap<String, BlockTarget>,
 }
 
 impl Site {
     pub(crate) fn new(core: Arc<Core>, record: Record) -> Self {
-        Self { core, record, progress: Progress::default(), targets: BTreeMap::new() }
+        let (progress, targets) = (Progress::default(), BTreeMap::new());
+        Self { core, record, progress, spare: None, targets }
     }
 
     pub(crate) async fn write_record(&self) -> Result<(), StepError> {

@@ -5,6 +5,8 @@ use xen_bindings::{Affinity, Credit2, DomId, DomainConfig, DomainHandle, XenErro
 
 use super::Site;
 use crate::domain::error::StepError;
+use crate::domain::shells::{self, Parts, Ready};
+use crate::journal::Record;
 
 impl Site {
     pub(in crate::domain) async fn create(&mut self) -> Result<(), StepError> {
@@ -15,6 +17,44 @@ impl Site {
         self.record.domid = Some(domain.domid());
         self.progress.vcpuless = Some(domain);
         self.write_record().await
+    }
+
+    /// A shell for [`Site::take_shell`].
+    pub(in crate::domain) fn hand_over(&mut self, ready: Ready) {
+        self.spare = Some(ready);
+    }
+
+    /// The shell that was handed over and not taken.
+    pub(in crate::domain) fn spare(&mut self) -> Option<Ready> {
+        self.spare.take()
+    }
+
+    /// What [`super::super::plan::shell`] has made.
+    pub(in crate::domain) fn into_shell(self) -> Option<(Record, Parts)> {
+        let domid = self.record.domid?;
+        let (shell, ports) = (self.progress.shell?, self.progress.ports?);
+        let parts = Parts { domid, shell, ports, built: self.progress.built? };
+        Some((self.record, parts))
+    }
+
+    /// Makes the shell the VM's domain. Until its handle is the VM's, the shell's own record answers for it.
+    pub(in crate::domain) async fn take_shell(&mut self) -> Result<(), StepError> {
+        let ready = self.spare.take().ok_or(StepError::OutOfOrder("a shell"))?;
+        let (domid, handle) = (ready.parts.domid, DomainHandle(self.record.vm.bytes()));
+        self.record.domid = Some(domid);
+        self.write_record().await?;
+        let named = self.core.run(move |host| host.xen.control.set_handle(domid, handle)).await;
+        if let Err(error) = named {
+            self.record.domid = None;
+            self.spare = Some(ready);
+            return Err(error.into());
+        }
+        shells::forget(&self.core, ready.record.vm).await;
+        let Parts { shell, ports, built, .. } = ready.parts;
+        self.progress.shell = Some(shell);
+        self.progress.ports = Some(ports);
+        self.progress.built = Some(built);
+        Ok(())
     }
 
     pub(in crate::domain) async fn allocate_vcpus(&mut self) -> Result<(), StepError> {
