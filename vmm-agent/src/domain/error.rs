@@ -9,6 +9,7 @@ use xen_bindings::{StoreError, XenError, XenErrorKind};
 use crate::dom0::{Dom0Error, Dom0ErrorKind};
 use crate::journal::JournalError;
 use crate::memory::NoRoom;
+use crate::saved::SavedError;
 
 /// One step on the host that failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -25,8 +26,8 @@ pub(crate) enum StepError {
     Waited { what: String, limit: Duration },
     #[error("the guest did not {what} within {} s: {note}", limit.as_secs_f32())]
     GuestDidNot { what: String, limit: Duration, note: &'static str },
-    #[error("this agent does not support {0} yet")]
-    Unsupported(&'static str),
+    #[error(transparent)]
+    Saved(#[from] SavedError),
     #[error("the guest ended meanwhile")]
     GuestEnded,
     #[error(
@@ -91,6 +92,8 @@ pub(crate) enum Remedy {
     FreeMemory,
     StopTheOther,
     LookAtTheGuest,
+    NameAFreePath,
+    UseAnotherFile,
     None,
 }
 
@@ -105,12 +108,16 @@ impl StepError {
             },
             Self::Dom0(error) if error.kind == Dom0ErrorKind::NotFound => Remedy::NameAnotherFile,
             Self::DiskInUse { .. } => Remedy::StopTheOther,
+            Self::Saved(SavedError::NotFound(_)) => Remedy::NameAnotherFile,
+            Self::Saved(SavedError::Exists(_)) => Remedy::NameAFreePath,
+            Self::Saved(SavedError::Xen(_) | SavedError::Io { .. }) => Remedy::None,
+            Self::Saved(_) => Remedy::UseAnotherFile,
             Self::GuestDidNot { .. } | Self::GuestEnded => Remedy::LookAtTheGuest,
             _ => Remedy::None,
         }
     }
 
     pub(crate) fn is_cancel(&self) -> bool {
-        matches!(self, Self::Cancelled)
+        matches!(self, Self::Cancelled | Self::Saved(SavedError::Cancelled))
     }
 }

@@ -151,7 +151,7 @@ impl Runner {
                 self.stopped(StopReason::Lost, "its domain was destroyed by somebody else").await;
             }
             Some(RunState::Shutdown(_)) if self.state() == VmState::Preserved => {}
-            Some(RunState::Shutdown(ShutdownReason::Suspend)) => self.is_suspended(),
+            Some(RunState::Shutdown(ShutdownReason::Suspend)) => self.is_suspended().await,
             Some(RunState::Shutdown(reason)) => self.shut_down(reason).await,
             Some(RunState::Paused | RunState::Running | RunState::Blocked) => {}
         }
@@ -182,7 +182,7 @@ impl Runner {
             (ShutdownReason::Watchdog, _) => {
                 self.act(on_event.crash, StopReason::Crash, "the guest's watchdog fired").await;
             }
-            (ShutdownReason::Suspend, _) => self.is_suspended(),
+            (ShutdownReason::Suspend, _) => self.is_suspended().await,
             (ShutdownReason::Unknown(code), _) => {
                 let text = format!("the guest shut down with the unknown code {code}");
                 self.act(on_event.crash, StopReason::Crash, &text).await;
@@ -206,10 +206,18 @@ impl Runner {
         }
     }
 
-    /// A guest that was not asked just now, or that was asked too long ago.
-    fn is_suspended(&mut self) {
+    /// A guest that was not asked, or that was asked too long ago: then it was told that it runs on, and so it does.
+    async fn is_suspended(&mut self) {
         if self.state() == VmState::Suspended {
             return;
+        }
+        if std::mem::take(&mut self.may_suspend_late) {
+            match self.site.go_on().await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(vm_id = %self.site.record.vm, %error, "not resumed");
+                }
+            }
         }
         if let Some(pending) = self.pending.take() {
             pending.answer(Err(ChangeError::Superseded("the guest suspended itself")));

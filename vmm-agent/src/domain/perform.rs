@@ -31,7 +31,7 @@ impl Site {
             Action::AllocatePorts => self.allocate_ports().await,
             Action::ApplyCpuPolicy => self.apply_cpu_policy().await,
             Action::BuildImage => self.build_image().await,
-            Action::RestoreImage(file) => self.restore_image(file).await,
+            Action::RestoreImage => self.restore_image().await,
             Action::WriteTree => self.write_tree().await,
             Action::RemoveTree => self.remove_tree().await,
             Action::Introduce => self.introduce().await,
@@ -44,6 +44,8 @@ impl Site {
             Action::AskSuspend => self.ask_suspend().await,
             Action::GoOn => self.go_on().await,
             Action::AwaitSuspended(limit) => self.await_suspended(limit).await,
+            Action::CheckFile(file) => self.check_file(file).await,
+            Action::OpenSaved(file) => self.open_saved(file).await,
             Action::WriteSaved(file) => self.write_saved(file).await,
             Action::RemoveSaved(file) => self.remove_saved(file).await,
             Action::ClaimMemory => self.claim_memory().await,
@@ -104,6 +106,7 @@ impl Site {
         cancel: &CancellationToken,
     ) -> Result<(), ChangeError> {
         let mut workflow = Workflow::new(plan);
+        self.cancel = cancel.clone();
         let mut failure: Option<(&'static str, StepError)> = None;
         loop {
             let begun = Instant::now();

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!   start     record ─ open disks ─ create ─ vCPUs ─ limits ─ claim ─ scheduling ─ ports ─ CPU policy ─ image ─┐
-//!   restore   record ─ open disks ─ create ─ vCPUs ─ limits ─ claim ─ scheduling ─ ports ─ saved memory ───────┤
+//!   restore   the same, with the file opened first, no CPU policy, and the file's memory for the image ────────┤
 //!             ┌──────────────────────────────────────────────────────────────────────────────────────────────┘
 //!             └ rest of the claim back ─ tree ─ introduce ─ backends ─ ports on bridges ─ unpause ─ record
 //!   attach    open disk ─ write trees ─ backend ─ port on bridge ─ guest ─ record
 //!   detach    ask ─ guest ─ remove trees ─ close disk ─ record
 //!   suspend   ask ─ guest
-//!   save      ask ─ guest ─ write the file          (then the end)
+//!   save      check file ─ record ─ ask ─ guest ─ write the file          (then the end)
 //!   shell     record ─ create ─ vCPUs ─ limits ─ ports ─ CPU policy ─ image          (a guest that waits for its VM)
 //!   from shell  record ─ open disks ─ take the shell ─ scheduling ─ tree ─ …
 //!   end       destroy ─ remove tree ─ await gone ─ close disks          (each tried, whatever the others did)
@@ -43,7 +43,8 @@ pub(crate) enum Action {
     AllocatePorts,
     ApplyCpuPolicy,
     BuildImage,
-    RestoreImage(PathBuf),
+    OpenSaved(PathBuf),
+    RestoreImage,
     WriteTree,
     RemoveTree,
     Introduce,
@@ -65,6 +66,7 @@ pub(crate) enum Action {
     RemoveDevice(DeviceKey),
     RecordSaving(PathBuf),
     RecordNotSaving,
+    CheckFile(PathBuf),
     AskSuspend,
     GoOn,
     AwaitSuspended(Duration),
@@ -135,8 +137,12 @@ pub(crate) fn from_shell(spec: &VmSpec, intent: Intent) -> Vec<Step<Action>> {
 
 /// A saved VM goes on. Its CPU policy is in the file.
 pub(crate) fn restore(spec: &VmSpec, file: &Path) -> Vec<Step<Action>> {
-    let image = step("restore-image", Action::RestoreImage(file.to_owned()), None);
-    bring_up(spec, Intent::Build, vec![image])
+    let open = step("open-file", Action::OpenSaved(file.to_owned()), None);
+    let image = step("restore-image", Action::RestoreImage, None);
+    let mut steps = bring_up(spec, Intent::Build, vec![image]);
+    // After the intent, before the first thing that is made.
+    steps.insert(1, open);
+    steps
 }
 
 fn bring_up(spec: &VmSpec, intent: Intent, image: Vec<Step<Action>>) -> Vec<Step<Action>> {
@@ -237,7 +243,10 @@ pub(crate) fn suspend(limit: Duration) -> Vec<Step<Action>> {
 /// A guest's memory into a file; `suspended` when the guest is so already, and stays so when it fails.
 pub(crate) fn save(file: &Path, suspended: bool, limit: Duration) -> Vec<Step<Action>> {
     let recorded = Action::RecordSaving(file.to_owned());
-    let mut steps = vec![step("record-saving", recorded, Some(Action::RecordNotSaving))];
+    let mut steps = vec![
+        step("check-file", Action::CheckFile(file.to_owned()), None),
+        step("record-saving", recorded, Some(Action::RecordNotSaving)),
+    ];
     if !suspended {
         steps.extend(suspend(limit));
     }

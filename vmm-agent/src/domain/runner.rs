@@ -76,6 +76,8 @@ pub(crate) struct Runner {
     pub(crate) builders: Vec<Reply>,
     /// Who asked for the VM's end while something else was under way.
     terminators: Vec<Reply>,
+    /// The guest was asked to suspend and is not any more, but it may have heard.
+    pub(super) may_suspend_late: bool,
     pub(super) console: Option<Console>,
     pub(super) pace: Pace,
 }
@@ -108,6 +110,7 @@ pub(crate) async fn run(core: Arc<Core>, record: Record, wires: Wires, begin: Be
         pending: None,
         builders: Vec::new(),
         terminators: Vec::new(),
+        may_suspend_late: false,
         console: None,
         pace: Pace::default(),
     };

@@ -15,7 +15,10 @@ impl Runner {
         let outcome = self.carry_out(plan::suspend(bounded(wait))).await;
         match outcome {
             Ok(()) => self.publish(VmState::Suspended, ""),
-            Err(_) => self.publish(VmState::Running, ""),
+            Err(_) => {
+                self.may_suspend_late = true;
+                self.publish(VmState::Running, "");
+            }
         }
         let _ = reply.send(outcome.map(|()| Answer::Done));
         self.look().await;
@@ -38,7 +41,7 @@ impl Runner {
         };
         match abandoned.await {
             Ok(()) if self.state() == VmState::Suspended => self.publish(VmState::Running, ""),
-            Ok(()) => {}
+            Ok(()) => self.may_suspend_late = true,
             Err(error) => {
                 tracing::error!(vm_id = %self.site.record.vm, %error, "save not taken back");
             }
@@ -56,6 +59,7 @@ impl Runner {
                 let _ = reply.send(Ok(Answer::Done));
             }
             Err(error) => {
+                self.may_suspend_late = !suspended;
                 self.publish(before, "");
                 let _ = reply.send(Err(error));
                 self.look().await;

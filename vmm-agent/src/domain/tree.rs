@@ -1,6 +1,7 @@
 //! A domain's nodes in xenstore: written in one transaction, removed in one.
 
 use vmm_core::id::VmId;
+use vmm_core::units::Kib;
 use vmm_core::vm::VmSpec;
 use xen_bindings::store::{Access, NodeWrite, Permissions, read_text, transact};
 use xen_bindings::{BuiltGuest, DomId, Port, Store, StoreError, StorePath};
@@ -31,6 +32,8 @@ pub(crate) struct Tree<'a> {
     pub(crate) vm: VmId,
     pub(crate) domid: DomId,
     pub(crate) spec: &'a VmSpec,
+    /// Memory and vCPUs that it begins to run with.
+    pub(crate) size: (Kib, u32),
     pub(crate) store_port: Port,
     pub(crate) console_port: Port,
     pub(crate) built: BuiltGuest,
@@ -53,7 +56,7 @@ impl Tree<'_> {
             nodes.push(Node::new(home.join(name)?, value));
         }
         for index in 0..self.spec.vcpus_max {
-            let state = availability(index < self.spec.vcpus);
+            let state = availability(index < self.size.1);
             nodes.push(Node::new(home.join(&format!("cpu/{index}/availability"))?, state));
         }
         for name in GUEST_NODES {
@@ -70,7 +73,7 @@ impl Tree<'_> {
             ("name", self.spec.name.to_string()),
             ("domid", self.domid.to_string()),
             ("memory/static-max", self.spec.memory_max.0.to_string()),
-            ("memory/target", self.spec.memory.0.to_string()),
+            ("memory/target", self.size.0.0.to_string()),
             ("device", String::new()),
             ("control", String::new()),
             ("control/platform-feature-multiprocessor-suspend", "1".into()),

@@ -25,6 +25,11 @@ pub(crate) struct Control {
 }
 
 impl Control {
+    /// Ends with `cancel`.
+    pub(crate) fn new(cancel: CancellationToken) -> Self {
+        Self { cancel, bytes: AtomicU64::new(0) }
+    }
+
     /// Bytes of the stream that went through so far.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)

@@ -30,6 +30,12 @@ impl From<ChangeError> for Fault {
                         (FaultCode::BadImage, "name a Linux kernel that Xen can boot as PVH")
                     }
                     Remedy::StopTheOther => (FaultCode::Conflict, "or use a copy of the image"),
+                    Remedy::NameAFreePath => {
+                        (FaultCode::Conflict, "nothing is overwritten: name another path")
+                    }
+                    Remedy::UseAnotherFile => {
+                        (FaultCode::BadImage, "the VM stays saved; restore it from a good file")
+                    }
                     Remedy::LookAtTheGuest => (FaultCode::TimedOut, "its console may say why"),
                     Remedy::FreeMemory => {
                         (FaultCode::OutOfMemory, "free memory, or use another host")

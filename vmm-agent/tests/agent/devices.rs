@@ -207,18 +207,7 @@ async fn kill_at_each_step(
         host.machine.recorder().clear();
         let done = {
             let change = host.change(request(&vm, &host));
-            let reached = async {
-                // Time goes by only while nobody is ready to run.
-                for round in 0.. {
-                    if host.machine.recorder().calls().len() >= step {
-                        break;
-                    }
-                    match round % 8 {
-                        7 => tokio::time::sleep(std::time::Duration::from_millis(1)).await,
-                        _ => tokio::task::yield_now().await,
-                    }
-                }
-            };
+            let reached = host.reached(step);
             tokio::select! { biased; () = reached => false, outcome = change => { outcome.unwrap(); true } }
         };
         host.kill_agent().await;

@@ -246,6 +246,19 @@ impl Host {
         DomId::new(self.reported(vm).await.domid.expect("it has a domain").into()).unwrap()
     }
 
+    /// Waits until so many calls of the machine were made. Time goes by only while nobody is ready to run.
+    pub(crate) async fn reached(&self, calls: usize) {
+        for round in 0.. {
+            if self.machine.recorder().calls().len() >= calls {
+                return;
+            }
+            match round % 8 {
+                7 => tokio::time::sleep(Duration::from_millis(1)).await,
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    }
+
     pub(crate) async fn sleep(&self, seconds: u64) {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
     }

@@ -11,4 +11,5 @@ mod requests;
 mod restart;
 mod shells;
 mod stats;
+mod suspend;
 mod wire;

@@ -45,6 +45,7 @@ impl Site {
             vm: self.record.vm,
             domid: self.domid()?,
             spec: &self.record.spec,
+            size: self.size(),
             store_port,
             console_port,
             built,

@@ -26,12 +26,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+use vmm_core::units::Kib;
 use xen_bindings::{BuiltGuest, DomId, DomainInfo, Port, Shell, VcpulessDomain, XenError};
 
 use super::error::StepError;
 use crate::core::Core;
 use crate::device::vbd::BlockTarget;
 use crate::journal::{Intent, Record};
+use crate::saved::{Header, SaveReader};
 
 use super::shells::Ready;
 
@@ -42,6 +45,10 @@ struct Progress {
     shell: Option<Shell>,
     ports: Option<(Port, Port)>,
     built: Option<BuiltGuest>,
+    /// The file that it is restored from, until it is read.
+    saved: Option<SaveReader>,
+    /// What was saved in it.
+    saved_as: Option<Header>,
 }
 
 /// One VM's place on the host.
@@ -52,6 +59,8 @@ pub(crate) struct Site {
     progress: Progress,
     /// A shell to be taken.
     spare: Option<Ready>,
+    /// Of the plan under way.
+    pub(super) cancel: CancellationToken,
     /// What dom0 has behind each disk, by its name in the guest.
     targets: BTreeMap<String, BlockTarget>,
 }
@@ -59,7 +68,7 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) fn new(core: Arc<Core>, record: Record) -> Self {
         let (progress, targets) = (Progress::default(), BTreeMap::new());
-        Self { core, record, progress, spare: None, targets }
+        Self { core, record, progress, spare: None, cancel: CancellationToken::new(), targets }
     }
 
     pub(crate) async fn write_record(&self) -> Result<(), StepError> {
@@ -85,6 +94,14 @@ impl Site {
     pub(super) async fn record_saving(&mut self, file: Option<PathBuf>) -> Result<(), StepError> {
         self.record.saved = file;
         self.write_record().await
+    }
+
+    /// What the guest has when it begins to run: as it boots, or as it was when it was saved.
+    fn size(&self) -> (Kib, u32) {
+        match &self.progress.saved_as {
+            Some(saved) => (Kib(saved.memory_kib), saved.vcpus_online),
+            None => (self.record.spec.memory, self.record.spec.vcpus),
+        }
     }
 
     /// The domain, once it is created.

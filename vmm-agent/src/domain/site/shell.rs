@@ -66,7 +66,10 @@ impl Site {
 
     /// Xen lets the domain hold what it boots with; growing raises this first.
     pub(in crate::domain) async fn set_limits(&mut self) -> Result<(), StepError> {
-        let VmSpec { kind, vcpus_max, memory, memory_max, .. } = self.record.spec;
+        let VmSpec { kind, vcpus_max, memory_max, .. } = self.record.spec;
+        // A guest that was saved may have grown above what it boots with.
+        let (memory, _) = self.size();
+        let memory_max = memory_max.max(memory);
         self.with_shell(move |host, shell| {
             host.xen.memory.set_max(shell.domid(), (memory + MAXMEM_SLACK).0)?;
             host.xen.memory.set_memory_map_limit(shell, memory_max.0)?;

@@ -4,14 +4,18 @@
 //! a guest that goes on in the same domain finds them connected.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 use xen_bindings::store::{read_text, transact};
-use xen_bindings::{DomainInfo, RunState, ShutdownReason, StoreError, StorePath};
+use xen_bindings::{
+    DomainInfo, RestoreSpec, RunState, Shell, ShutdownReason, StoreError, StorePath, XenError,
+};
 
 use super::Site;
 use crate::domain::error::StepError;
+use crate::saved::{Control, Restore, Save};
 
 /// The word in `control/shutdown`.
 const SUSPEND: &str = "suspend";
@@ -74,18 +78,61 @@ impl Site {
         self.core.run(go_on).await
     }
 
+    /// What is there already stays: told before anything is asked of the guest.
+    pub(in crate::domain) async fn check_file(&self, file: PathBuf) -> Result<(), StepError> {
+        let saved = self.core.saved.clone();
+        Ok(self.core.run(move |_| saved.check_free(&file)).await?)
+    }
+
     /// Writes the suspended guest's memory; the file has its name only once it is whole.
     pub(in crate::domain) async fn write_saved(&self, file: PathBuf) -> Result<(), StepError> {
-        let domid = self.domid()?;
-        let _ = (domid, file);
-        Err(StepError::Unsupported("saving a VM"))
-    }
-
-    pub(in crate::domain) async fn restore_image(&mut self, _: PathBuf) -> Result<(), StepError> {
-        Err(StepError::Unsupported("restoring a VM"))
-    }
-
-    pub(in crate::domain) async fn remove_saved(&self, _: PathBuf) -> Result<(), StepError> {
+        let saved_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let save = Save {
+            vm: self.record.vm,
+            spec: self.record.spec.clone(),
+            domid: self.domid()?,
+            path: file,
+            saved_at: saved_at.unwrap_or_default(),
+        };
+        let (saved, control) = (self.core.saved.clone(), self.control());
+        let begun = Instant::now();
+        let bytes = self.core.run(move |host| saved.save(host, &save, &control)).await?;
+        let elapsed_ms = begun.elapsed().as_millis();
+        tracing::info!(vm_id = %self.record.vm, bytes, elapsed_ms, "VM saved");
         Ok(())
+    }
+
+    /// Looks at the file first of all: what cannot be restored is told before a domain is made.
+    pub(in crate::domain) async fn open_saved(&mut self, file: PathBuf) -> Result<(), StepError> {
+        let (saved, vm) = (self.core.saved.clone(), self.record.vm);
+        let reader = self.core.run(move |_| saved.open(&file, vm)).await?;
+        self.progress.saved_as = Some(reader.header().clone());
+        self.progress.saved = Some(reader);
+        Ok(())
+    }
+
+    pub(in crate::domain) async fn restore_image(&mut self) -> Result<(), StepError> {
+        let (store_port, console_port) =
+            self.progress.ports.ok_or(StepError::OutOfOrder("a port"))?;
+        let file = self.progress.saved.take().ok_or(StepError::OutOfOrder("an open file"))?;
+        let (saved, control) = (self.core.saved.clone(), self.control());
+        let spec = RestoreSpec { store_port, console_port };
+        let restore = move |host: &crate::Backend, shell: &Shell| {
+            let into = Restore { shell, spec: &spec };
+            saved.restore(host, file, &into, &control).map_err(XenError::from)
+        };
+        self.progress.built = Some(self.with_shell(restore).await?);
+        Ok(())
+    }
+
+    /// Ends a transfer when the plan is cancelled.
+    fn control(&self) -> Arc<Control> {
+        Arc::new(Control::new(self.cancel.clone()))
+    }
+
+    /// The VM's file, and what an interrupted save has left; another file of that name stays.
+    pub(in crate::domain) async fn remove_saved(&self, file: PathBuf) -> Result<(), StepError> {
+        let (saved, vm) = (self.core.saved.clone(), self.record.vm);
+        Ok(self.core.run(move |_| saved.remove(&file, vm)).await?)
     }
 }

@@ -1,0 +1,206 @@
+//! Suspend, resume, save and restore: by guests that do it, that do not, and through every failure.
+
+use vmm_proto::v1::{self, FaultCode, Reply, Request, VmPhase};
+use xen_bindings::sim::Behaviour;
+
+use crate::host::{Host, TestVm};
+
+fn suspend(vm: &TestVm) -> Request {
+    Request::SuspendVm(v1::SuspendVm { vm: vm.id.clone(), wait_ms_max: 10_000 })
+}
+
+fn resume(vm: &TestVm) -> Request {
+    Request::ResumeVm(v1::ResumeVm { vm: vm.id.clone() })
+}
+
+fn save(vm: &TestVm, path: &str) -> Request {
+    Request::SaveVm(v1::SaveVm { vm: vm.id.clone(), path: path.to_owned(), wait_ms_max: 10_000 })
+}
+
+fn restore(vm: &TestVm, path: &str) -> Request {
+    Request::BuildVm(v1::BuildVm {
+        vm: vm.id.clone(),
+        restore_from: Some(path.to_owned()),
+        spec: vm.spec.clone(),
+    })
+}
+
+async fn booted(host: &Host) -> TestVm {
+    let mut vm = host.vm(1);
+    vm.spec.nics = vec![Host::nic(0, "br0")];
+    host.build(&vm).await.unwrap();
+    host.sleep(20).await;
+    vm
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_guest_goes_on_where_it_was() {
+    let host = Host::new().await;
+    let vm = booted(&host).await;
+    let domid = host.domid(&vm).await;
+    host.change(suspend(&vm)).await.unwrap();
+    host.change(suspend(&vm)).await.unwrap();
+    assert_eq!(host.phase(&vm).await, VmPhase::Suspended);
+    let fault = host.set_memory(&vm, 100).await.unwrap_err();
+    assert!(fault.message.contains("resume it first"), "{fault}");
+    host.change(resume(&vm)).await.unwrap();
+    host.change(resume(&vm)).await.unwrap();
+    assert_eq!((host.phase(&vm).await, host.domid(&vm).await), (VmPhase::Running, domid));
+    assert_eq!(host.set_vcpus(&vm, 2).await.unwrap().online, 2);
+    host.destroy(&vm).await.unwrap();
+    host.assert_clean();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_that_does_not_suspend_runs_on() {
+    let host = Host::new().await;
+    let vm = booted(&host).await;
+    host.machine.set_guest_behaviour(host.domid(&vm).await, Behaviour::Deaf);
+    for request in [suspend(&vm), save(&vm, &host.path("saved"))] {
+        let fault = host.change(request).await.unwrap_err();
+        assert_eq!(fault.code, FaultCode::TimedOut, "{fault}");
+        assert_eq!(host.phase(&vm).await, VmPhase::Running);
+    }
+    assert!(!std::fs::exists(host.path("saved")).unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_saved_vm_is_off_the_host_and_goes_on_from_its_file() {
+    let host = Host::new().await;
+    let vm = booted(&host).await;
+    host.set_memory(&vm, 300).await.unwrap();
+    host.set_vcpus(&vm, 3).await.unwrap();
+    let uptime = host.machine.guest(host.domid(&vm).await).unwrap().uptime;
+    let file = host.path("saved");
+    host.change(save(&vm, &file)).await.unwrap();
+    assert_eq!(host.phase(&vm).await, VmPhase::Saved);
+    host.assert_clean();
+    host.change(restore(&vm, &file)).await.unwrap();
+    host.sleep(10).await;
+    let guest = host.machine.guest(host.domid(&vm).await).unwrap();
+    assert!(guest.uptime >= uptime, "it has not booted again");
+    assert_eq!((guest.cpus_online, guest.vbds_connected, guest.vifs_connected), (3, 1, 1));
+    let reported = host.reported(&vm).await;
+    assert!(reported.memory_kib >= 299 << 10, "{reported:?}");
+    assert!(!std::fs::exists(&file).unwrap(), "what it holds is old");
+    assert_eq!(host.set_memory(&vm, 200).await.unwrap().note, "");
+    host.shutdown(&vm, 30).await.unwrap();
+    host.assert_clean();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_not_whole_is_refused_and_the_vm_stays_saved() {
+    let host = Host::new().await;
+    let vm = booted(&host).await;
+    let file = host.path("saved");
+    host.change(save(&vm, &file)).await.unwrap();
+    let whole = std::fs::read(&file).unwrap();
+    let (mut flipped, cut) = (whole.clone(), whole[..whole.len() / 2].to_vec());
+    let last = flipped.len() - 20;
+    flipped[last] ^= 1;
+    for bad in [flipped, cut, b"nonsense".to_vec(), Vec::new()] {
+        std::fs::write(&file, &bad).unwrap();
+        let fault = host.change(restore(&vm, &file)).await.unwrap_err();
+        assert_eq!(fault.code, FaultCode::BadImage, "{fault}");
+        assert_eq!(host.phase(&vm).await, VmPhase::Saved, "{fault}");
+        host.assert_clean();
+    }
+    let fault = host.change(restore(&vm, &host.path("none"))).await.unwrap_err();
+    assert_eq!(fault.code, FaultCode::FileNotFound, "{fault}");
+    std::fs::write(&file, &whole).unwrap();
+    host.change(restore(&vm, &file)).await.unwrap();
+    assert_eq!(host.phase(&vm).await, VmPhase::Running);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_save_overwrites_nothing() {
+    let host = Host::new().await;
+    let vm = booted(&host).await;
+    std::fs::write(host.path("taken"), b"mine").unwrap();
+    let fault = host.change(save(&vm, &host.path("taken"))).await.unwrap_err();
+    assert_eq!(fault.code, FaultCode::Conflict, "{fault}");
+    assert_eq!(std::fs::read(host.path("taken")).unwrap(), b"mine");
+    assert_eq!(host.phase(&vm).await, VmPhase::Running);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_save_that_fails_at_any_step_leaves_the_guest_running_or_saved() {
+    for step in 1.. {
+        let host = Host::new().await;
+        let vm = booted(&host).await;
+        host.machine.recorder().clear();
+        host.machine.faults().fail_step(step);
+        let outcome = host.change(save(&vm, &host.path("saved"))).await;
+        let calls = host.machine.recorder().calls().len();
+        host.machine.faults().clear();
+        let there = std::fs::exists(host.path("saved")).unwrap();
+        match host.phase(&vm).await {
+            VmPhase::Saved => {
+                assert!(there && outcome.is_ok(), "step {step}: {outcome:?}");
+                host.change(restore(&vm, &host.path("saved"))).await.unwrap();
+            }
+            phase => assert_eq!((phase, there), (VmPhase::Running, false), "step {step}"),
+        }
+        host.destroy(&vm).await.unwrap();
+        host.assert_clean();
+        if u64::try_from(calls).unwrap() < step {
+            return;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restore_that_fails_at_any_step_leaves_the_vm_saved() {
+    for step in (1..).step_by(2) {
+        let host = Host::new().await;
+        let vm = booted(&host).await;
+        let file = host.path("saved");
+        host.change(save(&vm, &file)).await.unwrap();
+        host.machine.recorder().clear();
+        host.machine.faults().fail_step(step);
+        let outcome = host.change(restore(&vm, &file)).await;
+        let calls = host.machine.recorder().calls().len();
+        host.machine.faults().clear();
+        if outcome.is_err() {
+            let phase = host.phase(&vm).await;
+            assert_eq!(phase, VmPhase::Saved, "step {step}: {outcome:?}");
+            host.sleep(5).await;
+            host.assert_clean();
+            host.change(restore(&vm, &file)).await.unwrap();
+        }
+        host.destroy(&vm).await.unwrap();
+        host.assert_clean();
+        if u64::try_from(calls).unwrap() < step {
+            return;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_killed_while_it_saves_leaves_the_guest_to_the_next_one() {
+    for step in (1..).step_by(3) {
+        let mut host = Host::new().await;
+        let vm = booted(&host).await;
+        host.machine.recorder().clear();
+        let done = {
+            let change = host.change(save(&vm, &host.path("saved")));
+            let reached = host.reached(step);
+            tokio::select! {
+                biased;
+                () = reached => false,
+                outcome = change => outcome == Ok(Reply::Done(v1::Done {})),
+            }
+        };
+        host.kill_agent().await;
+        host.start_agent().await;
+        host.sleep(5).await;
+        let there = std::fs::exists(host.path("saved")).unwrap();
+        match host.phase(&vm).await {
+            VmPhase::Saved => assert!(there, "step {step}"),
+            phase => assert_eq!((phase, there), (VmPhase::Running, false), "step {step}"),
+        }
+        if done {
+            return;
+        }
+    }
+}
