@@ -7,6 +7,7 @@ mod guests;
 mod host;
 mod life;
 mod memory;
+mod policy;
 mod requests;
 mod restart;
 mod shells;
