@@ -20,6 +20,11 @@ pub(crate) fn boot() -> String {
     id.chars().take(8).collect()
 }
 
+/// How Xen runs this guest, by the kernel's word: `PV`, `PVH` or `HVM`.
+pub(crate) fn kind() -> String {
+    word(Path::new("/sys/hypervisor/guest_type")).unwrap_or_else(|| "-".to_owned())
+}
+
 /// `xvda/16777216,xvdb/4194304`: names and bytes; `-` for none.
 pub(crate) fn disks() -> String {
     list(&names(BLOCK, "xvd"), |disk| {

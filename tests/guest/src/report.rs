@@ -44,7 +44,7 @@ fn print(start: Instant, tally: &Tally) -> Result<()> {
     println!(
         "VMM-GUEST t={} cpus_online={} mem_total_kib={} mem_free_kib={} burned={} dirtied={} \
          disk_read={} disk_written={} disk_errors={} disk_blocks_checked={} disk_check={disk_check} \
-         echoed={} asked={} answered={} hostile={}/{} boot={} disks={} nics={} selfcheck={}",
+         echoed={} asked={} answered={} hostile={}/{} kind={} boot={} disks={} nics={} selfcheck={}",
         start.elapsed().as_secs(),
         hotplug::cpus_online(),
         kib("MemTotal:"),
@@ -60,6 +60,7 @@ fn print(start: Instant, tally: &Tally) -> Result<()> {
         Tally::of(&tally.answered_packets),
         Tally::of(&tally.hostile_done),
         Tally::of(&tally.hostile_refused),
+        machine::kind(),
         machine::boot(),
         machine::disks(),
         machine::nics(),

@@ -14,9 +14,12 @@ struct Arguments {
     /// The hosts, as the lab wrote them.
     #[arg(long)]
     hosts: PathBuf,
-    /// Only cases whose name contains this (the preparations of placement always run).
+    /// Only cases whose name contains one of these, separated by commas (the preparations of placement always run).
+    #[arg(long, value_delimiter = ',')]
+    filter: Vec<String>,
+    /// Also the cases that no run has shown to pass yet.
     #[arg(long)]
-    filter: Option<String>,
+    untried: bool,
     /// The whole matrix.
     #[arg(long)]
     full: bool,
@@ -52,9 +55,9 @@ fn main() -> Result<ExitCode> {
             hosts.swap(0, 1);
         }
         let mut pool = LabPool::start(hosts, programs)?;
-        for case in cases::all() {
-            let wanted =
-                arguments.filter.as_ref().is_none_or(|part| case.name.contains(part.as_str()));
+        for case in cases::all(arguments.untried) {
+            let wanted = arguments.filter.is_empty()
+                || arguments.filter.iter().any(|part| case.name.contains(part.as_str()));
             if !wanted
                 && !case.name.starts_with("a_vm_goes")
                 && !case.name.starts_with("both_hosts")

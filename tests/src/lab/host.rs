@@ -11,14 +11,18 @@ use super::eventually;
 
 /// Where the agent keeps its things in dom0.
 const AGENT_DIR: &str = "/etc/vmm";
+/// How the agent is run elsewhere. Its rights are read from here, so that the two cannot drift apart.
+const UNIT: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/vmm-agent.service"));
 /// Files in dom0 are in its memory: three kernels and not the default's eight.
 const KERNEL_CACHE_MIB: u64 = 256;
 
-/// Prints a line for each domain, xenstore tree and loop device that belongs to a guest. dom0's own `/vm` node stays.
+/// Prints a line for each domain, xenstore tree, loop device and bridge port that belongs to a guest. dom0's own `/vm` node stays.
 const LEFTOVERS: &str = "xl list | awk 'NR > 1 && $2 != 0 { print \"domain\", $1 }'; \
     xenstore-list /local/domain | grep -vx 0 | sed 's,^,/local/domain/,'; \
     xenstore-list /vm 2>/dev/null | grep -vx 00000000-0000-0000-0000-000000000000 | sed 's,^,/vm/,'; \
-    xenstore-list /local/domain/0/backend/vbd 2>/dev/null | sed 's,^,backend of domain ,'; \
+    for k in vbd vif; do xenstore-list /local/domain/0/backend/$k 2>/dev/null | sed \"s,^,$k backend of domain ,\"; done; \
+    ls /sys/class/net/br0/brif | grep ^vif | sed 's,^,bridge port ,'; \
     for l in /sys/block/loop*/loop/backing_file; do [ -e $l ] && sed 's,^,loop device on ,' $l; done; true";
 
 /// A host, as the lab describes it.
@@ -157,8 +161,10 @@ impl LabHost {
     /// # Errors
     /// It does not listen in time.
     pub fn start_agent(&self) -> Result<()> {
+        // By its path: busybox would take its own applet, which knows no bounding set.
+        let rights = rights(UNIT)?;
         self.ssh(&format!(
-            "NO_COLOR=1 RUST_LOG=info setsid /opt/vmm/vmm-agent --config {AGENT_DIR}/agent.toml >>/var/log/vmm-agent.log 2>&1 </dev/null & \
+            "NO_COLOR=1 RUST_LOG=info setsid /usr/bin/setpriv {rights} /opt/vmm/vmm-agent --config {AGENT_DIR}/agent.toml >>/var/log/vmm-agent.log 2>&1 </dev/null & \
              echo $! > /run/vmm-agent.pid"
         ))?;
         // 7443 in hexadecimal.
@@ -196,7 +202,7 @@ impl LabHost {
             .collect())
     }
 
-    /// What is left of guests: domains, xenstore trees, loop devices.
+    /// What is left of guests: domains, xenstore trees, loop devices, bridge ports.
     ///
     /// # Errors
     /// A command failed.
@@ -204,6 +210,20 @@ impl LabHost {
         // One command: each costs a second of the emulated dom0.
         Ok(self.ssh(LEFTOVERS)?.lines().map(str::to_owned).collect())
     }
+}
+
+/// The agent's rights as its unit declares them, for setpriv: what is not in the set is given up before the agent starts.
+fn rights(unit: &str) -> Result<String> {
+    let line =
+        |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    let set = line("CapabilityBoundingSet").context("the agent's unit declares no capabilities")?;
+    let kept: String = set
+        .split_whitespace()
+        .filter_map(|word| word.strip_prefix("CAP_"))
+        .map(|name| format!(",+{}", name.to_lowercase()))
+        .collect();
+    let no_new = if line("NoNewPrivileges") == Some("yes") { " --no-new-privs" } else { "" };
+    Ok(format!("--bounding-set=-all{kept} --inh-caps=-all{no_new}"))
 }
 
 /// One row of `xl list`.
@@ -232,5 +252,28 @@ impl XlRow {
             vcpus: vcpus.parse().ok()?,
             cpu_time_s: time.parse().ok()?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agent_gets_what_its_unit_declares_and_no_more() {
+        for (unit, expect) in [
+            (
+                "CapabilityBoundingSet=CAP_NET_ADMIN CAP_SYS_ADMIN\n",
+                "--bounding-set=-all,+net_admin,+sys_admin --inh-caps=-all",
+            ),
+            (
+                "CapabilityBoundingSet=\nNoNewPrivileges=yes",
+                "--bounding-set=-all --inh-caps=-all --no-new-privs",
+            ),
+        ] {
+            assert_eq!(rights(unit).unwrap(), expect);
+        }
+        assert!(rights("[Service]").is_err());
+        assert!(rights(UNIT).unwrap().contains("net_admin"));
     }
 }

@@ -100,8 +100,9 @@ fn disk_counters(pool: &LabPool) -> Result<()> {
     let before = written(&Guest::look(&pool.ctl, "web")?.context("the guest is silent")?);
     let stats = pool.ctl.json(&["vm", "stats", "web"])?;
     let shown = Guest::until(&pool.ctl, "web", "another report", |guest| written(guest) > before)?;
-    let counted =
-        stats["disk"]["written_bytes"].as_u64().with_context(|| format!("no disk in {stats}"))?;
+    let counted = stats["disk"][0]["written_bytes"]
+        .as_u64()
+        .with_context(|| format!("no disk in {stats}"))?;
     // The guest reports once a second and writes in between: two reports bracket the counter, a MiB a second apart.
     #[allow(
         clippy::cast_possible_truncation,

@@ -1,0 +1,79 @@
+//! The life of a PV guest, through everything that a PVH guest goes through.
+
+use anyhow::{Result, ensure};
+
+use super::{LabPool, Table};
+use crate::lab::{Guest, eventually};
+
+pub(super) const CASES: Table = &[
+    ("a_pv_guest_boots_with_its_devices", boots),
+    ("a_pv_guest_gets_and_gives_back_vcpus_and_memory", grows),
+    ("a_pv_guest_pauses_suspends_reboots_and_ends", lives),
+];
+
+const PV: &str = "classic";
+
+fn boots(pool: &mut LabPool) -> Result<()> {
+    for host in &pool.hosts {
+        host.ssh("cp /g/disk.img /var/lib/vmm/classic.img")?;
+    }
+    let disk = "/var/lib/vmm/classic.img";
+    let more = [
+        "--type",
+        "pv",
+        "--vcpus-max",
+        "2",
+        "--memory-max",
+        "192M",
+        "--disk",
+        disk,
+        "--nic",
+        "br0",
+    ];
+    pool.create(PV, "disk:1", &[&more[..], &["--cpu-demand", "0.1"]].concat())?;
+    let guest = Guest::until(&pool.ctl, PV, "it has used its disk and has its NIC", |guest| {
+        guest.number("disk_written") > 1 << 20 && guest.word("nics").contains("eth0")
+    })?;
+    ensure!(guest.word("kind") == "PV", "the guest says that it is {guest:?}");
+    ensure!(guest.word("selfcheck") == "ok" && guest.number("disk_errors") == 0, "{guest:?}");
+    Ok(())
+}
+
+fn grows(pool: &mut LabPool) -> Result<()> {
+    for count in [2, 1] {
+        pool.ctl.text(&["vm", "vcpus", PV, &count.to_string()])?;
+        Guest::until(&pool.ctl, PV, "the guest has the vCPUs", |guest| {
+            guest.number("cpus_online") == count
+        })?;
+    }
+    for mib in [96, 160] {
+        pool.ctl.text(&["vm", "memory", PV, &format!("{mib}M")])?;
+        let xl = pool.xl_row(PV)?.memory_mib;
+        ensure!(xl.abs_diff(mib) <= mib / 20 + 1, "asked for {mib} MiB, xl says {xl}");
+    }
+    Ok(())
+}
+
+fn lives(pool: &mut LabPool) -> Result<()> {
+    let boot = |pool: &LabPool| {
+        let seen = Guest::look(&pool.ctl, PV)?.unwrap_or_default();
+        Ok::<_, anyhow::Error>((seen.word("boot").to_owned(), seen.number("t")))
+    };
+    let (first, t) = boot(pool)?;
+    for (away, back) in [("pause", "unpause"), ("suspend", "resume")] {
+        pool.ctl.text(&["vm", away, PV])?;
+        pool.ctl.text(&["vm", back, PV])?;
+    }
+    let after =
+        Guest::until(&pool.ctl, PV, "the guest goes on", |guest| guest.number("t") > t + 2)?;
+    ensure!(after.word("boot") == first, "it has rebooted: {after:?}");
+    let domid = pool.xl_row(PV)?.domid;
+    pool.ctl.text(&["vm", "reboot", PV])?;
+    eventually("another domain runs it", || Ok(pool.xl_row(PV)?.domid != domid))?;
+    Guest::until(&pool.ctl, PV, "it is up again", |guest| {
+        guest.word("boot") != first && guest.number("t") > 0
+    })?;
+    pool.ctl.text(&["vm", "shutdown", PV])?;
+    pool.until_phase(PV, "PoweredOff")?;
+    pool.ctl.text(&["vm", "delete", PV]).map(drop)
+}
