@@ -74,6 +74,8 @@ impl Tree<'_> {
             ("domid", self.domid.to_string()),
             ("memory/static-max", self.spec.memory_max.0.to_string()),
             ("memory/target", self.size.0.0.to_string()),
+            // What was agreed: a guest that was saved may have grown above what it boots with.
+            ("memory/dynamic-max", self.size.0.max(self.spec.memory).0.to_string()),
             ("device", String::new()),
             ("control", String::new()),
             ("control/platform-feature-multiprocessor-suspend", "1".into()),

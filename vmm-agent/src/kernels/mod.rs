@@ -24,7 +24,7 @@
 //!
 //! # Who owns what
 //!
-//! The shelf owns the files; [`State`] owns what is known about them. A [`PreparedKernel`] pins its entry: it is not evicted,
+//! The shelf owns the files; `State` owns what is known about them. A [`PreparedKernel`] pins its entry: it is not evicted,
 //! whatever comes. One kernel is unpacked by one caller, the others wait for it.
 //!
 //! # How it fails

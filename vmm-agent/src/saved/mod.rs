@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A guest's memory holds its secrets, and whoever can change it owns the guest: each record is encrypted and authenticated under
-//! a key that only this host has (`saved.key` in the state directory, made at first use; [`key`], [`format`]).
+//! a key that only this host has (`saved.key` in the state directory, made at first use; [`key`], [`mod@format`]).
 //!
 //! # How to call it
 //!

@@ -30,7 +30,7 @@
 //! # How it fails
 //!
 //! What the worker answers is what libxc answered: kind, operation, domain and words come through. A worker that dies, hangs,
-//! says too much or something else than an answer is an error of its own ([`error`]), names what it said last, and is gone. The
+//! says too much or something else than an answer is an error of its own, names what it said last, and is gone. The
 //! domain is then as after any failed build: the caller destroys it. When the agent dies, its workers do.
 
 mod confine;
