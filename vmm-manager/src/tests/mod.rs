@@ -1,12 +1,14 @@
 //! The manager against scripted agents, on a paused clock.
 
 mod agent;
+mod asks;
 mod chaos;
 mod failures;
 mod placement;
 mod plans;
 mod pool;
 mod restarts;
+mod saved;
 mod toolstack;
 mod verbs;
 mod wire;

@@ -27,6 +27,8 @@ use crate::v1::{Fault, NAMESPACE, Reply, Request};
 use crate::xml::{self, Checked, GateError, Limits, Namespaces, ReadError, WriteError};
 
 #[cfg(test)]
+mod answers;
+#[cfg(test)]
 mod samples;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer as _;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
-use super::samples::{replies, requests, spec};
+use super::answers::replies;
+use super::samples::{requests, spec};
 use super::*;
 use crate::envelope::Direction;
 use crate::v1::{Autostart, CreateVm, Spec, VmStats, verb};

@@ -1,0 +1,193 @@
+//! One full sample of each reply, for tests of the wire.
+
+use super::samples::{spec, vm};
+use crate::v1::{self, Fault, FaultCode, Reply, VmPhase};
+
+fn facts() -> v1::HostFacts {
+    v1::HostFacts {
+        pcpus: 8,
+        memory_kib: 1 << 24,
+        disk_bytes_per_s: 500_000_000,
+        xen_version: "4.17.7".into(),
+        backend: "libxc".into(),
+        agent_version: "0.1.0".into(),
+    }
+}
+
+fn load() -> v1::HostLoad {
+    v1::HostLoad {
+        cpu_milli: 1500,
+        memory_free_kib: 1 << 23,
+        disk_bytes_per_s: 1000,
+        shell_count: 3,
+        shell_memory_kib: 393_216,
+    }
+}
+
+fn host() -> v1::Host {
+    v1::Host {
+        host: vm(),
+        name: "h1".into(),
+        address: "h1:8443".into(),
+        health: v1::HostHealth::Up,
+        heard_ms_ago: Some(12),
+        maintenance: true,
+        vm_count: 2,
+        memory_reserved_kib: 1,
+        cpu_reserved_milli: 2,
+        disk_reserved_bytes_per_s: 3,
+        facts: Some(facts()),
+        load: Some(load()),
+    }
+}
+
+fn reported() -> v1::ReportedVm {
+    v1::ReportedVm {
+        vm: vm(),
+        generation: 4,
+        phase: VmPhase::Preserved,
+        reason: "it crashed".into(),
+        vcpus_online: 2,
+        memory_kib: 131_072,
+        domid: Some(7),
+    }
+}
+
+fn placement() -> v1::Placement {
+    let candidate = v1::Candidate {
+        host: "h1".into(),
+        eligible: true,
+        cost_cpu: 0.25,
+        cost_memory: 0.5,
+        cost_disk_io: 0.0,
+        cost: 0.75,
+        reason: "lowest cost".into(),
+    };
+    v1::Placement { chosen: Some("h1".into()), candidates: vec![candidate] }
+}
+
+fn shown() -> v1::Vm {
+    v1::Vm {
+        vm: vm(),
+        phase: VmPhase::Saved,
+        reason: "saved".into(),
+        host: Some("h1".into()),
+        stale: true,
+        vcpus_online: 1,
+        memory_now_kib: 131_072,
+        saved_path: Some("/var/lib/web.save".into()),
+        saved_host: Some("h1".into()),
+        spec: spec(),
+    }
+}
+
+fn vm_stats() -> v1::VmStats {
+    v1::VmStats {
+        vm: vm(),
+        at_ms: 1,
+        cpu_milli: Some(250),
+        cpu_time_ns: 2,
+        memory_kib: 3,
+        memory_target_kib: 4,
+        memory_max_kib: 5,
+        memory_guest_free_kib: Some(6),
+        disk_bytes_per_s: Some(7),
+        network_bytes_per_s: Some(8),
+        vcpus: vec![v1::Vcpu {
+            index: 0,
+            online: true,
+            cpu_time_ns: 9,
+            running: true,
+            blocked: true,
+            pcpu: 3,
+        }],
+        disks: vec![v1::DiskCounters {
+            device: "xvda".into(),
+            reads: 1,
+            writes: 2,
+            read_bytes: 3,
+            written_bytes: 4,
+            errors: Some(5),
+        }],
+        nics: vec![v1::NicCounters {
+            index: 1,
+            received_bytes: 1,
+            received_packets: 2,
+            received_drops: 3,
+            sent_bytes: 4,
+            sent_packets: 5,
+            sent_drops: 6,
+        }],
+    }
+}
+
+fn host_stats() -> v1::HostStats {
+    v1::HostStats {
+        at_ms: 1,
+        cpu_milli: Some(2),
+        memory_total_kib: 3,
+        memory_free_kib: 4,
+        disk_bytes_per_s: Some(5),
+        xen_version: "4.17.7".into(),
+        xen_capabilities: "xen-3.0-x86_64 hvm-3.0-x86_64".into(),
+        pcpus: vec![v1::Pcpu { index: 0, idle_ns: 1, busy_milli: Some(2) }],
+        disks: vec![v1::HostDisk {
+            device: "nvme0n1".into(),
+            reads: 1,
+            writes: 2,
+            read_bytes: 3,
+            written_bytes: 4,
+            bytes_per_s: Some(5),
+            latency_us: Some(6),
+        }],
+        nics: vec![v1::HostNic {
+            device: "eth0".into(),
+            received_bytes: 1,
+            sent_bytes: 2,
+            drops: 3,
+            bytes_per_s: Some(4),
+        }],
+    }
+}
+
+fn task() -> v1::Task {
+    v1::Task {
+        task: vm(),
+        verb: "SaveVm".into(),
+        vm: vm(),
+        vm_name: "web".into(),
+        state: v1::TaskState::Failed,
+        step: "tell (2 of 2)".into(),
+        fault: Some(Fault::new(FaultCode::TimedOut, "too late").at("agent h1")),
+        placement: Some(placement()),
+        vcpus: Some(v1::Vcpus { asked: 2, online: 1, note: "short".into() }),
+        memory: Some(v1::Memory { asked_kib: 2, reached_kib: 1, note: "short".into() }),
+    }
+}
+
+/// Each reply.
+pub(in crate::message) fn replies() -> Vec<Reply> {
+    vec![
+        Reply::Pong(v1::Ping { text: "<&>\"'".into() }),
+        Reply::Done(v1::Done {}),
+        Reply::HostRef(v1::HostRef { host: vm() }),
+        Reply::Hosts(v1::Hosts { hosts: vec![host(), host()] }),
+        Reply::AgentReport(v1::AgentReport {
+            cursor: "9".into(),
+            host: vm(),
+            facts: facts(),
+            load: load(),
+            vms: vec![reported(), reported()],
+        }),
+        Reply::Placement(placement()),
+        Reply::Vcpus(v1::Vcpus { asked: 2, online: 1, note: "short".into() }),
+        Reply::Memory(v1::Memory { asked_kib: 2, reached_kib: 1, note: "short".into() }),
+        Reply::Vm(Box::new(shown())),
+        Reply::Vms(v1::Vms { vms: vec![shown(), shown()] }),
+        Reply::ConsoleText(v1::ConsoleText { dropped_bytes: 1, data: "aGkh".into() }),
+        Reply::VmStats(vm_stats()),
+        Reply::HostStats(host_stats()),
+        Reply::Task(Box::new(task())),
+        Reply::Tasks(v1::Tasks { tasks: vec![task(), task()] }),
+    ]
+}
