@@ -101,12 +101,12 @@ impl Runner {
             return;
         }
         let stop = match (&saved, terminators.is_empty() || !error_is_cancel(&error)) {
-            (_, false) => StopReason::Destroyed,
-            // Its memory is where it was.
-            (Some(_), true) => StopReason::Saved,
+            // Its memory is where it was, whoever ended this.
+            (Some(_), _) => StopReason::Saved,
+            (None, false) => StopReason::Destroyed,
             (None, true) => StopReason::Failed,
         };
-        self.site.record.saved = saved.filter(|_| stop == StopReason::Saved);
+        self.site.record.saved = saved;
         let left_over =
             matches!(&error, ChangeError::Step { left_over, .. } if !left_over.is_empty());
         self.rest(stop, &error.to_string(), left_over).await;

@@ -1,6 +1,6 @@
 //! Disks and NICs of a running guest: attached, detached, resized; by guests that do not play along, and through every failure.
 
-use vmm_proto::v1::{FaultCode, Reply, Request, ResizeDisk, VmPhase};
+use vmm_proto::v1::{self, FaultCode, Reply, Request, ResizeDisk, VmPhase};
 use xen_bindings::sim::Behaviour;
 
 use crate::host::{Host, TestVm};
@@ -33,7 +33,9 @@ async fn a_disk_comes_grows_and_goes_and_the_guest_sees_it() {
     assert_eq!(std::fs::metadata(&disk.path).unwrap().len(), 1 << 20);
     let smaller = Request::ResizeDisk(ResizeDisk { size_bytes: 4096, ..resize });
     assert_eq!(host.change(smaller).await.unwrap_err().code, FaultCode::BadRequest);
-    let again = host.change(Host::attach_disk_request(&vm, disk)).await;
+    host.change(Host::attach_disk_request(&vm, disk.clone())).await.unwrap();
+    let other = v1::Disk { read_only: true, ..disk };
+    let again = host.change(Host::attach_disk_request(&vm, other)).await;
     assert_eq!(again.unwrap_err().code, FaultCode::Conflict);
     host.change(Host::detach_disk_request(&vm, "xvdb", false)).await.unwrap();
     assert_eq!(sizes(), [].into());

@@ -23,6 +23,8 @@ const SECTOR_BYTES: u64 = 512;
 impl Runner {
     pub(in crate::domain) async fn attach(&mut self, device: Device, wait: Duration, reply: Reply) {
         let outcome = match self.check_new(&device) {
+            // It is so already.
+            Ok(()) if self.device(device.key()).is_some() => Ok(()),
             Ok(()) => self.carry_out(plan::attach(&device, bounded(wait))).await,
             Err(error) => Err(error),
         };
@@ -56,8 +58,9 @@ impl Runner {
 
     /// The VM as it would be must be one that can be.
     fn check_new(&self, device: &Device) -> Result<(), ChangeError> {
-        if self.device(device.key()).is_some() {
-            let text = format!("the VM has {} already; detach it first", device.name());
+        let present = self.device(device.key());
+        if present.as_ref().is_some_and(|present| present != device) {
+            let text = format!("the VM has another {} already; detach it first", device.name());
             return Err(ChangeError::Conflict(text));
         }
         let mut spec = self.site.record.spec.clone();
