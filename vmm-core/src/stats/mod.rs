@@ -81,10 +81,10 @@ pub struct VmSample {
 }
 
 impl VmSample {
-    /// CPU time of all its vCPUs.
+    /// CPU time of all its vCPUs, of those that are offline by now too: it never goes down.
     #[must_use]
     pub fn cpu_time(&self) -> Duration {
-        self.vcpus.iter().filter(|vcpu| vcpu.online).map(|vcpu| vcpu.cpu_time).sum()
+        self.vcpus.iter().map(|vcpu| vcpu.cpu_time).sum()
     }
 
     /// CPUs used between an earlier sample and this one; `None` when no rate can be told.
