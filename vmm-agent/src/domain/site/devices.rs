@@ -9,7 +9,7 @@ use xen_bindings::DomId;
 use super::Site;
 use crate::device::bus::{self, BusState};
 use crate::device::{Device, DeviceKey, vbd, vif};
-use crate::dom0::Dom0Error;
+use crate::dom0::{Dom0Error, Dom0ErrorKind};
 use crate::domain::error::StepError;
 use crate::domain::plan::Patience;
 use crate::domain::tree;
@@ -19,6 +19,10 @@ const BACKEND_WAIT: Duration = Duration::from_secs(20);
 /// How long a guest may take to let go of a device that was only half attached.
 const UNPLUG_WAIT: Duration = Duration::from_secs(2);
 
+/// How long netback may take to make an interface after it said that it waits for the guest.
+const INTERFACE_WAIT: Duration = Duration::from_secs(5);
+/// How often it is looked for.
+const INTERFACE_POLL: Duration = Duration::from_millis(5);
 /// How long dom0's driver may take to forget a device whose trees are gone.
 const FORGOTTEN_WAIT: Duration = Duration::from_secs(5);
 /// How often it is looked at.
@@ -45,15 +49,20 @@ impl Site {
         }
     }
 
-    /// Puts a NIC's interface on its bridge, and lets the guest in.
+    /// Puts a NIC's interface on its bridge, and lets the guest in. netback says that it waits for the guest a moment before it
+    /// has made the interface.
     pub(in crate::domain) async fn plug_port(&self, nic: NicSpec) -> Result<(), StepError> {
         let domid = self.domid()?;
-        let plug = move |host: &crate::Backend| -> Result<(), StepError> {
-            host.dom0.plug_port(&vif::interface(domid, &nic), &nic.bridge)?;
-            let connected = vif::connected_path(domid, &nic)?;
-            Ok(host.xen.store.write(&connected, b"connected")?)
-        };
-        self.core.run(plug).await
+        let deadline = Instant::now() + INTERFACE_WAIT;
+        loop {
+            let wanted = nic.clone();
+            let plugged = self.core.run(move |host| try_plug(host, domid, &wanted)).await?;
+            match plugged {
+                Ok(()) => return Ok(()),
+                Err(missing) if Instant::now() >= deadline => return Err(missing.into()),
+                Err(_) => tokio::time::sleep(INTERFACE_POLL).await,
+            }
+        }
     }
 
     /// Describes one more device.
@@ -158,6 +167,27 @@ impl Site {
     ) -> Result<(), StepError> {
         device.remove_from(&mut self.record.spec);
         self.write_record().await
+    }
+}
+
+/// The inner failure is an interface that is not there yet.
+fn try_plug(
+    host: &crate::Backend,
+    domid: DomId,
+    nic: &NicSpec,
+) -> Result<Result<(), Dom0Error>, StepError> {
+    match host.dom0.plug_port(&vif::interface(domid, nic), &nic.bridge) {
+        Err(missing)
+            if missing.kind == Dom0ErrorKind::NotFound
+                && host.dom0.bridge_exists(&nic.bridge)? =>
+        {
+            Ok(Err(missing))
+        }
+        Err(error) => Err(error.into()),
+        Ok(()) => {
+            host.xen.store.write(&vif::connected_path(domid, nic)?, b"connected")?;
+            Ok(Ok(()))
+        }
     }
 }
 
