@@ -21,7 +21,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "a disk is plugged into a running guest and taken away, twice", run: disk },
     Case { name: "a disk's backend waits for its device", run: late_disk },
     Case { name: "a NIC is let in when its bridge port is there, and taken away, twice", run: nic },
-    Case { name: "netback says which node it misses", run: incomplete_nic },
+    Case { name: "netback refuses a NIC that lacks a node", run: incomplete_nic },
     Case { name: "a destroyed domain is dying while a backend maps its ring", run: held },
 ];
 
@@ -187,7 +187,9 @@ fn incomplete_nic(subject: &Subject) -> Outcome {
     let error = path(&format!("/local/domain/0/error/backend/vif/{}/0/error", guard.domid))?;
     let said = || read_text(subject.xen.store.as_ref(), &error).map_err(text);
     subject.until("netback complains", PLUG, || Ok(said()?.is_some()))?;
-    same("what it says", said()?.as_deref(), Some("2 reading script"))?;
+    // ENOENT. Which of the driver's two complaints stands there in the end, the driver's or the bus's, is not told.
+    let says = said()?.unwrap_or_default();
+    ensure(says.starts_with("2 "), format!("it says {says:?}"))?;
     nic.reach(subject, "6", "1")
 }
 

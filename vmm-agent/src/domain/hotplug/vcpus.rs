@@ -13,12 +13,17 @@ use crate::domain::runner::{Reply, Runner};
 use crate::domain::tree::availability;
 use crate::domain::{Answer, ChangeError, Outcome};
 
+/// How often a guest that has not done it is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+
 /// A guest was asked to use this many vCPUs.
 pub(crate) struct VcpuWait {
     asked: u32,
     wait: Duration,
     deadline: Instant,
     look_at: Instant,
+    /// When the guest is asked again.
+    ask_at: Instant,
     pub(crate) reply: Reply,
 }
 
@@ -45,7 +50,8 @@ impl Runner {
         }
         let now = Instant::now();
         let deadline = now + wait;
-        self.check_vcpus(VcpuWait { asked, wait, deadline, look_at: now, reply }).await;
+        let ask_at = now + ASK_AGAIN;
+        self.check_vcpus(VcpuWait { asked, wait, deadline, look_at: now, ask_at, reply }).await;
     }
 
     async fn write_availability(&self, states: Vec<bool>) -> Result<(), StepError> {
@@ -70,6 +76,7 @@ impl Runner {
                 Ok(Answer::Vcpus { asked: wait.asked, online: wait.asked, note: String::new() })
             }
             Ok(_) if Instant::now() < wait.deadline => {
+                self.ask_vcpus_again(&mut wait).await;
                 wait.look_at = Instant::now() + POLL;
                 self.pending = Some(Pending::Vcpus(wait));
                 return;
@@ -78,6 +85,18 @@ impl Runner {
         };
         self.publish_size();
         let _ = wait.reply.send(outcome);
+    }
+
+    /// Linux hears of a vCPU only while it watches: a guest that has just been restored may have missed the word.
+    async fn ask_vcpus_again(&self, wait: &mut VcpuWait) {
+        if Instant::now() < wait.ask_at {
+            return;
+        }
+        wait.ask_at = Instant::now() + ASK_AGAIN;
+        let states = (0..self.site.record.spec.vcpus_max).map(|index| index < wait.asked).collect();
+        if let Err(error) = self.write_availability(states).await {
+            tracing::warn!(vm_id = %self.site.record.vm, %error, "guest not asked again");
+        }
     }
 
     /// Makes what was asked what is so.
