@@ -2,7 +2,7 @@
 //!
 //! | the journal says | found | then |
 //! |---|---|---|
-//! | running | the domain, with its number and the VM's uuid | adopted: the guest notices nothing; a plug or save that was half-way is finished or taken back |
+//! | running | the domain, with its number and the VM's uuid | adopted: the guest notices nothing; a plug or save that was half-way is finished or taken back, and the file of a restore that is done goes |
 //! | running, to be started with its host | no such domain, and the host has booted since | started again, in its turn ([`super::autostart`]) |
 //! | running | no such domain | lost; what is left of it is removed |
 //! | building | whatever there is of it | removed; failed, or saved as before when it was being restored |

@@ -72,7 +72,11 @@ impl Runner {
         self.open_console();
         if let Some(file) = saved {
             // What it holds is old from here on: to continue from it again would tear the guest from its disks.
-            if let Err(error) = self.site.remove_saved(file).await {
+            let removed = async {
+                self.site.remove_saved(file).await?;
+                self.site.record_saving(None).await
+            };
+            if let Err(error) = removed.await {
                 tracing::warn!(vm_id = %self.site.record.vm, %error, "saved file not removed");
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   start     record ─ open disks ─ create ─ vCPUs ─ limits ─ claim ─ scheduling ─ ports ─ CPU policy ─ image ─┐
-//!   restore   the same, with the file opened first, no CPU policy, and the file's memory for the image ────────┤
+//!   restore   the same, with the file opened first, the file's memory for the image, and recorded before it runs ┤
 //!             ┌──────────────────────────────────────────────────────────────────────────────────────────────┘
 //!             └ rest of the claim back ─ tree ─ introduce ─ backends ─ ports on bridges ─ unpause ─ record
 //!   attach    open disk ─ write trees ─ backend ─ port on bridge ─ guest ─ record
@@ -142,6 +142,9 @@ pub(crate) fn restore(spec: &VmSpec, file: &Path) -> Vec<Step<Action>> {
     let mut steps = bring_up(spec, Intent::Build, vec![image]);
     // After the intent, before the first thing that is made.
     steps.insert(1, open);
+    // A guest that has run has changed its disks, so its file is used up: the journal says so before it runs.
+    let last = steps.len() - 1;
+    steps.swap(last - 1, last);
     steps
 }
 

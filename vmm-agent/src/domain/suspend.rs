@@ -33,7 +33,7 @@ impl Runner {
 
     /// An agent died while it saved the VM: the file goes, the guest goes on.
     pub(super) async fn abandon_save(&mut self, file: PathBuf) {
-        tracing::info!(vm_id = %self.site.record.vm, "interrupted save found");
+        tracing::info!(vm_id = %self.site.record.vm, "interrupted save or restore found");
         let abandoned = async {
             self.site.remove_saved(file).await?;
             self.site.go_on().await?;

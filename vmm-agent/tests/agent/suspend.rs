@@ -204,3 +204,43 @@ async fn an_agent_killed_while_it_saves_leaves_the_guest_to_the_next_one() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_killed_while_it_restores_never_leaves_a_file_of_a_guest_that_may_have_run() {
+    for step in (1..).step_by(2) {
+        let mut host = Host::new().await;
+        let vm = booted(&host).await;
+        let file = host.path("saved");
+        host.change(save(&vm, &file)).await.unwrap();
+        host.machine.recorder().clear();
+        let done = {
+            let change = host.change(restore(&vm, &file));
+            let reached = host.reached(step);
+            tokio::select! {
+                biased;
+                () = reached => false,
+                outcome = change => outcome == Ok(Reply::Done(v1::Done {})),
+            }
+        };
+        host.kill_agent().await;
+        host.start_agent().await;
+        host.sleep(5).await;
+        let there = std::fs::exists(&file).unwrap();
+        match host.phase(&vm).await {
+            VmPhase::Saved => {
+                assert!(there, "step {step}");
+                host.assert_clean();
+            }
+            phase => {
+                assert!(
+                    matches!(phase, VmPhase::Running | VmPhase::Paused),
+                    "step {step}: {phase:?}"
+                );
+                assert!(!there, "step {step}: {phase:?}");
+            }
+        }
+        if done {
+            return;
+        }
+    }
+}

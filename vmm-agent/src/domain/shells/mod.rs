@@ -26,7 +26,6 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use vmm_core::id::VmId;
 use vmm_core::units::Kib;
 use vmm_core::vm::{Scheduling, VmName, VmSpec, overhead};
@@ -162,7 +161,7 @@ impl Shells {
         (!state.ready.is_empty()).then(|| state.ready.remove(0))
     }
 
-    /// One whose flavour nobody has asked for lately, or whose files have changed.
+    /// One whose flavour nobody has asked for lately; nobody asks for one whose files have changed.
     fn take_stale(&self, limits: ShellLimits) -> Option<Ready> {
         let mut state = self.lock();
         let now = Instant::now();
@@ -231,7 +230,7 @@ async fn make(core: &Arc<Core>, flavour: Flavour, like: &VmSpec) -> bool {
     let need = room::Need::to_build(uuid, &spec);
     let Ok(promise) = room::promise_free(core, need).await else { return false };
     let mut site = Site::new(core.clone(), Record::new(uuid, spec.clone(), None));
-    let cancel = CancellationToken::new();
+    let cancel = core.stop.child_token();
     let outcome = site.perform(plan::shell(), &cancel).await;
     drop(promise);
     match outcome.map(|()| site.into_shell()) {

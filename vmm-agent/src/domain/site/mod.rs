@@ -86,11 +86,10 @@ impl Site {
 
     pub(super) async fn record_running(&mut self) -> Result<(), StepError> {
         self.record.intent = Intent::Run;
-        self.record.saved = None;
         self.write_record().await
     }
 
-    /// What is being written with the VM's memory, for whoever must clean up.
+    /// The file that is being written with the VM's memory, or that it goes on from: of a VM that runs, it must go.
     pub(super) async fn record_saving(&mut self, file: Option<PathBuf>) -> Result<(), StepError> {
         self.record.saved = file;
         self.write_record().await
