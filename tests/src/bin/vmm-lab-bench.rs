@@ -64,8 +64,10 @@ const GOALS: &[Goal] = &[
     ("xenstore requests a create", "ours", "xl", 1.0),
     ("xenstore requests a create with a NIC", "ours", "xl", 1.0),
 ];
-/// What `lab-dom0` measures without and with a pool of shells.
+/// What `lab-dom0` measures without a pool of shells.
 const MEASURES: &[&str] = &["create", "nic", "parallel", "crowd", "requests"];
+/// What `shell` is measured with.
+const SHELLS: &str = "shells = 1\n";
 /// Where its credentials are in dom0.
 const MANAGER_DIR: &str = "/etc/vmm/bench";
 
@@ -158,6 +160,8 @@ fn toolstack(bench: &Bench) -> Result<Vec<Value>> {
         }
         Ok(())
     })?;
+    bench.host.configure_agent(SHELLS)?;
+    bench.measure("shell", &mut figures)?;
     for reason in figures.reasons() {
         println!("left out: {reason}");
     }

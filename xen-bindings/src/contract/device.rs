@@ -190,7 +190,12 @@ fn incomplete_nic(subject: &Subject) -> Outcome {
     // ENOENT. Which of the driver's two complaints stands there in the end, the driver's or the bus's, is not told.
     let says = said()?.unwrap_or_default();
     ensure(says.starts_with("2 "), format!("it says {says:?}"))?;
-    nic.reach(subject, "6", "1")
+    // Closing, and closed once the bus has let go of the driver, which waits behind other devices.
+    let state = nic.backend("state")?;
+    subject.until("netback closes", PLUG, || {
+        let state = read_text(subject.xen.store.as_ref(), &state).map_err(text)?;
+        Ok(state.is_some_and(|state| state == "5" || state == "6"))
+    })
 }
 
 fn held(subject: &Subject) -> Outcome {
