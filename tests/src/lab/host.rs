@@ -210,6 +210,20 @@ impl LabHost {
         // One command: each costs a second of the emulated dom0.
         Ok(self.ssh(LEFTOVERS)?.lines().map(str::to_owned).collect())
     }
+
+    /// Loop devices on this image, and backends and bridge ports of domains that are not there, a line each.
+    ///
+    /// # Errors
+    /// ssh failed.
+    pub fn orphans(&self, image: &str) -> Result<String> {
+        self.ssh(&format!(
+            "grep -l {image} /sys/block/loop*/loop/backing_file 2>/dev/null; \
+             for k in vbd vif; do for d in $(xenstore-list /local/domain/0/backend/$k 2>/dev/null); do \
+             xenstore-exists /local/domain/$d || echo backend $k of domain $d; done; done; \
+             for p in /sys/class/net/br0/brif/vif*; do [ -e $p ] || continue; d=${{p##*/vif}}; d=${{d%.*}}; \
+             xenstore-exists /local/domain/$d || echo bridge port $p; done; true"
+        ))
+    }
 }
 
 /// The agent's rights as its unit declares them, for setpriv: what is not in the set is given up before the agent starts.

@@ -136,15 +136,8 @@ fn ended(pool: &LabPool) -> Result<()> {
     .with_context(|| left)
 }
 
-/// Loop devices on its image, and backends and bridge ports of domains that are not there.
 fn no_trace(pool: &LabPool) -> Result<String> {
-    pool.host_of(PLUG)?.ssh(&format!(
-        "grep -l {IMAGE} /sys/block/loop*/loop/backing_file 2>/dev/null; \
-         for k in vbd vif; do for d in $(xenstore-list /local/domain/0/backend/$k 2>/dev/null); do \
-         xenstore-exists /local/domain/$d || echo backend $k of domain $d; done; done; \
-         for p in /sys/class/net/br0/brif/vif*; do [ -e $p ] || continue; d=${{p##*/vif}}; d=${{d%.*}}; \
-         xenstore-exists /local/domain/$d || echo bridge port $p; done; true"
-    ))
+    pool.host_of(PLUG)?.orphans(IMAGE)
 }
 
 fn deaf_to_a_disk(pool: &mut LabPool) -> Result<()> {

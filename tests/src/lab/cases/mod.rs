@@ -3,6 +3,7 @@
 mod attack;
 mod devices;
 mod end;
+mod faults;
 mod growth;
 mod hostile;
 mod life;
@@ -37,6 +38,7 @@ pub fn all(with_untried: bool) -> Vec<Case> {
 }
 
 /// Written for features that came with them; a table moves into the day above when a run has shown it to pass.
-const UNTRIED: &[Table] = &[devices::CASES, sleep::CASES, policy::CASES, pv::CASES, hostile::CASES];
+const UNTRIED: &[Table] =
+    &[devices::CASES, faults::CASES, sleep::CASES, policy::CASES, pv::CASES, hostile::CASES];
 
 type Table = &'static [(&'static str, fn(&mut LabPool) -> Result<()>)];
