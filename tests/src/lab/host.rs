@@ -211,6 +211,16 @@ impl LabHost {
         Ok(self.ssh(LEFTOVERS)?.lines().map(str::to_owned).collect())
     }
 
+    /// Physical CPUs that Xen has.
+    ///
+    /// # Errors
+    /// xl failed.
+    pub fn cpus(&self) -> Result<u32> {
+        let info = self.ssh("xl info")?;
+        let count = info.lines().find_map(|line| line.strip_prefix("nr_cpus")?.split(':').nth(1));
+        count.context("xl info names no CPUs")?.trim().parse().context("nr_cpus")
+    }
+
     /// Loop devices on this image, and backends and bridge ports of domains that are not there, a line each.
     ///
     /// # Errors

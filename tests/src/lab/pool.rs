@@ -14,6 +14,9 @@ const KERNEL: &str = "/g/vmlinux";
 /// The guests' initramfs.
 const INITRAMFS: &str = "/g/guest.cpio.gz";
 
+/// A guest that the emulated processor breaks while it boots is created again, so often at most.
+const CREATE_TRIES: u32 = 4;
+
 /// The VM that crashes on purpose.
 pub const DOOMED: &str = "doomed";
 
@@ -71,13 +74,13 @@ impl LabPool {
     /// # Errors
     /// It was refused, or the guest never spoke.
     pub fn create(&mut self, name: &str, workload: &str, more: &[&str]) -> Result<()> {
-        for last in [false, true] {
+        for tries_left in (0..CREATE_TRIES).rev() {
             let faults = self.triple_faults();
             let error = match self.try_create(name, workload, more) {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            if last || self.triple_faults() == faults {
+            if tries_left == 0 || self.triple_faults() == faults {
                 return Err(error.context(self.words()));
             }
             eprintln!("the emulated processor broke {name}; once more");

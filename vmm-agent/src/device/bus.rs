@@ -113,6 +113,23 @@ pub(crate) fn ask_close(
     })
 }
 
+/// Says again that a device is there, to a guest that has not begun with it. Linux looks at its devices and then begins to watch
+/// for more: one that comes in between is missed, until one of its nodes is written.
+pub(crate) fn announce_again(
+    store: &dyn Store,
+    domid: DomId,
+    device: DeviceKey,
+) -> Result<(), StoreError> {
+    let node = device.frontend_path(domid)?.join("state")?;
+    transact(store, |transaction| {
+        let state = read_text(transaction, &node)?;
+        if state.as_deref().and_then(BusState::parse) != Some(BusState::Initialising) {
+            return Ok(());
+        }
+        transaction.write(&node, BusState::Initialising.text().as_bytes())
+    })
+}
+
 /// Takes [`ask_close`] back while the guest has not heard it; false when it has begun to let go, which nothing stops.
 pub(crate) fn withdraw_close(
     store: &dyn Store,

@@ -1,7 +1,7 @@
 //! Disks and NICs of a running guest: attached, detached, resized; by guests that do not play along, and through every failure.
 
 use vmm_proto::v1::{self, FaultCode, Reply, Request, ResizeDisk, VmPhase};
-use xen_bindings::sim::Behaviour;
+use xen_bindings::sim::{Behaviour, Call, Op};
 
 use crate::host::{Host, TestVm};
 
@@ -79,8 +79,16 @@ async fn a_deaf_guest_gets_no_device_and_keeps_those_that_it_has() {
     let (old, new) = (host.disk("xvdb"), host.disk("xvdc"));
     host.change(Host::attach_disk_request(&vm, old)).await.unwrap();
     host.machine.set_guest_behaviour(host.domid(&vm).await, Behaviour::Deaf);
+    host.machine.recorder().clear();
     let fault = host.change(Host::attach_disk_request(&vm, new)).await.unwrap_err();
     assert_eq!(fault.code, FaultCode::TimedOut, "{fault}");
+    let calls = host.machine.recorder().calls();
+    let announced = |call: &&Call| {
+        let path = call.path.as_deref().unwrap_or_default();
+        call.op == Op::StoreWrite && path.ends_with("device/vbd/51744/state")
+    };
+    // In ten seconds, each time two seconds after the last.
+    assert_eq!(calls.iter().filter(announced).count(), 4, "a guest may have missed the word");
     assert!(fault.message.contains("did not connect to disk xvdc within 10"), "{fault}");
     assert_eq!(host.backend.dom0.loops().unwrap().len(), 1, "only the old one");
     let fault = host.change(Host::detach_disk_request(&vm, "xvdb", false)).await.unwrap_err();

@@ -19,12 +19,12 @@ const SLACK_KIB: u64 = 1024;
 /// The balloon driver's own accounting may be off by so much.
 const BALLOON_NOISE_KIB: u64 = 4096;
 
-pub(super) const BOOT: Duration = Duration::from_secs(60);
+pub(super) const BOOT: Duration = Duration::from_secs(120);
 /// Until a guest has done what it was asked.
-pub(super) const PLUG: Duration = Duration::from_secs(30);
+pub(super) const PLUG: Duration = Duration::from_secs(60);
 /// A word is written again after so many looks.
-const LOOKS_A_WORD: u32 = 20;
-pub(super) const STOP: Duration = Duration::from_secs(30);
+pub(super) const LOOKS_A_WORD: u32 = 20;
+pub(super) const STOP: Duration = Duration::from_secs(60);
 /// More than a guest's memory map of its boot.
 const GROWN_KIB: u64 = 192 * 1024;
 pub(super) const KINDS: [GuestKind; 2] = [GuestKind::Pvh, GuestKind::Pv];

@@ -26,6 +26,16 @@ pub(crate) enum Lifetime {
     ThisCommand,
 }
 
+/// What is started.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) count: u32,
+    /// Of each host.
+    pub(crate) cpus: u32,
+    /// The xenstore daemon of all; otherwise they differ.
+    pub(crate) flavour: Option<Flavour>,
+}
+
 /// Hosts that this command started; they end when it is dropped.
 pub(crate) struct Hosts<'a> {
     lab: &'a Lab<'a>,
@@ -35,12 +45,8 @@ pub(crate) struct Hosts<'a> {
 
 impl<'a> Hosts<'a> {
     /// Starts hosts 1 to `count` together and returns when ssh answers in all of them.
-    pub(crate) fn start(
-        lab: &'a Lab<'a>,
-        count: u32,
-        flavour: Option<Flavour>,
-        lifetime: Lifetime,
-    ) -> Result<Self> {
+    pub(crate) fn start(lab: &'a Lab<'a>, shape: Shape, lifetime: Lifetime) -> Result<Self> {
+        let count = shape.count;
         if !(1..=HOSTS_MAX).contains(&count) {
             bail!("{count} hosts; 1 to {HOSTS_MAX} fit the lab");
         }
@@ -51,7 +57,7 @@ impl<'a> Hosts<'a> {
         let segment = Segment::new(count)?;
         let mut hosts = Self { lab, hosts: Vec::new(), keep: false };
         for id in 1..=count {
-            hosts.add(id, Flavour::of_host(flavour, id), &segment, lifetime)?;
+            hosts.add(id, shape, &segment, lifetime)?;
             if id == 1 {
                 segment.wait_for_listener()?;
             }
@@ -61,13 +67,7 @@ impl<'a> Hosts<'a> {
         Ok(hosts)
     }
 
-    fn add(
-        &mut self,
-        id: u32,
-        flavour: Flavour,
-        segment: &Segment,
-        lifetime: Lifetime,
-    ) -> Result<()> {
+    fn add(&mut self, id: u32, shape: Shape, segment: &Segment, lifetime: Lifetime) -> Result<()> {
         let (ssh_port, agent_port) = (free_port()?, free_port()?);
         let program = match lifetime {
             Lifetime::ThisCommand => run::tied("qemu-system-x86_64"),
@@ -76,7 +76,8 @@ impl<'a> Hosts<'a> {
         let forward = format!(
             "user,id=n0,hostfwd=tcp:127.0.0.1:{ssh_port}-:22,hostfwd=tcp:127.0.0.1:{agent_port}-:7443"
         );
-        let mut qemu = qemu::command(self.lab, program, id, flavour)?;
+        let flavour = Flavour::of_host(shape.flavour, id);
+        let mut qemu = qemu::command(self.lab, program, id, shape.cpus, flavour)?;
         qemu.args(["-netdev", &forward, "-device", "virtio-net-pci,netdev=n0,romfile="]);
         let card = format!("virtio-net-pci,netdev=n1,mac=52:54:00:77:00:{id:02x},romfile=");
         qemu.args(["-netdev", &segment.netdev(id), "-device", &card]);

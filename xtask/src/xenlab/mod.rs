@@ -41,7 +41,7 @@ use crate::args::Args;
 use crate::demo::finish;
 use crate::run;
 use crate::workspace::Workspace;
-use host::{Hosts, Lifetime};
+use host::{Hosts, Lifetime, Shape};
 use paths::Lab;
 use record::Flavour;
 
@@ -53,7 +53,7 @@ usage: cargo xtask xenlab COMMAND
   down                                 end every host that `up` left running
   shell ID [CMD…]                      a shell, or one command, in the dom0 of host ID
   test [SUITE] [--full] [--xenstored c|ocaml]
-                                       boot two hosts, run the suites contract and e2e, end the hosts
+                                       boot hosts, run the suites contract and e2e, end the hosts
   bench SUITE --json [--xenstored c|ocaml]
                                        boot one host and run a benchmark suite; the last line is a JSON object
 
@@ -95,10 +95,11 @@ fn build(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
 fn up(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
     let bare = args.flag("--bare");
     let flavour: Option<Flavour> = args.value("--xenstored")?;
+    let cpus = args.value("--cpus")?.unwrap_or(suites::POOL_CPUS);
     let count: u32 = args.positional().context("up needs the number of hosts")?.parse()?;
     args.finish()?;
     image::build(lab, bare)?;
-    Hosts::start(lab, count, flavour, Lifetime::UntilDown)?.leave_running();
+    Hosts::start(lab, Shape { count, cpus, flavour }, Lifetime::UntilDown)?.leave_running();
     println!("xenlab up: {count} hosts; recorded in {}", lab.hosts_file().display());
     Ok(ExitCode::SUCCESS)
 }

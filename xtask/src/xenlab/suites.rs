@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::host::{Hosts, Lifetime};
+use super::host::{Hosts, Lifetime, Shape};
 use super::image;
 use super::paths::Lab;
 use super::record::Flavour;
@@ -19,6 +19,11 @@ const CONTRACT_LIMIT: Duration = Duration::from_mins(20);
 const E2E_LIMIT: Duration = Duration::from_mins(45);
 const E2E_FULL_LIMIT: Duration = Duration::from_hours(3);
 const BENCH_LIMIT: Duration = Duration::from_hours(1);
+
+/// Enough for the contract suite, which builds most of all guests (see `qemu::command`).
+const CONTRACT_CPUS: u32 = 1;
+/// The manager gives a VM no more vCPUs than its host has CPUs.
+pub(crate) const POOL_CPUS: u32 = 2;
 
 const SUITES: &[&str] = &["contract", "e2e"];
 /// In the profile of the tests, which CI has built before: what is emulated is the hosts, not this.
@@ -88,14 +93,13 @@ pub(crate) fn test(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
         run::success(run::cargo(lab.workspace).arg("build").args(E2E_PROGRAMS))?;
     }
     let mut tally = Tally::default();
-    {
-        let hosts = Hosts::start(lab, 2, flavour, Lifetime::ThisCommand)?;
-        if wanted("contract") {
-            contract(lab, &hosts, full, &mut tally);
-        }
-        if wanted("e2e") {
-            e2e(lab, full, &mut tally);
-        }
+    if wanted("contract") {
+        contract(lab, flavour, full, &mut tally)?;
+    }
+    if wanted("e2e") {
+        let shape = Shape { count: 2, cpus: POOL_CPUS, flavour };
+        let _hosts = Hosts::start(lab, shape, Lifetime::ThisCommand)?;
+        e2e(lab, full, &mut tally);
     }
     for name in &tally.names {
         println!("FAILED {name}");
@@ -107,14 +111,17 @@ pub(crate) fn test(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
     Ok(if tally.failed == 0 && tally.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// On the first host, or with `full` on both, which run different xenstore daemons.
-fn contract(lab: &Lab<'_>, hosts: &Hosts<'_>, full: bool, tally: &mut Tally) {
-    for host in hosts.iter().take(if full { 2 } else { 1 }) {
+/// On one host, or with `full` on two, which run different xenstore daemons.
+fn contract(lab: &Lab<'_>, flavour: Option<Flavour>, full: bool, tally: &mut Tally) -> Result<()> {
+    let shape = Shape { count: if full { 2 } else { 1 }, cpus: CONTRACT_CPUS, flavour };
+    let hosts = Hosts::start(lab, shape, Lifetime::ThisCommand)?;
+    for host in hosts.iter() {
         println!("contract on host {} ({} xenstored)", host.id, host.flavour);
         let mut ssh = ssh::command(lab, host.ssh_port, run::tied("ssh"));
         ssh.args(["root@127.0.0.1", "/opt/vmm/xen-contract"]);
         tally.run("contract", &mut ssh, CONTRACT_LIMIT);
     }
+    Ok(())
 }
 
 fn e2e(lab: &Lab<'_>, full: bool, tally: &mut Tally) {
@@ -135,7 +142,11 @@ pub(crate) fn bench(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
     }
     image::build(lab, false)?;
     run::success(run::cargo(lab.workspace).arg("build").args(E2E_PROGRAMS))?;
-    let _hosts = Hosts::start(lab, 1, Some(flavour), Lifetime::ThisCommand)?;
+    let _hosts = Hosts::start(
+        lab,
+        Shape { count: 1, cpus: POOL_CPUS, flavour: Some(flavour) },
+        Lifetime::ThisCommand,
+    )?;
     let mut cargo = run::tied_cargo(lab.workspace);
     cargo.args(["run", "--quiet"]).args(BENCH);
     cargo.args(["--", &suite, "--json", "--hosts"]).arg(lab.hosts_file());

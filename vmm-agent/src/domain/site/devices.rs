@@ -28,6 +28,9 @@ const FORGOTTEN_WAIT: Duration = Duration::from_secs(5);
 /// How often it is looked at.
 const FORGOTTEN_POLL: Duration = Duration::from_millis(5);
 
+/// How often a guest that has not taken a device up is told again that it is there.
+const ANNOUNCE_AGAIN: Duration = Duration::from_secs(2);
+
 const FOUND: &[BusState] = &[BusState::InitWait, BusState::Initialised, BusState::Connected];
 const CONNECTED: &[BusState] = &[BusState::Connected];
 const CLOSED: &[BusState] = &[BusState::Closed];
@@ -78,13 +81,23 @@ impl Site {
         limit: Duration,
     ) -> Result<(), StepError> {
         let (domid, key) = (self.domid()?, device.key());
-        match bus::wait_for_backend(&self.core, (domid, key), CONNECTED, limit).await? {
-            true => Ok(()),
-            false => Err(StepError::GuestDidNot {
-                what: format!("connect to {}", device.name()),
-                limit,
-                note: "the device is taken back",
-            }),
+        let deadline = Instant::now() + limit;
+        loop {
+            let wait = deadline.saturating_duration_since(Instant::now()).min(ANNOUNCE_AGAIN);
+            if bus::wait_for_backend(&self.core, (domid, key), CONNECTED, wait).await? {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(StepError::GuestDidNot {
+                    what: format!("connect to {}", device.name()),
+                    limit,
+                    note: "the device is taken back",
+                });
+            }
+            let announce = move |host: &crate::Backend| {
+                bus::announce_again(host.xen.store.as_ref(), domid, key)
+            };
+            self.core.run(announce).await?;
         }
     }
 
