@@ -29,6 +29,8 @@ use crate::xml::{self, Checked, GateError, Limits, Namespaces, ReadError, WriteE
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
+mod forms;
+#[cfg(test)]
 mod samples;
 #[cfg(test)]
 mod tests;

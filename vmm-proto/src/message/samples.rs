@@ -1,10 +1,21 @@
 //! One full sample of each request, for tests of the wire; [`super::answers`] has the replies.
 
+use crate::envelope::{Direction, Header};
 use crate::v1::{
     self, Autostart, Disk, EventAction, GuestKind, Nic, OnEvent, Request, Scheduling, Spec,
 };
 
 const VM: &str = "00000000-0000-0000-0000-000000000001";
+
+/// The header of every sample.
+pub(super) fn header(direction: Direction) -> Header {
+    Header {
+        session: "000102030405060708090a0b0c0d0e0f".to_owned(),
+        direction,
+        seq: 7,
+        id: "m-7".to_owned(),
+    }
+}
 
 pub(super) fn vm() -> String {
     VM.to_owned()

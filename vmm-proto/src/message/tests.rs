@@ -1,17 +1,9 @@
 //! The inner documents.
 
+use super::samples::header;
 use super::*;
 use crate::envelope::Direction;
 use crate::v1::{Done, FaultCode, ListVms, Ping};
-
-fn header(direction: Direction) -> Header {
-    Header {
-        session: "000102030405060708090a0b0c0d0e0f".to_owned(),
-        direction,
-        seq: 7,
-        id: "m-7".to_owned(),
-    }
-}
 
 fn request() -> Header {
     header(Direction::ClientToServer)

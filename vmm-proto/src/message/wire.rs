@@ -8,21 +8,12 @@ use serde::de::IntoDeserializer as _;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
 use super::answers::replies;
-use super::samples::{requests, spec};
+use super::samples::{header, requests, spec};
 use super::*;
 use crate::envelope::Direction;
 use crate::v1::{Autostart, CreateVm, Spec, VmStats, verb};
 
 const PROTOCOL: &str = include_str!("../../../docs/protocol.md");
-
-fn header(direction: Direction) -> Header {
-    Header {
-        session: "000102030405060708090a0b0c0d0e0f".to_owned(),
-        direction,
-        seq: 7,
-        id: "m-7".to_owned(),
-    }
-}
 
 fn written(request: &Request) -> String {
     let header = header(Direction::ClientToServer);

@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::gate::{Checked, GateError, Limits, Namespaces, check};
+use super::strict::{Refused, Strict, ValueError};
 use crate::v1::NAMESPACE;
 
 /// Why a document gave no value.
@@ -19,6 +20,14 @@ pub enum ReadError {
         expected: &'static str,
         /// The root that stands there.
         found: String,
+    },
+    /// A number or a boolean is not in its one form, or too large.
+    #[error("in {root}, {source}")]
+    Value {
+        /// The document.
+        root: &'static str,
+        /// What stands where.
+        source: ValueError,
     },
     /// The elements do not fit the type.
     #[error("the content of {root} does not fit: {source}")]
@@ -49,5 +58,10 @@ pub fn read_checked<T: DeserializeOwned>(
     if document.root != root || document.namespace != NAMESPACE {
         return Err(ReadError::Root { expected: root, found: document.root.to_owned() });
     }
-    quick_xml::de::from_str(document.text).map_err(|source| ReadError::Content { root, source })
+    let refused = Refused::default();
+    let mut content = quick_xml::de::Deserializer::from_str(document.text);
+    T::deserialize(Strict::new(&mut content, &refused)).map_err(|source| match refused.take() {
+        Some(source) => ReadError::Value { root, source },
+        None => ReadError::Content { root, source },
+    })
 }
