@@ -9,6 +9,7 @@ mod demo;
 mod packages;
 mod run;
 mod sim;
+mod suites;
 mod test;
 mod workspace;
 mod xenlab;
@@ -28,7 +29,7 @@ usage: cargo xtask COMMAND
   sim --seeds N [--first S]     replay N seeds of a whole simulated pool
   xenlab …                      real Xen hosts under emulation: cargo xtask xenlab --help
 
-  --install                     install missing Debian packages (as root)";
+  --install                     install missing Debian packages (as root), fetch foreign test suites";
 
 fn main() -> ExitCode {
     match dispatch() {

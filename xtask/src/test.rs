@@ -1,7 +1,7 @@
 //! `test`: every test that needs no Xen. Those of what the agent does to a real Linux (loop devices, bridges in a network namespace)
 //! need root, the loop driver and Xen's headers; where one is missing they are passed over, visibly.
 //!
-//! Fails when a package is missing, named, or as the tests do.
+//! Fails when a package or a foreign suite is missing, named, or as the tests do.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,12 +12,14 @@ use crate::args::Args;
 use crate::demo::finish;
 use crate::packages::{self, Install};
 use crate::run;
+use crate::suites;
 use crate::workspace::Workspace;
 
 pub(crate) fn main(workspace: &Workspace, mut args: Args) -> Result<ExitCode> {
     let install = args.flag("--install");
     args.finish()?;
     packages::ensure(packages::BUILD, Install::Asked(install))?;
+    suites::ensure_xml(workspace, Install::Asked(install))?;
     let mut cargo = run::cargo(workspace);
     cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
     let portable = run::status(&mut cargo)?;

