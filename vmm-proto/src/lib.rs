@@ -28,6 +28,8 @@ pub mod endpoint;
 pub mod envelope;
 mod message;
 pub mod principal;
+#[cfg(test)]
+mod published;
 pub mod server;
 pub mod session;
 pub mod tls;

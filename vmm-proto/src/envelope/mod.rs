@@ -40,6 +40,8 @@ pub use seal::seal;
 #[cfg(test)]
 mod interop;
 #[cfg(test)]
+mod published;
+#[cfg(test)]
 mod tests;
 
 /// The namespace of XML Encryption 1.0: the elements.

@@ -129,3 +129,70 @@ fn read_carrier(bytes: &[u8], root: &'static str) -> Result<Vec<u8>, SessionErro
     let compact: String = carrier.noise.split_ascii_whitespace().collect();
     STANDARD.decode(compact).map_err(|_| SessionError::Base64)
 }
+
+#[cfg(test)]
+mod published {
+    //! The published schema and golden messages of the handshake.
+
+    use super::*;
+    use crate::published::{
+        assert_golden, valid, without_and_with_twice_each_element, without_each_attribute,
+    };
+    use crate::server::BAD_MESSAGE;
+
+    const SESSION: &str = "000102030405060708090a0b0c0d0e0f";
+
+    /// Any bytes: which ones Noise makes is random.
+    const NOISE: [u8; 96] = [0x5a; 96];
+
+    fn documents() -> [(&'static str, String); 5] {
+        [
+            ("open-session", write_open_session(&NOISE).unwrap()),
+            ("session-opened", write_session_opened(&NOISE).unwrap()),
+            ("hello", Hello::ours().write().unwrap()),
+            ("welcome", Welcome::new(SESSION).write().unwrap()),
+            ("bad-message", BAD_MESSAGE.to_owned()),
+        ]
+    }
+
+    fn is_read(document: &str) -> bool {
+        let bytes = document.as_bytes();
+        match document.split_once(' ').unwrap().0 {
+            "<OpenSession" => read_open_session(bytes).is_ok(),
+            "<SessionOpened" => read_session_opened(bytes).is_ok(),
+            "<Hello" => Hello::read(bytes).is_ok(),
+            "<Welcome" => Welcome::read(bytes).is_ok(),
+            _ => document == BAD_MESSAGE,
+        }
+    }
+
+    #[test]
+    fn the_golden_messages_are_what_we_write() {
+        for (name, document) in documents() {
+            assert_golden(name, &document);
+        }
+    }
+
+    #[test]
+    fn the_schema_and_the_reader_agree_on_what_may_be_missing_and_what_may_stand_twice() {
+        let mut changed = Vec::new();
+        for (_, document) in documents() {
+            changed.extend(without_each_attribute(&document));
+            changed.extend(without_and_with_twice_each_element(&document));
+        }
+        let documents: Vec<String> = changed.iter().map(|c| c.document.clone()).collect();
+        for (changed, valid) in changed.iter().zip(valid(&documents)) {
+            assert_eq!(valid, is_read(&changed.document), "{}: {}", changed.how, changed.document);
+            assert!(!valid, "{}: {}", changed.how, changed.document);
+        }
+    }
+
+    #[test]
+    fn numbers_of_the_handshake_have_one_form() {
+        for minor in ["+0", " 0", "00", "-0", "0x0", "", "4294967296"] {
+            let hello = Hello::ours().write().unwrap();
+            let changed = hello.replace("min-minor=\"0\"", &format!("min-minor=\"{minor}\""));
+            assert!(!is_read(&changed), "{minor:?}");
+        }
+    }
+}
