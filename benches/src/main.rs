@@ -3,6 +3,7 @@
 //! Every suite prints its rows for people and, with `--json`, one JSON object as the last line. A row has a goal or none; a goal
 //! that is missed is printed as missed and is no error. The exit status says only whether the suite could be run.
 
+mod gate;
 mod placement;
 mod protocol;
 mod report;
@@ -31,7 +32,7 @@ struct Arguments {
 enum Suite {
     /// Placement by the product's cost model beside simple policies, on a trace of arrivals.
     Placement,
-    /// What both layers of encryption cost a request, and how fast the inner layer is.
+    /// What both layers of encryption cost a request, and how fast the gate in front of the XML parser is.
     Protocol,
 }
 

@@ -14,6 +14,7 @@ use vmm_proto::server::{Caller, Server, ServerOptions, Service};
 use vmm_proto::transport::memory::MemoryNetwork;
 use vmm_proto::v1::{Fault, FaultCode, Ping, Reply, Request};
 
+use crate::gate;
 use crate::report::Report;
 
 /// Sizes of the text that comes back, and how often it is sent.
@@ -68,6 +69,7 @@ async fn measure() -> Result<Report> {
         report.tell(format!("round trip of {size} B, both layers"), micros, "us");
     }
     stop.cancel();
+    gate::measure(&mut report)?;
     Ok(report)
 }
 

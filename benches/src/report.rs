@@ -44,6 +44,18 @@ impl Report {
         self.rows.push(Row { name: name.into(), value, unit, goal, met });
     }
 
+    /// A figure that should be at least `limit`.
+    pub(crate) fn at_least(
+        &mut self,
+        name: impl Into<String>,
+        value: f64,
+        unit: &'static str,
+        limit: f64,
+    ) {
+        let (goal, met) = (Some(format!(">= {limit}")), Some(value >= limit));
+        self.rows.push(Row { name: name.into(), value, unit, goal, met });
+    }
+
     pub(crate) fn print(&self, json: bool) -> Result<()> {
         for row in &self.rows {
             let verdict = match (&row.goal, row.met) {

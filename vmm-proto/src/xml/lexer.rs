@@ -79,6 +79,22 @@ pub(super) fn is_legal(c: char) -> bool {
     }
 }
 
+/// Where the first character is that XML cannot carry. Nearly all text is far from one, so whole blocks of bytes are looked at first.
+pub(super) fn find_illegal(text: &str) -> Option<usize> {
+    const BLOCK_BYTES: usize = 64;
+    // Control characters, and the byte that U+FFFE and U+FFFF begin with.
+    let may_be = |b: u8| (b < b' ' && !is_space(b)) || b == 0xef;
+    let blocks = text.as_bytes().chunks(BLOCK_BYTES);
+    let suspects = blocks.map(|block| block.iter().fold(false, |found, b| found | may_be(*b)));
+    let first = suspects.enumerate().find_map(|(index, found)| found.then_some(index))?;
+    let mut start = first * BLOCK_BYTES;
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    let rest = text.get(start..)?;
+    rest.char_indices().find(|(_, c)| !is_legal(*c)).map(|(at, _)| start + at)
+}
+
 /// Where the first reference goes wrong.
 pub(super) fn find_bad_reference(text: &str) -> Option<usize> {
     let mut at = 0;

@@ -256,6 +256,15 @@ proptest! {
     }
 
     #[test]
+    fn what_xml_cannot_carry_is_found_where_it_stands(
+        before in "[a\u{ef}\u{fffd}\n]{0,140}", odd in "[a\u{0}\u{1f}\u{fffe}\u{ffff}]", after in "[a\u{1}\u{ff5e}]{0,80}",
+    ) {
+        let text = [before, odd, after].concat();
+        let expected = text.char_indices().find(|(_, c)| !super::lexer::is_legal(*c)).map(|(at, _)| at);
+        prop_assert_eq!(super::lexer::find_illegal(&text), expected);
+    }
+
+    #[test]
     fn the_gate_never_panics_on_bytes(bytes in any::<Vec<u8>>()) {
         let _ = check(&bytes, &Limits::INNER, Namespaces::Any);
     }

@@ -12,7 +12,7 @@ mod tag;
 pub use error::{GateError, GateReason};
 pub use limits::{Limits, Namespaces};
 
-use super::lexer::{Cursor, find_bad_reference, is_legal, is_space};
+use super::lexer::{Cursor, find_bad_reference, find_illegal, is_space};
 use tag::{QName, quoted};
 
 /// A document that passed.
@@ -52,7 +52,7 @@ pub fn check<'a>(
     }
     let text = std::str::from_utf8(bytes)
         .map_err(|error| at(error.valid_up_to(), GateReason::Encoding))?;
-    if let Some((place, _)) = text.char_indices().find(|(_, c)| !is_legal(*c)) {
+    if let Some(place) = find_illegal(text) {
         return Err(at(place, GateReason::Character));
     }
     let mut gate = Gate {

@@ -94,20 +94,29 @@ impl<'a> Gate<'a, '_> {
         if self.only.is_some_and(|only| only != namespace) {
             return Err(GateReason::Namespace);
         }
-        let mut seen = Vec::with_capacity(attributes.len());
-        for attribute in attributes {
-            let expanded = match (attribute.is_declaration(), attribute.name.prefix) {
-                (true, _) => (XMLNS_NAMESPACE, attribute.name.written),
-                (false, "") => ("", attribute.name.local),
-                (false, _) if self.only.is_some() => return Err(GateReason::Namespace),
-                (false, prefix) => (self.namespace(prefix)?, attribute.name.local),
-            };
-            if seen.contains(&expanded) {
-                return Err(GateReason::DuplicateAttribute);
+        for (index, attribute) in attributes.iter().enumerate() {
+            let expanded = self.expanded(attribute)?;
+            // Equal names have equal local parts; few attributes of one element do.
+            let alike =
+                attributes.iter().take(index).filter(|a| a.name.local == attribute.name.local);
+            for other in alike {
+                if self.expanded(other)? == expanded {
+                    return Err(GateReason::DuplicateAttribute);
+                }
             }
-            seen.push(expanded);
         }
         Ok(())
+    }
+
+    /// Namespace and local name of an attribute.
+    fn expanded(&self, attribute: &Attribute<'a>) -> Result<(&'a str, &'a str), GateReason> {
+        let QName { prefix, local, written } = attribute.name;
+        match prefix {
+            _ if attribute.is_declaration() => Ok((XMLNS_NAMESPACE, written)),
+            "" => Ok(("", local)),
+            _ if self.only.is_some() => Err(GateReason::Namespace),
+            _ => Ok((self.namespace(prefix)?, local)),
+        }
     }
 
     fn namespace(&self, prefix: &str) -> Result<&'a str, GateReason> {
