@@ -11,7 +11,7 @@ use crate::published::{
     Changed, assert_golden, golden_names, valid, with_each_attribute,
     without_and_with_twice_each_element, without_each_attribute,
 };
-use crate::v1::{FaultCode, verb};
+use crate::v1::{FaultCode, Ping, verb};
 
 /// These equal the outer header's, whatever the schema says of their form.
 const HEADER: &[&str] = &["id", "re", "session", "dir", "seq"];
@@ -67,6 +67,39 @@ fn is_read(document: &str) -> bool {
 
 fn samples() -> Vec<String> {
     asked().into_iter().chain(answered()).map(|(_, document)| document).collect()
+}
+
+/// What a guest may choose: its console, the reason of its end, names that it writes into xenstore.
+const CHOSEN_BY_GUESTS: &[&str] = &[
+    "\u{0}\u{1}\u{8}\u{b}\u{1f}",
+    "\u{fffe}\u{ffff}\u{feff}",
+    "\"/><Done/><Pong text=\"",
+    "'\"<&>]]>",
+    "&#0;&#x0;&lol;&amp",
+    "<!-- --><![CDATA[ ]]><?xml version='1.1'?>",
+    "\r\n\t \u{85}\u{2028}",
+    "xmlns:v='urn:other' v:text=",
+    "\u{1F980}\u{10ffff}\u{202e}",
+];
+
+#[test]
+fn what_a_guest_chooses_makes_no_document_ill_formed() {
+    let header = header(Direction::ServerToClient);
+    let answers = |text: &str| {
+        let fault = Fault::new(FaultCode::HostFailed, text).at(text);
+        [Ok(Reply::Pong(Ping { text: text.to_owned() })), Err(fault)]
+    };
+    let cannot = |c| matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{1f}' | '\u{fffe}' | '\u{ffff}');
+    let mut documents = Vec::new();
+    for text in CHOSEN_BY_GUESTS {
+        let carried = answers(&text.replace(cannot, "\u{fffd}"));
+        for (outcome, carried) in answers(text).iter().zip(carried) {
+            let document = write_response(&header, outcome).expect("written").to_string();
+            assert_eq!(read_response(document.as_bytes(), &header).expect("read"), carried);
+            documents.push(document);
+        }
+    }
+    assert!(valid(&documents).iter().all(|valid| *valid), "{documents:?}");
 }
 
 #[test]
