@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 
 use super::answers::replies;
 use super::samples::{header, requests};
+use super::wire::variants;
 use super::*;
 use crate::envelope::Direction;
 use crate::published::{
     Changed, assert_golden, golden_names, valid, with_each_attribute,
     without_and_with_twice_each_element, without_each_attribute,
 };
-use crate::v1::{FaultCode, Ping, verb};
+use crate::v1::{EventAction, FaultCode, GuestKind, HostHealth, Ping, TaskState, VmPhase, verb};
 
 /// These equal the outer header's, whatever the schema says of their form.
 const HEADER: &[&str] = &["id", "re", "session", "dir", "seq"];
@@ -148,4 +149,30 @@ fn what_the_schema_admits_is_read() {
     }
     let stricter: Vec<&str> = stricter.iter().map(String::as_str).collect();
     assert_eq!(stricter, READ_LATER);
+}
+
+/// A sample has one word of each list; the schema has all of them.
+#[test]
+fn every_word_of_each_list_is_in_the_schema() {
+    let samples = samples();
+    for (attribute, words) in [
+        ("phase", variants::<VmPhase>()),
+        ("code", variants::<FaultCode>()),
+        ("health", variants::<HostHealth>()),
+        ("state", variants::<TaskState>()),
+        ("kind", variants::<GuestKind>()),
+        ("crash", variants::<EventAction>()),
+    ] {
+        let changed: Vec<String> = words
+            .iter()
+            .flat_map(|word| {
+                samples.iter().flat_map(move |sample| with_each_attribute(sample, word))
+            })
+            .filter_map(|(name, document)| (name == attribute).then_some(document))
+            .collect();
+        assert!(changed.len() >= words.len(), "a sample with {attribute}");
+        for (document, valid) in changed.iter().zip(valid(&changed)) {
+            assert!(valid && is_read(document), "{attribute}: {document}");
+        }
+    }
 }

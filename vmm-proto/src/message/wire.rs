@@ -26,7 +26,7 @@ fn read(document: &str) -> Request {
 }
 
 /// The names of all variants of an enum, as serde lists them when it meets another one.
-fn variants<'de, T: Deserialize<'de> + std::fmt::Debug>() -> BTreeSet<String> {
+pub(super) fn variants<'de, T: Deserialize<'de> + std::fmt::Debug>() -> BTreeSet<String> {
     let other: StrDeserializer<'de, ValueError> = "Levitate".into_deserializer();
     let error = T::deserialize(other).expect_err("no such variant").to_string();
     let (_, listed) = error.split_once("expected one of").expect("a list");
