@@ -65,7 +65,7 @@ async fn running(
         if !left_over {
             return Some(record);
         }
-        registry::remember(core, record, left_over);
+        remember(core, record, left_over).await;
         return None;
     }
     record.stop = StopReason::Lost;
@@ -123,8 +123,17 @@ async fn clean(core: &Arc<Core>, record: Record) {
     if rebuild && !left_over {
         registry::rebuild(core, record);
     } else {
-        registry::remember(core, record, left_over);
+        remember(core, record, left_over).await;
     }
+}
+
+/// What is left of a VM may still write to its images: they stay its own.
+async fn remember(core: &Arc<Core>, record: Record, left_over: bool) {
+    let mut site = Site::new(core.clone(), record);
+    if left_over {
+        site.lease_again().await;
+    }
+    registry::remember(core, site.record, left_over);
 }
 
 async fn take_off(core: &Arc<Core>, record: Record) -> (Record, bool) {
@@ -153,6 +162,6 @@ pub(crate) async fn clean_again(core: &Arc<Core>, vm: VmId) -> Result<(), Change
     let Some(record) = record else { return Ok(()) };
     match take_off(core, record).await {
         (_, false) => Ok(()),
-        (record, true) => Err(ChangeError::Stopped(record.reason)),
+        (record, true) => Err(ChangeError::LeftOver(record.reason)),
     }
 }

@@ -86,7 +86,7 @@ impl Runner {
             self.end(StopReason::Destroyed, "").await;
         }
         for reply in terminators {
-            let _ = reply.send(Ok(Answer::Done));
+            let _ = reply.send(self.ended());
         }
     }
 
@@ -116,7 +116,7 @@ impl Runner {
         self.rest(stop, &error.to_string(), left_over).await;
         self.answer_builders(&Err(error));
         for reply in terminators {
-            let _ = reply.send(Ok(Answer::Done));
+            let _ = reply.send(self.ended());
         }
     }
 
@@ -153,6 +153,15 @@ impl Runner {
             tracing::error!(vm_id = %self.site.record.vm, ?left_over, "VM not taken off the host");
         }
         self.rest(stop, &reason, !left_over.is_empty()).await;
+    }
+
+    /// What is told to whoever wanted the VM to end: what is left of it may still write to its disks.
+    pub(super) fn ended(&self) -> super::Outcome {
+        let view = self.wires.view.borrow();
+        match view.left_over {
+            true => Err(ChangeError::LeftOver(view.reason.clone())),
+            false => Ok(Answer::Done),
+        }
     }
 
     /// The VM is stopped: on disk, then for everybody.

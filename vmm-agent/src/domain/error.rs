@@ -34,6 +34,8 @@ pub(crate) enum StepError {
         "the disk image {disk} is in use by VM {by}; stop that VM, or make both disks read-only"
     )]
     DiskInUse { disk: String, by: String },
+    #[error("the domain or its backend may still write to {0}")]
+    ImageInUse(String),
     #[error("the change was cancelled")]
     Cancelled,
     #[error("{0} is missing, which an earlier step makes")]
@@ -65,6 +67,9 @@ pub(crate) enum ChangeError {
     TimedOut(String),
     #[error("the VM stopped meanwhile: {0}")]
     Stopped(String),
+    /// The VM has ended, and not everything of it is off the host.
+    #[error("{0}; destroy the VM again")]
+    LeftOver(String),
     #[error("step {step} failed: {source}{}", left_over_note(left_over))]
     Step { step: &'static str, source: StepError, left_over: Vec<&'static str> },
 }

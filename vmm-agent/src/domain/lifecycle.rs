@@ -233,7 +233,7 @@ impl Runner {
         let Some(pending) = pending else { return };
         let wanted = pending.wish() == Some(Wish::Poweroff) && stop == StopReason::Poweroff;
         pending.answer(if wanted {
-            Ok(Answer::Done)
+            self.ended()
         } else if stop == StopReason::Poweroff {
             Err(ChangeError::Stopped("the guest powered itself off".into()))
         } else {

@@ -82,7 +82,9 @@ impl VmHandle {
     }
 
     fn of_stopped(&self, request: VmRequest) -> Outcome {
-        match admit(self.view.borrow().state, request) {
+        let view = self.now();
+        match admit(view.state, request) {
+            Admission::Ignore if view.left_over => Err(ChangeError::LeftOver(view.reason)),
             Admission::Ignore => Ok(Answer::Done),
             Admission::Deny(denied) => Err(denied.into()),
             Admission::Accept => Err(ChangeError::Stopping),

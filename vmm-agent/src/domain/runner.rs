@@ -252,7 +252,7 @@ impl Runner {
         if self.state().has_domain() {
             self.end(StopReason::Destroyed, "").await;
         }
-        let _ = reply.send(Ok(Answer::Done));
+        let _ = reply.send(self.ended());
     }
 
     async fn request(&mut self, command: Command) {

@@ -56,7 +56,7 @@ impl Runner {
         match outcome {
             Ok(()) => {
                 self.end(StopReason::Saved, "").await;
-                let _ = reply.send(Ok(Answer::Done));
+                let _ = reply.send(self.ended());
             }
             Err(error) => {
                 self.may_suspend_late = !suspended;

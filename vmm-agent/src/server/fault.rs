@@ -18,6 +18,7 @@ impl From<ChangeError> for Fault {
             ChangeError::BadRequest(_) => Fault::new(FaultCode::BadRequest, text),
             ChangeError::TimedOut(_) => Fault::new(FaultCode::TimedOut, text),
             ChangeError::Stopped(_) => Fault::new(FaultCode::BadState, text),
+            ChangeError::LeftOver(_) => Fault::new(FaultCode::HostFailed, text),
             ChangeError::Step { source, .. } if source.is_cancel() => {
                 Fault::new(FaultCode::Cancelled, text)
             }

@@ -51,7 +51,7 @@ async fn what_cannot_be_taken_back_is_named_and_goes_with_the_next_destroy() {
     let vm = host.vm(1);
     host.build(&vm).await.unwrap();
     host.machine.faults().fail_always(Op::DomainDestroy, XenErrorKind::Other(5));
-    host.destroy(&vm).await.unwrap();
+    assert_eq!(host.destroy(&vm).await.unwrap_err().code, FaultCode::HostFailed);
     let reported = host.reported(&vm).await;
     assert!(reported.reason.contains("left over on the host: destroy-domain"), "{reported:?}");
     assert_eq!(host.build(&vm).await.unwrap_err().code, FaultCode::Conflict);

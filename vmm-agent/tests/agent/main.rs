@@ -5,6 +5,7 @@ mod devices;
 mod faults;
 mod guests;
 mod host;
+mod images;
 mod life;
 mod memory;
 mod policy;

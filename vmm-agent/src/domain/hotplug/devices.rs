@@ -40,10 +40,16 @@ impl Runner {
         let patience = Patience { limit: bounded(patience.limit), ..patience };
         let outcome = match self.device(key) {
             Some(device) => self.carry_out(plan::detach(&device, patience)).await,
-            // It is so already.
-            None => Ok(()),
+            None => self.detach_rest(key).await,
         };
         self.device_answered(outcome, reply).await;
+    }
+
+    /// The VM does not have the device; it may hold what an attach that could not be taken back has left of it.
+    async fn detach_rest(&mut self, key: DeviceKey) -> Result<(), ChangeError> {
+        let Some(disk) = self.site.held_disk(key) else { return Ok(()) };
+        let cleared = self.site.clear_place(&disk).await;
+        cleared.map_err(|error| ChangeError::step("close-disk", error))
     }
 
     async fn device_answered(&mut self, outcome: Result<(), ChangeError>, reply: Reply) {

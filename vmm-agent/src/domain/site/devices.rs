@@ -204,6 +204,16 @@ fn try_plug(
     }
 }
 
+/// dom0 has the device, or xenstore describes it, so that dom0 may take it up at any moment.
+pub(super) fn is_there(
+    host: &crate::Backend,
+    domid: DomId,
+    key: DeviceKey,
+) -> Result<bool, StepError> {
+    let described = bus::backends(host.xen.store.as_ref(), domid)?.contains(&key);
+    Ok(described || is_known(host, domid, key)?)
+}
+
 /// dom0's driver has the device still.
 fn is_known(host: &crate::Backend, domid: DomId, key: DeviceKey) -> Result<bool, Dom0Error> {
     match key.kind {

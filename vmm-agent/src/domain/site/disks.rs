@@ -4,20 +4,30 @@
 //! dies in between finds its own device and no other. Files are known by device and inode, never by name.
 
 use std::path::Path;
+use std::time::Duration;
 
-use vmm_core::vm::DiskSpec;
+use tokio::time::Instant;
+use vmm_core::vm::{DiskSpec, device_number};
+use xen_bindings::RunState;
 
 use super::Site;
-use crate::device::Device;
+use super::devices::is_there;
 use crate::device::leases::ImageId;
-use crate::device::vbd::BlockTarget;
+use crate::device::vbd::{self, BlockTarget};
+use crate::device::{Device, DeviceKey};
 use crate::dom0::{AttachedLoop, Backing, LoopIndex};
 use crate::domain::error::StepError;
-use crate::journal::HeldImage;
+use crate::journal::{HeldImage, Intent};
+
+/// How long a loop device may keep a file that it was told to let go of: it does while anything on the host has it open.
+const DETACHED_WAIT: Duration = Duration::from_secs(5);
+/// How often it is looked at.
+const DETACHED_POLL: Duration = Duration::from_millis(20);
 
 impl Site {
     pub(in crate::domain) async fn open_disk(&mut self, device: Device) -> Result<(), StepError> {
         let Device::Disk(disk) = device else { return Ok(()) };
+        self.clear_place(&disk.device).await?;
         let path = disk.path.clone();
         let backing = self.core.run(move |host| host.dom0.backing(Path::new(&path))).await?;
         self.lease(&disk, (&backing).into())?;
@@ -70,6 +80,21 @@ impl Site {
         self.record.images.iter_mut().find(|image| image.device == device)
     }
 
+    /// What an attach that could not be taken back has left of a disk goes, before another one has its place.
+    pub(in crate::domain) async fn clear_place(&mut self, device: &str) -> Result<(), StepError> {
+        let held = self.record.images.iter().any(|image| image.device == device);
+        let Some(devid) = device_number(device).filter(|_| held) else { return Ok(()) };
+        self.unplug(DeviceKey { kind: vbd::KIND, devid }).await?;
+        self.close(device).await
+    }
+
+    /// The disk of this number that the VM holds, and perhaps does not have.
+    pub(in crate::domain) fn held_disk(&self, key: DeviceKey) -> Option<String> {
+        let mut held = self.record.images.iter().map(|image| &image.device);
+        let is_it = |device: &&String| device_number(device) == Some(key.devid);
+        held.find(is_it).filter(|_| key.kind == vbd::KIND).cloned()
+    }
+
     /// The loop device under a disk; `None` for a block device.
     pub(in crate::domain) fn loop_of(&self, device: &str) -> Option<LoopIndex> {
         let image = self.record.images.iter().find(|image| image.device == device)?;
@@ -81,29 +106,84 @@ impl Site {
         self.close(&disk.device).await
     }
 
+    /// Of a VM that ends. Its images stay its own until its last page is back: a backend writes until then.
     pub(in crate::domain) async fn close_all_disks(&mut self) -> Result<(), StepError> {
+        if self.domain().await?.is_some() {
+            return Err(StepError::ImageInUse("the VM's disks".into()));
+        }
         let images = self.record.images.iter().map(|image| image.device.clone());
         for device in images.collect::<Vec<_>>() {
-            self.close(&device).await?;
+            self.release(&device).await?;
         }
         self.core.leases.give_back_all(self.record.vm);
         Ok(())
     }
 
-    /// Takes the loop devices that are ours from a disk's file, and gives its lease back.
+    /// One disk's image becomes free, unless somebody may still write to it.
     pub(in crate::domain) async fn close(&mut self, device: &str) -> Result<(), StepError> {
+        if self.is_in_use(device).await? {
+            return Err(StepError::ImageInUse(format!("disk {device}")));
+        }
+        self.release(device).await
+    }
+
+    /// A VM that runs on has let go of a disk when dom0 has forgotten it. One that goes has when it is gone: what its backend has
+    /// begun to write outlives its trees.
+    async fn is_in_use(&self, device: &str) -> Result<bool, StepError> {
+        let Some(domain) = self.domain().await? else { return Ok(false) };
+        let runs_on = self.record.intent == Intent::Run && domain.state != RunState::Dying;
+        match device_number(device) {
+            Some(devid) if runs_on => {
+                let key = DeviceKey { kind: vbd::KIND, devid };
+                self.core.run(move |host| is_there(host, domain.domid, key)).await
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// Takes the loop devices that are ours from a disk's file, and gives its lease back.
+    async fn release(&mut self, device: &str) -> Result<(), StepError> {
         let image = self.record.images.iter().find(|image| image.device == device).cloned();
         if let Some(image) = image {
-            let loops = self.core.run(|host| host.dom0.loops()).await?;
-            for attached in loops.into_iter().filter(|attached| self.is_ours(&image, attached)) {
-                self.core.run(move |host| host.dom0.detach_loop(attached.index)).await?;
+            for index in self.loops_of(&image).await? {
+                self.core.run(move |host| host.dom0.detach_loop(index)).await?;
             }
-            self.record.images.retain(|image| image.device != device);
-            self.write_record().await?;
+            self.await_detached(&image).await?;
+            self.record_released(device).await?;
         }
         self.targets.remove(device);
         self.core.leases.give_back(self.record.vm, device);
         Ok(())
+    }
+
+    /// An image that is not free on disk is not free: the next agent would take its loop device from whoever has it then.
+    async fn record_released(&mut self, device: &str) -> Result<(), StepError> {
+        let held = self.record.images.clone();
+        self.record.images.retain(|image| image.device != device);
+        let written = self.write_record().await;
+        if written.is_err() {
+            self.record.images = held;
+        }
+        written
+    }
+
+    /// Waits until the loop device has really no file: it keeps it while anything has the device open.
+    async fn await_detached(&self, image: &HeldImage) -> Result<(), StepError> {
+        let deadline = Instant::now() + DETACHED_WAIT;
+        while !self.loops_of(image).await?.is_empty() {
+            if Instant::now() >= deadline {
+                let what = format!("the loop device of disk {} losing its file", image.device);
+                return Err(StepError::Waited { what, limit: DETACHED_WAIT });
+            }
+            tokio::time::sleep(DETACHED_POLL).await;
+        }
+        Ok(())
+    }
+
+    async fn loops_of(&self, image: &HeldImage) -> Result<Vec<LoopIndex>, StepError> {
+        let loops = self.core.run(|host| host.dom0.loops()).await?;
+        let ours = loops.iter().filter(|attached| self.is_ours(image, attached));
+        Ok(ours.map(|attached| attached.index).collect())
     }
 
     /// The one that the record names; when it names none, those that came since it was written and that no other VM names.

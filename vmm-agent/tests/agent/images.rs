@@ -1,0 +1,93 @@
+//! Images stay their VM's until nothing of it can write to them any more.
+
+use vmm_proto::v1::{FaultCode, VmPhase};
+use xen_bindings::StoreError;
+use xen_bindings::sim::{Behaviour, Op};
+
+use crate::host::{Host, TestVm};
+
+/// Trees cannot be removed, so backends keep what they have: rings of guests that are gone, and images.
+fn hold_backends(host: &Host) {
+    host.machine.faults().fail_always(Op::StoreRemove, StoreError::Other("EIO".into()));
+}
+
+/// Another VM that wants to write to the image.
+fn rival(host: &Host, path: &str) -> TestVm {
+    let mut rival = host.vm(2);
+    rival.spec.disks = host.vm(1).spec.disks;
+    rival.spec.disks[0].path = path.to_owned();
+    rival
+}
+
+async fn assert_refused(host: &Host, rival: &TestVm) {
+    let fault = host.build(rival).await.unwrap_err();
+    assert_eq!(fault.code, FaultCode::Conflict, "{fault}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_image_of_a_vm_whose_domain_does_not_end_is_not_given_away() {
+    let mut host = Host::new().await;
+    let vm = host.vm(1);
+    let rival = rival(&host, &vm.spec.disks[0].path);
+    host.build(&vm).await.unwrap();
+    host.sleep(20).await;
+    hold_backends(&host);
+    for _ in 0..2 {
+        let fault = host.destroy(&vm).await.unwrap_err();
+        assert_eq!(fault.code, FaultCode::HostFailed, "{fault}");
+        assert!(fault.message.contains("await-domain-gone, close-disks; destroy"), "{fault}");
+        assert_eq!(host.backend.dom0.loops().unwrap().len(), 1);
+        assert_refused(&host, &rival).await;
+    }
+    host.kill_agent().await;
+    host.start_agent().await;
+    assert_refused(&host, &rival).await;
+    host.machine.faults().clear();
+    host.destroy(&vm).await.unwrap();
+    host.assert_clean();
+    host.build(&rival).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vm_that_powers_itself_off_and_stays_is_no_success() {
+    let host = Host::new().await;
+    let vm = host.vm(1);
+    host.build(&vm).await.unwrap();
+    host.sleep(20).await;
+    hold_backends(&host);
+    let fault = host.shutdown(&vm, 30).await.unwrap_err();
+    assert_eq!(fault.code, FaultCode::HostFailed, "{fault}");
+    host.machine.faults().clear();
+    host.destroy(&vm).await.unwrap();
+    host.assert_clean();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_was_half_attached_and_cannot_be_taken_back_keeps_its_image() {
+    for finish in [Host::attach_disk_request, |vm: &TestVm, disk: vmm_proto::v1::Disk| {
+        Host::detach_disk_request(vm, &disk.device, false)
+    }] {
+        let host = Host::new().await;
+        let mut vm = host.vm(1);
+        vm.spec.disks.clear();
+        host.build(&vm).await.unwrap();
+        host.sleep(20).await;
+        let domid = host.domid(&vm).await;
+        let disk = host.disk("xvdb");
+        host.machine.set_guest_behaviour(domid, Behaviour::Deaf);
+        hold_backends(&host);
+        let request = Host::attach_disk_request(&vm, disk.clone());
+        let fault = host.change(request).await.unwrap_err();
+        assert!(fault.message.contains("left over"), "{fault}");
+        assert_eq!(host.backend.dom0.loops().unwrap().len(), 1);
+        assert_refused(&host, &rival(&host, &disk.path)).await;
+        assert_eq!(host.phase(&vm).await, VmPhase::Running);
+        host.machine.faults().clear();
+        host.machine.set_guest_behaviour(domid, Behaviour::Cooperative);
+        host.change(finish(&vm, disk.clone())).await.unwrap();
+        let disks = host.stats(&vm).await.unwrap().disks.len();
+        assert_eq!(host.backend.dom0.loops().unwrap().len(), disks);
+        host.destroy(&vm).await.unwrap();
+        host.assert_clean();
+    }
+}
