@@ -6,13 +6,14 @@
 use std::time::Duration;
 
 use vmm_core::units::Kib;
-use vmm_core::vm::overhead;
+use vmm_core::vm::{StopReason, VmState, overhead};
 use vmm_proto::v1::{
-    AgentReport, AwaitReport, Fault, FaultCode, HostFacts, HostLoad, Reply, ReportedVm,
+    AgentReport, AwaitReport, Fault, FaultCode, HostFacts, HostLoad, Reply, ReportedVm, VmPhase,
 };
 use xen_bindings::{DomainInfo, Physinfo, XenError, XenVersion};
 
 use crate::core::Core;
+use crate::domain::VmView;
 use crate::domain::registry::VmHandle;
 
 /// The longest that a poll is kept waiting.
@@ -95,13 +96,22 @@ fn load(core: &Core, info: &Physinfo) -> HostLoad {
     }
 }
 
+/// What is left of a VM may still write to its disks: until that is gone, the VM is on this host, and may be on no other.
+fn phase(view: &VmView) -> VmPhase {
+    match view.state {
+        VmState::Stopped(StopReason::Saved) if view.left_over => VmPhase::Saving,
+        VmState::Stopped(_) if view.left_over => VmPhase::Preserved,
+        state => state.into(),
+    }
+}
+
 fn reported(vm: &VmHandle, domains: &[DomainInfo]) -> ReportedVm {
     let view = vm.now();
     let domain = domains.iter().find(|domain| Some(domain.domid) == view.domid);
     ReportedVm {
         vm: vm.vm.to_string(),
         generation: view.generation,
-        phase: view.state.into(),
+        phase: phase(&view),
         reason: view.reason,
         vcpus_online: domain.map_or(0, |domain| domain.vcpus_online),
         memory_kib: domain.map_or(0, |domain| domain.pages.kib()),
