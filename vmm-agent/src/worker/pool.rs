@@ -32,6 +32,8 @@ struct Shared {
     at_once_max: u32,
     state: Mutex<State>,
     changed: Condvar,
+    #[cfg(test)]
+    waits: std::sync::atomic::AtomicU32,
 }
 
 struct State {
@@ -53,6 +55,8 @@ impl Shared {
     }
 
     fn wait<'a>(&self, state: MutexGuard<'a, State>, most: Duration) -> MutexGuard<'a, State> {
+        #[cfg(test)]
+        self.waits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.changed.wait_timeout(state, most).unwrap_or_else(PoisonError::into_inner).0
     }
 }
@@ -73,6 +77,8 @@ impl Pool {
             at_once_max: at_once_max.max(1),
             state: Mutex::new(state),
             changed: Condvar::new(),
+            #[cfg(test)]
+            waits: Default::default(),
         });
         let theirs = shared.clone();
         let keeper = std::thread::Builder::new().name("workers".into());
@@ -85,8 +91,9 @@ impl Pool {
         let begun = Instant::now();
         let mut state = self.shared.lock();
         state.waiting += 1;
+        // Once: in the loop, jobs that wait would wake each other for ever.
+        self.shared.changed.notify_all();
         let outcome = loop {
-            self.shared.changed.notify_all();
             if state.running < self.shared.at_once_max && state.idle.is_some() {
                 break Ok(());
             }
@@ -102,6 +109,10 @@ impl Pool {
         outcome?;
         state.running += 1;
         let process = state.idle.take();
+        if state.waiting > 0 {
+            // The keeper starts the next one.
+            self.shared.changed.notify_all();
+        }
         drop(state);
         Ok(Taken { shared: &self.shared, process, leaving: None })
     }
@@ -181,4 +192,38 @@ fn keep(shared: &Shared) {
     // Its socket closes with it, and it ends; those that do not are killed with this thread.
     let idle = state.idle.take().map(Leaving::from);
     state.leaving.extend(idle);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    #[test]
+    fn jobs_that_wait_for_a_worker_sleep_and_each_gets_one() {
+        let program = Program::of("/bin/cat");
+        let pool = Pool::start(program, 1).unwrap();
+        let first = pool.take().unwrap();
+        let before = pool.shared.waits.load(Ordering::Relaxed);
+        std::thread::scope(|scope| {
+            let jobs = [(); 3].map(|()| {
+                scope.spawn(|| {
+                    pool.take_alive().map(|(mut taken, process)| {
+                        taken.leaving = Some(process.into());
+                    })
+                })
+            });
+            while pool.shared.lock().waiting < 3 {
+                std::thread::yield_now();
+            }
+            std::thread::sleep(Duration::from_millis(300));
+            let waits = pool.shared.waits.load(Ordering::Relaxed) - before;
+            assert!(waits < 60, "{waits} waits: they wake each other");
+            drop(first);
+            for job in jobs {
+                job.join().unwrap().unwrap();
+            }
+        });
+    }
 }

@@ -37,6 +37,11 @@ impl Program {
     pub fn this() -> Self {
         Self { path: "/proc/self/exe".into(), args: vec![super::SUBCOMMAND.into()] }
     }
+
+    #[cfg(test)]
+    pub(super) fn of(path: &str) -> Self {
+        Self { path: path.into(), args: Vec::new() }
+    }
 }
 
 /// A worker that waits for its request.
