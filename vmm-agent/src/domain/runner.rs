@@ -207,6 +207,21 @@ impl Runner {
     /// A domain that an earlier agent has left running: what was half-way is finished or taken back.
     async fn take_over(&mut self) {
         self.open_console();
+        match self.site.is_described().await {
+            Ok(true) => self.settle().await,
+            // A xenstore that has lost its content says nothing about what the VM has: to believe it would take its disks away.
+            Ok(false) => {
+                tracing::error!(vm_id = %self.site.record.vm, "xenstore does not know the running VM; nothing of it is settled: restart the host when its VMs can be shut down");
+            }
+            Err(error) => {
+                tracing::error!(vm_id = %self.site.record.vm, %error, "adopted VM not settled");
+            }
+        }
+        self.publish_spec();
+        self.look().await;
+    }
+
+    async fn settle(&mut self) {
         if let Some(file) = self.site.record.saved.clone() {
             self.abandon_save(file).await;
         }
@@ -214,8 +229,6 @@ impl Runner {
             tracing::error!(vm_id = %self.site.record.vm, %error, "devices not settled");
         }
         self.settle_adopted_memory().await;
-        self.publish_spec();
-        self.look().await;
     }
 
     /// Carries a plan out on the running VM. Its guest's end, a destroy, and the agent's end take it back.

@@ -122,6 +122,12 @@ pub(crate) fn write(store: &dyn Store, nodes: Vec<Node>) -> Result<(), StoreErro
     transact(store, |transaction| transaction.write_nodes(&nodes))
 }
 
+/// Does xenstore say that the domain is this VM's?
+pub(crate) fn names_owner(store: &dyn Store, vm: VmId, domid: DomId) -> Result<bool, StoreError> {
+    let owner = read_text(store, &StorePath::domain(domid).join("vm")?)?;
+    Ok(owner.as_deref() == Some(vm_path(vm)?.as_str()))
+}
+
 /// Gives a VM that runs another name.
 pub(crate) fn rename(
     store: &dyn Store,

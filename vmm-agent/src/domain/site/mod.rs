@@ -31,6 +31,7 @@ use vmm_core::units::Kib;
 use xen_bindings::{BuiltGuest, DomId, DomainInfo, Port, Shell, VcpulessDomain, XenError};
 
 use super::error::StepError;
+use super::tree;
 use crate::core::Core;
 use crate::device::vbd::BlockTarget;
 use crate::journal::{Intent, Record};
@@ -113,6 +114,12 @@ impl Site {
         let Some(domid) = self.record.domid else { return Ok(None) };
         let info = self.core.run(move |host| host.xen.control.info(domid)).await?;
         Ok(info.filter(|info| info.handle.0 == self.record.vm.bytes()))
+    }
+
+    /// Does xenstore know the VM's domain as such?
+    pub(crate) async fn is_described(&self) -> Result<bool, StepError> {
+        let (vm, domid) = (self.record.vm, self.domid()?);
+        Ok(self.core.run(move |h| tree::names_owner(h.xen.store.as_ref(), vm, domid)).await?)
     }
 
     /// Runs one step on the shell.
