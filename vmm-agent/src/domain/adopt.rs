@@ -29,7 +29,7 @@ use crate::journal::{Intent, Record};
 pub(crate) async fn reconcile(core: &Arc<Core>) -> Result<(), XenError> {
     let domains = core.run(|host| host.xen.control.list()).await?;
     let has_booted = autostart::host_has_booted(core).await;
-    let mut to_start = Vec::new();
+    let (mut to_start, mut to_rebuild) = (Vec::new(), Vec::new());
     for record in core.journal.records() {
         let own = |domain: &&DomainInfo| domain.handle.0 == record.vm.bytes();
         let found: Vec<&DomainInfo> = domains.iter().filter(own).collect();
@@ -38,9 +38,13 @@ pub(crate) async fn reconcile(core: &Arc<Core>) -> Result<(), XenError> {
             Intent::Run => to_start.extend(running(core, record, &found, has_booted).await),
             Intent::Shell => no_shell(core, record, &found).await,
             Intent::Build | Intent::Rebuild | Intent::Remove => {
-                interrupted(core, record, &found).await;
+                to_rebuild.extend(interrupted(core, record, &found).await);
             }
         }
+    }
+    // None is built before all images of those that run, or may, are leased again.
+    for record in to_rebuild {
+        registry::rebuild(core, record);
     }
     autostart::start(core, to_start);
     Ok(())
@@ -70,8 +74,7 @@ async fn running(
     }
     record.stop = StopReason::Lost;
     record.reason = "its domain was gone when the agent started; the host restarted, or somebody else destroyed it".into();
-    clean(core, record).await;
-    None
+    clean(core, record).await
 }
 
 async fn adopted(core: &Arc<Core>, record: Record, domain: &DomainInfo) {
@@ -87,7 +90,12 @@ async fn adopted(core: &Arc<Core>, record: Record, domain: &DomainInfo) {
     registry::adopt(core, site.record, state);
 }
 
-async fn interrupted(core: &Arc<Core>, mut record: Record, found: &[&DomainInfo]) {
+/// A change was under way; the VM is given back when it shall be built again.
+async fn interrupted(
+    core: &Arc<Core>,
+    mut record: Record,
+    found: &[&DomainInfo],
+) -> Option<Record> {
     tracing::info!(vm_id = %record.vm, intent = ?record.intent, "interrupted change found");
     // The agent may have died between making the domain and writing its number down. No other domain had this uuid then.
     if record.domid.is_none() && record.intent != Intent::Remove {
@@ -104,7 +112,7 @@ async fn interrupted(core: &Arc<Core>, mut record: Record, found: &[&DomainInfo]
         };
         (record.stop, record.reason) = (stop, reason.into());
     }
-    clean(core, record).await;
+    clean(core, record).await
 }
 
 /// A shell of an earlier agent; it goes.
@@ -116,15 +124,15 @@ async fn no_shell(core: &Arc<Core>, mut record: Record, found: &[&DomainInfo]) {
     }
 }
 
-/// Removes what is left of a VM, then remembers or rebuilds it.
-async fn clean(core: &Arc<Core>, record: Record) {
+/// Removes what is left of a VM, then remembers it, or gives it back to be rebuilt.
+async fn clean(core: &Arc<Core>, record: Record) -> Option<Record> {
     let rebuild = record.intent == Intent::Rebuild;
     let (record, left_over) = take_off(core, record).await;
     if rebuild && !left_over {
-        registry::rebuild(core, record);
-    } else {
-        remember(core, record, left_over).await;
+        return Some(record);
     }
+    remember(core, record, left_over).await;
+    None
 }
 
 /// What is left of a VM may still write to its images: they stay its own.

@@ -1,8 +1,13 @@
 //! Images stay their VM's until nothing of it can write to them any more.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use vmm_agent::dom0::DeviceNumber;
+use vmm_agent::dom0::sim::SimDom0;
 use vmm_proto::v1::{FaultCode, VmPhase};
-use xen_bindings::StoreError;
 use xen_bindings::sim::{Behaviour, Op};
+use xen_bindings::{StoreError, StorePath};
 
 use crate::host::{Host, TestVm};
 
@@ -36,6 +41,7 @@ async fn the_image_of_a_vm_whose_domain_does_not_end_is_not_given_away() {
         let fault = host.destroy(&vm).await.unwrap_err();
         assert_eq!(fault.code, FaultCode::HostFailed, "{fault}");
         assert!(fault.message.contains("await-domain-gone, close-disks; destroy"), "{fault}");
+        assert_eq!(host.phase(&vm).await, VmPhase::Preserved, "it is on this host");
         assert_eq!(host.backend.dom0.loops().unwrap().len(), 1);
         assert_refused(&host, &rival).await;
     }
@@ -90,4 +96,59 @@ async fn a_disk_that_was_half_attached_and_cannot_be_taken_back_keeps_its_image(
         host.destroy(&vm).await.unwrap();
         host.assert_clean();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_xenstore_that_lost_its_content_takes_no_running_vm_apart() {
+    let mut host = Host::new().await;
+    let vm = host.vm(1);
+    let rival = rival(&host, &vm.spec.disks[0].path);
+    host.build(&vm).await.unwrap();
+    host.sleep(20).await;
+    let domid = host.domid(&vm).await;
+    host.kill_agent().await;
+    let home = StorePath::domain(domid);
+    for path in [home.as_str(), "/vm", "/local/domain/0/backend"] {
+        host.backend.xen.store.remove(&StorePath::new(path).unwrap()).unwrap();
+    }
+    for _ in 0..2 {
+        host.start_agent().await;
+        host.sleep(20).await;
+        assert_eq!((host.phase(&vm).await, host.domid(&vm).await), (VmPhase::Running, domid));
+        assert_eq!(host.backend.dom0.loops().unwrap().len(), 1);
+        assert_refused(&host, &rival).await;
+        let record = std::fs::read_to_string(host.path(&format!("state/vms/{}.json", vm.id)));
+        assert!(record.unwrap().contains("disk.img"), "the VM has its disk");
+        host.kill_agent().await;
+    }
+    host.start_agent().await;
+    host.destroy(&vm).await.unwrap();
+    host.assert_clean();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_agent_leases_what_is_half_attached_and_block_devices() {
+    let mut host = Host::new().await;
+    host.kill_agent().await;
+    let dom0 = Arc::new(SimDom0::new(&host.machine));
+    let node = PathBuf::from("/dev/vg/data");
+    dom0.set_block_device(&node, DeviceNumber { major: 253, minor: 1 }, 1 << 20);
+    host.backend.dom0 = dom0;
+    host.start_agent().await;
+    let mut vm = host.vm(1);
+    vm.spec.disks[0].path = node.display().to_string();
+    host.build(&vm).await.unwrap();
+    host.sleep(20).await;
+    host.machine.set_guest_behaviour(host.domid(&vm).await, Behaviour::Deaf);
+    hold_backends(&host);
+    let half = host.disk("xvdb");
+    host.change(Host::attach_disk_request(&vm, half.clone())).await.unwrap_err();
+    host.kill_agent().await;
+    host.start_agent().await;
+    for path in [&vm.spec.disks[0].path, &half.path] {
+        assert_refused(&host, &rival(&host, path)).await;
+    }
+    host.machine.faults().clear();
+    host.destroy(&vm).await.unwrap();
+    host.assert_clean();
 }

@@ -30,7 +30,7 @@ impl Site {
         self.clear_place(&disk.device).await?;
         let path = disk.path.clone();
         let backing = self.core.run(move |host| host.dom0.backing(Path::new(&path))).await?;
-        self.lease(&disk, (&backing).into())?;
+        self.lease((&disk.device, &disk.path), (&backing).into(), disk.read_only)?;
         let target = match backing {
             Backing::Device { number, .. } => {
                 BlockTarget { path: disk.path, physical_device: number.physical_device() }
@@ -52,12 +52,17 @@ impl Site {
         Ok(())
     }
 
-    fn lease(&self, disk: &DiskSpec, image: ImageId) -> Result<(), StepError> {
+    fn lease(
+        &self,
+        (device, path): (&str, &str),
+        image: ImageId,
+        read_only: bool,
+    ) -> Result<(), StepError> {
         let vm = self.record.vm;
-        self.core.leases.take(image, vm, &disk.device, disk.read_only).map_err(|other| {
+        self.core.leases.take(image, vm, device, read_only).map_err(|other| {
             let known = self.core.registry.get(other);
             let name = known.map_or_else(|| other.to_string(), |vm| vm.spec().name.to_string());
-            StepError::DiskInUse { disk: disk.path.clone(), by: name }
+            StepError::DiskInUse { disk: path.to_owned(), by: name }
         })
     }
 
@@ -82,8 +87,9 @@ impl Site {
 
     /// What an attach that could not be taken back has left of a disk goes, before another one has its place.
     pub(in crate::domain) async fn clear_place(&mut self, device: &str) -> Result<(), StepError> {
-        let held = self.record.images.iter().any(|image| image.device == device);
-        let Some(devid) = device_number(device).filter(|_| held) else { return Ok(()) };
+        let Some(devid) = device_number(device).filter(|_| self.holds(device)) else {
+            return Ok(());
+        };
         self.unplug(DeviceKey { kind: vbd::KIND, devid }).await?;
         self.close(device).await
     }
@@ -204,22 +210,39 @@ impl Site {
         }
     }
 
-    /// The leases of a VM that was adopted. An image that cannot be looked at cannot be opened by others either.
+    /// The leases of a VM that an earlier agent has left: of each image file that it holds, and of its block devices. What cannot
+    /// be leased is told: another VM may get it.
     pub(in crate::domain) async fn lease_again(&mut self) {
-        for disk in self.record.spec.disks.clone() {
-            let held = self.record.images.iter().find(|image| image.device == disk.device);
-            let image = match held {
-                Some(image) => {
-                    Some(ImageId::File { device: image.file.device, inode: image.file.inode })
-                }
-                None => {
-                    let path = disk.path.clone();
-                    let backing = self.core.run(move |host| host.dom0.backing(Path::new(&path)));
-                    backing.await.ok().map(|backing| ImageId::from(&backing))
-                }
-            };
-            if let Some(Err(error)) = image.map(|image| self.lease(&disk, image)) {
-                tracing::error!(vm_id = %self.record.vm, %error, "image of an adopted VM");
+        for image in &self.record.images {
+            let disk = self.record.spec.disks.iter().find(|disk| disk.device == image.device);
+            // One that was half attached is not in the specification; then it may be written to.
+            let read_only = disk.is_some_and(|disk| disk.read_only);
+            let path = disk.map_or("of an interrupted attach", |disk| &disk.path);
+            let file = ImageId::File { device: image.file.device, inode: image.file.inode };
+            self.tell(&image.device, self.lease((&image.device, path), file, read_only));
+        }
+        for disk in self.record.spec.disks.iter().filter(|disk| !self.holds(&disk.device)) {
+            self.tell(&disk.device, self.lease_device(disk).await);
+        }
+    }
+
+    fn holds(&self, device: &str) -> bool {
+        self.record.images.iter().any(|image| image.device == device)
+    }
+
+    fn tell(&self, disk: &str, leased: Result<(), StepError>) {
+        if let Err(error) = leased {
+            tracing::error!(vm_id = %self.record.vm, disk, %error, "image not leased again");
+        }
+    }
+
+    /// A file that is not held is not open.
+    async fn lease_device(&self, disk: &DiskSpec) -> Result<(), StepError> {
+        let path = disk.path.clone();
+        match self.core.run(move |host| host.dom0.backing(Path::new(&path))).await? {
+            Backing::File { .. } => Ok(()),
+            device @ Backing::Device { .. } => {
+                self.lease((&disk.device, &disk.path), (&device).into(), disk.read_only)
             }
         }
     }
