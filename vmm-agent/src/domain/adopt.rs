@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | running | the domain, with its number and the VM's uuid | adopted: the guest notices nothing; a plug or save that was half-way is finished or taken back, and the file of a restore that is done goes |
 //! | running, to be started with its host | no such domain, and the host has booted since | started again, in its turn ([`super::autostart`]) |
-//! | running | no such domain | lost; what is left of it is removed |
+//! | running | no such domain | lost; what is left of it is removed, a file that it may have gone on from too |
 //! | building | whatever there is of it | removed; failed, or saved as before when it was being restored |
 //! | rebuilding | whatever there is of it | removed; built again |
 //! | taking down | whatever there is of it | removed; stopped for the reason that was recorded |
@@ -65,6 +65,7 @@ async fn running(
     if has_booted && record.spec.autostart.is_some() {
         // An agent that dies before the VM's turn leaves it to the next one.
         record.intent = Intent::Rebuild;
+        record.stop = StopReason::Lost;
         let (record, left_over) = take_off(core, record).await;
         if !left_over {
             return Some(record);

@@ -8,10 +8,10 @@
 //!   attach    open disk ─ write trees ─ backend ─ port on bridge ─ guest ─ record
 //!   detach    ask ─ guest ─ remove trees ─ close disk ─ record
 //!   suspend   ask ─ guest
-//!   save      check file ─ record ─ ask ─ guest ─ write the file          (then the end)
+//!   save      check file ─ record ─ ask ─ guest ─ write the file ─ record          (then the end)
 //!   shell     record ─ create ─ vCPUs ─ limits ─ ports ─ CPU policy ─ image          (a guest that waits for its VM)
 //!   from shell  record ─ open disks ─ take the shell ─ scheduling ─ tree ─ …
-//!   end       destroy ─ remove tree ─ await gone ─ close disks          (each tried, whatever the others did)
+//!   end       destroy ─ remove tree ─ await gone ─ close disks ─ used file          (each tried, whatever the others did)
 //! ```
 //!
 //! [`super::perform`] carries them out. Interrupted anywhere, by an error, a cancel or the agent's death, each leaves what was
@@ -52,6 +52,7 @@ pub(crate) enum Action {
     PlugPort(NicSpec),
     Unpause,
     RecordRunning,
+    RecordNotRunning,
     Kill,
     AwaitGone,
     CloseAllDisks,
@@ -71,7 +72,9 @@ pub(crate) enum Action {
     GoOn,
     AwaitSuspended(Duration),
     WriteSaved(PathBuf),
+    RecordSaved,
     RemoveSaved(PathBuf),
+    RemoveUsed,
     ClaimMemory,
     ReleaseClaim,
     Memory(MemoryAct),
@@ -145,6 +148,8 @@ pub(crate) fn restore(spec: &VmSpec, file: &Path) -> Vec<Step<Action>> {
     // A guest that has run has changed its disks, so its file is used up: the journal says so before it runs.
     let last = steps.len() - 1;
     steps.swap(last - 1, last);
+    // One that has not run has not used it up.
+    steps[last - 1].undo = Some(Action::RecordNotRunning);
     steps
 }
 
@@ -255,14 +260,17 @@ pub(crate) fn save(file: &Path, suspended: bool, limit: Duration) -> Vec<Step<Ac
     }
     let (write, remove) = (Action::WriteSaved(file.into()), Action::RemoveSaved(file.into()));
     steps.push(step("write-file", write, Some(remove)));
+    // Before the guest goes: an agent that finds only the file could not tell whether the guest has gone on since.
+    steps.push(step("record-saved", Action::RecordSaved, Some(Action::RecordRunning)));
     steps
 }
 
 /// The end of a VM, in this order: a backend lets go of a dead guest's pages only when its tree is gone, and of its loop device
-/// only then.
-pub(crate) const END: [(&str, Action); 4] = [
+/// only then. Of a VM that was restored and may have run, the file goes too.
+pub(crate) const END: [(&str, Action); 5] = [
     ("destroy-domain", Action::Kill),
     ("remove-tree", Action::RemoveTree),
     ("await-domain-gone", Action::AwaitGone),
     ("close-disks", Action::CloseAllDisks),
+    ("remove-used-file", Action::RemoveUsed),
 ];

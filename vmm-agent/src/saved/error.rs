@@ -31,6 +31,8 @@ pub(crate) enum SavedError {
     OtherHost(PathBuf),
     #[error("{path:?} holds VM {holds}, not VM {asked}")]
     OtherVm { path: PathBuf, holds: VmId, asked: VmId },
+    #[error("{0:?} was saved with other disks: restore it with those that it had")]
+    OtherDisks(PathBuf),
     #[error("{path:?} is damaged or was tampered with: {what} does not verify; use another copy")]
     Damaged { path: PathBuf, what: String },
     #[error("{path:?} is cut off after {bytes} bytes: use another copy")]
@@ -55,6 +57,19 @@ impl SavedError {
             _ => Self::Io { operation, path, detail: error.to_string() },
         }
     }
+
+    /// A file was read, and is not what it should be.
+    pub(super) fn is_about_content(&self) -> bool {
+        matches!(
+            self,
+            Self::NotSaved(_)
+                | Self::Version { .. }
+                | Self::OtherHost(_)
+                | Self::OtherVm { .. }
+                | Self::Damaged { .. }
+                | Self::Truncated { .. }
+        )
+    }
 }
 
 /// For callers that know Xen's errors only.
@@ -62,9 +77,10 @@ impl From<SavedError> for XenError {
     fn from(error: SavedError) -> Self {
         let kind = match &error {
             SavedError::Xen(error) => return error.clone(),
-            SavedError::Path(_) | SavedError::OtherVm { .. } | SavedError::TooLarge => {
-                XenErrorKind::Invalid
-            }
+            SavedError::Path(_)
+            | SavedError::OtherVm { .. }
+            | SavedError::OtherDisks(_)
+            | SavedError::TooLarge => XenErrorKind::Invalid,
             SavedError::Exists(_) => XenErrorKind::Exists,
             SavedError::Busy(_) => XenErrorKind::Busy,
             SavedError::NotFound(_) => XenErrorKind::NotFound,

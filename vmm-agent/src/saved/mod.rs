@@ -46,7 +46,6 @@ mod reader;
 mod tests;
 mod writer;
 
-use std::fs;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -173,18 +172,20 @@ impl SavedFiles {
         Ok(built)
     }
 
-    /// Removes this VM's saved file and whatever an interrupted save has left; a file that is not this VM's stays, and so does
-    /// one that cannot be told.
+    /// Removes this VM's saved file, on disk when it returns, and whatever an interrupted save has left. A file that [`Self::open`]
+    /// refuses for what is in it stays: it is not this VM's, or cannot be restored. One that cannot be looked at is an error.
     pub(crate) fn remove(&self, path: &Path, vm: VmId) -> Result<(), SavedError> {
         place::remove_leftover(path)?;
         match self.open(path, vm) {
-            Ok(_) => fs::remove_file(path).map_err(SavedError::io("remove", path)),
-            Err(SavedError::NotFound(_)) => Ok(()),
-            Err(error) => {
+            Ok(_) => place::remove(path),
+            // An agent that died may have removed it, and not come to the directory.
+            Err(SavedError::NotFound(_)) => place::sync_directory(path),
+            Err(error) if error.is_about_content() => {
                 let path = path.display();
                 tracing::warn!(%path, vm_id = %vm, %error, "not a saved file of this VM: it stays");
                 Ok(())
             }
+            Err(error) => Err(error),
         }
     }
 }

@@ -54,9 +54,7 @@ impl Unfinished {
         self.file.sync_all().map_err(SavedError::io("write", &self.path))?;
         self.name()?;
         self.named = true;
-        let directory = self.path.parent().unwrap_or(Path::new("/"));
-        let synced = File::open(directory).and_then(|directory| directory.sync_all());
-        synced.map_err(SavedError::io("sync the directory of", &self.path))
+        sync_directory(&self.path)
     }
 
     fn name(&self) -> Result<(), SavedError> {
@@ -82,6 +80,27 @@ impl Drop for Unfinished {
         {
             tracing::warn!(path = %self.beside.display(), %error, "an unfinished save is left");
         }
+    }
+}
+
+/// Removes a file for good: no power loss brings it back.
+pub(super) fn remove(path: &Path) -> Result<(), SavedError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(SavedError::io("remove", path)(error))
+        }
+        _ => sync_directory(path),
+    }
+}
+
+/// What was done to a name is on disk. A directory that is gone has no names.
+pub(super) fn sync_directory(path: &Path) -> Result<(), SavedError> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    match File::open(directory).and_then(|directory| directory.sync_all()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(SavedError::io("sync the directory of", path)(error))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use vmm_core::id::VmId;
+use vmm_core::vm::DiskSpec;
 
 use super::error::SavedError;
 use super::format::{
@@ -72,6 +73,19 @@ impl SaveReader {
     /// Who and what it holds.
     pub(crate) fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// Refuses other disks than those that the guest has in its memory: it would write over whatever they hold.
+    pub(crate) fn require_disks(&self, disks: &[DiskSpec]) -> Result<(), SavedError> {
+        let ordered = |disks: &[DiskSpec]| {
+            let mut disks = disks.to_vec();
+            disks.sort_by(|a, b| a.device.cmp(&b.device));
+            disks
+        };
+        match ordered(disks) == ordered(&self.header.spec.disks) {
+            true => Ok(()),
+            false => Err(SavedError::OtherDisks(self.path.clone())),
+        }
     }
 
     /// Hands the stream on, never a byte that has not verified.

@@ -1,6 +1,7 @@
 //! Files as they are written, read, cut, changed and interrupted; the pipe's other end is a thread here, or an image that
 //! misbehaves.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::PermissionsExt as _;
@@ -294,6 +295,24 @@ fn an_interrupted_save_leaves_nothing_that_is_in_the_way() {
     std::os::unix::fs::symlink(&target, bench.dir.path().join(".vm.saved.saving")).unwrap();
     assert!(SaveWriter::create(&path, &key, &header()).is_err());
     assert_eq!(fs::read(&target).unwrap(), b"precious");
+}
+
+#[test]
+fn a_file_goes_for_good_and_one_that_cannot_be_looked_at_is_not_told_as_gone() {
+    let bench = Bench::new();
+    let path = bench.write(&stream(10));
+    let other = VmId::from_bytes([4; 16]);
+    bench.files.remove(&path, other).unwrap();
+    assert_eq!(bench.names(), ["vm.saved"], "it is another VM's");
+    let key = bench.dir.path().join(KEY_FILE);
+    let whole = fs::read(&key).unwrap();
+    fs::write(&key, b"short").unwrap();
+    assert!(matches!(bench.files.remove(&path, vm()), Err(SavedError::Key(_))));
+    fs::write(&key, whole).unwrap();
+    for _ in 0..2 {
+        bench.files.remove(&path, vm()).unwrap();
+        assert!(bench.names().is_empty());
+    }
 }
 
 /// Writes and takes as a worker would that does as its field says.

@@ -1,7 +1,8 @@
 //! Suspend, resume, save and restore: by guests that do it, that do not, and through every failure.
 
 use vmm_proto::v1::{self, FaultCode, Reply, Request, VmPhase};
-use xen_bindings::sim::Behaviour;
+use xen_bindings::XenErrorKind;
+use xen_bindings::sim::{Behaviour, Op};
 
 use crate::host::{Host, TestVm};
 
@@ -243,4 +244,83 @@ async fn an_agent_killed_while_it_restores_never_leaves_a_file_of_a_guest_that_m
             return;
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_a_vm_may_have_gone_on_from_does_not_outlive_it() {
+    for autostart in [false, true] {
+        for step in (1..).step_by(2) {
+            let mut host = Host::new().await;
+            let mut vm = booted(&host).await;
+            vm.spec.autostart = Some(v1::Autostart { enabled: autostart, order: 1, delay_s: 0 });
+            let file = host.path("saved");
+            host.change(save(&vm, &file)).await.unwrap();
+            host.machine.recorder().clear();
+            let done = {
+                let change = host.change(restore(&vm, &file));
+                let reached = host.reached(step);
+                tokio::select! { biased; () = reached => false, outcome = change => outcome.is_ok() }
+            };
+            host.kill_agent().await;
+            host.machine.power_loss();
+            host.backend = vmm_agent::sim::backend(&host.machine);
+            host.start_agent().await;
+            host.sleep(5).await;
+            let there = std::fs::exists(&file).unwrap();
+            match host.phase(&vm).await {
+                VmPhase::Saved => assert!(there, "step {step}"),
+                VmPhase::Running => assert!(autostart && !there, "step {step}"),
+                phase => assert_eq!((phase, there), (VmPhase::Lost, false), "step {step}"),
+            }
+            if done {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restored_vm_that_did_not_run_keeps_its_file_though_the_agent_dies_while_it_is_taken_back()
+ {
+    let mut host = Host::new().await;
+    let vm = booted(&host).await;
+    let file = host.path("saved");
+    host.change(save(&vm, &file)).await.unwrap();
+    let faults = host.machine.faults();
+    faults.fail_next(Op::DomainUnpause, XenErrorKind::Other(5));
+    faults.fail_always(Op::DomainDestroy, XenErrorKind::Other(5));
+    {
+        let change = host.change(restore(&vm, &file));
+        let undone = async {
+            while host.machine.recorder().count(Op::DomainDestroy) < 2 {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! { biased; () = undone => {}, outcome = change => panic!("{outcome:?}") }
+    }
+    host.kill_agent().await;
+    host.machine.faults().clear();
+    host.start_agent().await;
+    host.sleep(5).await;
+    assert_eq!(host.phase(&vm).await, VmPhase::Saved);
+    host.assert_clean();
+    host.change(restore(&vm, &file)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_saved_vm_goes_on_only_with_the_disks_that_it_had() {
+    let host = Host::new().await;
+    let vm = booted(&host).await;
+    let file = host.path("saved");
+    host.change(save(&vm, &file)).await.unwrap();
+    let (mut other, mut fewer) = (vm.clone(), vm.clone());
+    other.spec.disks = vec![v1::Disk { device: "xvda".into(), ..host.disk("xvdb") }];
+    fewer.spec.disks.clear();
+    for wrong in [other, fewer] {
+        let fault = host.change(restore(&wrong, &file)).await.unwrap_err();
+        assert!(fault.message.contains("with other disks"), "{fault}");
+        assert_eq!(host.phase(&vm).await, VmPhase::Saved);
+    }
+    host.change(restore(&vm, &file)).await.unwrap();
+    assert!(!std::fs::exists(&file).unwrap());
 }

@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use vmm_core::units::Kib;
+use vmm_core::vm::StopReason;
 use xen_bindings::{BuiltGuest, DomId, DomainInfo, Port, Shell, VcpulessDomain, XenError};
 
 use super::error::StepError;
@@ -87,6 +88,14 @@ impl Site {
 
     pub(super) async fn record_running(&mut self) -> Result<(), StepError> {
         self.record.intent = Intent::Run;
+        // Why it stopped before says nothing of its next end.
+        self.record.stop = StopReason::Failed;
+        self.write_record().await
+    }
+
+    /// Whatever is found from here on is half a VM again.
+    pub(super) async fn record_not_running(&mut self) -> Result<(), StepError> {
+        self.record.intent = Intent::Build;
         self.write_record().await
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
+use vmm_core::vm::StopReason;
 use xen_bindings::store::{read_text, transact};
 use xen_bindings::{
     DomainInfo, RestoreSpec, RunState, Shell, ShutdownReason, StoreError, StorePath, XenError,
@@ -15,6 +16,7 @@ use xen_bindings::{
 
 use super::Site;
 use crate::domain::error::StepError;
+use crate::journal::Intent;
 use crate::saved::{Control, Restore, Save};
 
 /// The word in `control/shutdown`.
@@ -102,10 +104,23 @@ impl Site {
         Ok(())
     }
 
+    /// The VM is in its file, and comes off the host.
+    pub(in crate::domain) async fn record_saved(&mut self) -> Result<(), StepError> {
+        self.record.intent = Intent::Remove;
+        self.record.stop = StopReason::Saved;
+        self.record.reason.clear();
+        self.write_record().await
+    }
+
     /// Looks at the file first of all: what cannot be restored is told before a domain is made.
     pub(in crate::domain) async fn open_saved(&mut self, file: PathBuf) -> Result<(), StepError> {
         let (saved, vm) = (self.core.saved.clone(), self.record.vm);
-        let reader = self.core.run(move |_| saved.open(&file, vm)).await?;
+        let disks = self.record.spec.disks.clone();
+        let open = move |_: &crate::Backend| {
+            let reader = saved.open(&file, vm)?;
+            reader.require_disks(&disks).map(|()| reader)
+        };
+        let reader = self.core.run(open).await?;
         self.progress.saved_as = Some(reader.header().clone());
         self.progress.saved = Some(reader);
         Ok(())
@@ -128,6 +143,15 @@ impl Site {
     /// Ends a transfer when the plan is cancelled.
     fn control(&self) -> Arc<Control> {
         Arc::new(Control::new(self.cancel.clone()))
+    }
+
+    /// The file of a VM that ends, unless it is in it: it may have gone on from there, and to go on from there again would tear the
+    /// guest from its disks.
+    pub(in crate::domain) async fn remove_used(&mut self) -> Result<(), StepError> {
+        let file = self.record.saved.clone().filter(|_| self.record.stop != StopReason::Saved);
+        let Some(file) = file else { return Ok(()) };
+        self.remove_saved(file).await?;
+        self.record_saving(None).await
     }
 
     /// The VM's file, and what an interrupted save has left; another file of that name stays.
