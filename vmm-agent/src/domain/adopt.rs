@@ -20,6 +20,7 @@ use vmm_core::vm::{StopReason, VmState};
 use xen_bindings::{DomainInfo, RunState, XenError};
 
 use super::error::ChangeError;
+use super::runner::Runner;
 use super::site::{Site, is_suspended};
 use super::{autostart, registry};
 use crate::core::Core;
@@ -89,6 +90,37 @@ async fn adopted(core: &Arc<Core>, record: Record, domain: &DomainInfo) {
     let mut site = Site::new(core.clone(), record);
     site.lease_again().await;
     registry::adopt(core, site.record, state);
+}
+
+impl Runner {
+    /// A domain that an earlier agent has left running.
+    pub(super) async fn take_over(&mut self) {
+        self.open_console();
+        match self.site.is_described().await {
+            Ok(true) => self.settle().await,
+            // A xenstore that has lost its content would have the VM lose its disks.
+            Ok(false) => {
+                let vm_id = self.site.record.vm;
+                tracing::error!(%vm_id, "xenstore does not know the VM: nothing of it is settled");
+            }
+            Err(error) => {
+                tracing::error!(vm_id = %self.site.record.vm, %error, "adopted VM not settled");
+            }
+        }
+        self.publish_spec();
+        self.look().await;
+    }
+
+    /// What was half-way is finished or taken back.
+    async fn settle(&mut self) {
+        if let Some(file) = self.site.record.saved.clone() {
+            self.abandon_save(file).await;
+        }
+        if let Err(error) = self.settle_devices().await {
+            tracing::error!(vm_id = %self.site.record.vm, %error, "devices not settled");
+        }
+        self.settle_adopted_memory().await;
+    }
 }
 
 /// A change was under way; the VM is given back when it shall be built again.

@@ -120,7 +120,7 @@ impl Runner {
         }
     }
 
-    fn answer_builders(&mut self, outcome: &super::Outcome) {
+    pub(super) fn answer_builders(&mut self, outcome: &super::Outcome) {
         for builder in self.builders.drain(..) {
             let _ = builder.send(outcome.clone());
         }
@@ -146,10 +146,7 @@ impl Runner {
         let left_over = self.site.end().await;
         let mut reason = reason.to_owned();
         if !left_over.is_empty() {
-            if !reason.is_empty() {
-                reason.push_str("; ");
-            }
-            reason.push_str(&format!("left over on the host: {}", left_over.join(", ")));
+            reason = also(&reason, &format!("left over on the host: {}", left_over.join(", ")));
             tracing::error!(vm_id = %self.site.record.vm, ?left_over, "VM not taken off the host");
         }
         self.rest(stop, &reason, !left_over.is_empty()).await;
@@ -164,7 +161,8 @@ impl Runner {
         }
     }
 
-    /// The VM is stopped: on disk, then for everybody.
+    /// The VM is stopped: on disk, then for everybody. One whose record says something else is left over: the next agent would
+    /// look for it, or start it with its host.
     pub(super) async fn rest(&mut self, stop: StopReason, reason: &str, left_over: bool) {
         self.site.record.stop = stop;
         reason.clone_into(&mut self.site.record.reason);
@@ -174,12 +172,22 @@ impl Runner {
             self.site.record.intent = Intent::Rest;
             self.site.record.domid = None;
         }
-        if let Err(error) = self.site.write_record().await {
-            tracing::error!(vm_id = %self.site.record.vm, %error, "journal not written");
+        let recorded = self.site.write_record().await;
+        self.wires.view.send_modify(|view| view.left_over = left_over || recorded.is_err());
+        match recorded {
+            Ok(()) => self.publish(VmState::Stopped(stop), reason),
+            Err(error) => {
+                tracing::error!(vm_id = %self.site.record.vm, %error, "journal not written");
+                let reason = also(reason, &format!("its end is not on disk: {error}"));
+                self.publish(VmState::Stopped(stop), &reason);
+            }
         }
-        self.wires.view.send_modify(|view| view.left_over = left_over);
-        self.publish(VmState::Stopped(stop), reason);
     }
+}
+
+/// Two reasons in one.
+fn also(reason: &str, more: &str) -> String {
+    if reason.is_empty() { more.to_owned() } else { format!("{reason}; {more}") }
 }
 
 impl When {

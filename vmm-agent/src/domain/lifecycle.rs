@@ -1,4 +1,4 @@
-//! Pause, unpause, shutdown and reboot, and what the runner makes of a domain that has shut down.
+//! Pause, unpause, the requests to shut down and to reboot, and what the runner makes of a domain that has shut down.
 //!
 //! A guest is asked through `control/shutdown`, which it empties to say that it has heard. What it does then is seen in Xen's
 //! list alone. A guest that does not go down in time runs on, and its request is taken back if it was not heard.
@@ -10,12 +10,10 @@ use vmm_core::vm::{EventAction, StopReason, VmState};
 use xen_bindings::store::{read_text, transact};
 use xen_bindings::{DomainInfo, RunState, ShutdownReason, StoreError, StorePath};
 
-use super::ends::{Construction, When};
 use super::error::StepError;
 use super::pending::{DownWait, Pending, Wish};
 use super::runner::{Reply, Runner};
 use super::{Answer, Change, ChangeError, Outcome};
-use crate::journal::Intent;
 
 /// The longest wait for a guest that anybody can ask for.
 const WAIT_MAX: Duration = Duration::from_secs(600);
@@ -239,51 +237,6 @@ impl Runner {
         } else {
             Err(ChangeError::Stopped(reason.into()))
         });
-    }
-
-    /// The guest wants to start again: the same VM in a new domain.
-    async fn reboot(&mut self) {
-        let delay = match self.pending.take() {
-            Some(pending) if pending.wish() == Some(Wish::Reboot) => {
-                self.builders.extend(pending.into_replies());
-                Duration::ZERO
-            }
-            pending => {
-                if let Some(pending) = pending {
-                    pending.answer(Err(ChangeError::Superseded("the guest rebooted itself")));
-                }
-                self.pace.rebooted()
-            }
-        };
-        if !delay.is_zero() {
-            tracing::warn!(vm_id = %self.site.record.vm, ?delay, "guest does little but reboot");
-        }
-        if self.state() == VmState::Paused {
-            self.publish(VmState::Running, "");
-        }
-        if self.state() != VmState::Rebooting {
-            self.publish(VmState::Rebooting, "");
-        }
-        self.close_console().await;
-        self.site.record.intent = Intent::Rebuild;
-        let recorded = self.site.write_record().await;
-        let left_over = self.site.end().await;
-        match recorded {
-            Ok(()) if left_over.is_empty() => {
-                let when = if delay.is_zero() { When::Now } else { When::After(delay) };
-                self.build(Construction { when, ..Construction::now(Intent::Rebuild) }).await;
-            }
-            recorded => {
-                let reason = match recorded {
-                    Err(error) => format!("it cannot be rebuilt after its reboot: {error}"),
-                    Ok(()) => format!("left over on the host: {}", left_over.join(", ")),
-                };
-                self.rest(StopReason::Failed, &reason, !left_over.is_empty()).await;
-                for reply in self.builders.drain(..) {
-                    let _ = reply.send(Err(ChangeError::Stopped(reason.clone())));
-                }
-            }
-        }
     }
 
     /// The timer of the pending change has rung.

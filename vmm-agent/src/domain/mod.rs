@@ -5,7 +5,8 @@
 //!   runner     the task: build or adopt ─► wait for something ─► act ─► publish ─► …  ─► stopped, and the task ends
 //!     ├─ ends       its first and last acts, and who waits for them
 //!     ├─ plan       changes as data; perform carries them out, step by step, on a [`site`]
-//!     ├─ lifecycle  pause, unpause, shutdown, reboot, and what the runner makes of a domain that has shut down
+//!     ├─ lifecycle  pause, unpause, shutdown, and what the runner makes of a domain that has shut down
+//!     ├─ reboot     the same VM in a new domain
 //!     ├─ pending    the one change that waits for its guest
 //!     ├─ hotplug    vCPUs, memory, disks, NICs: ask, wait, report what the guest really did
 //!     ├─ suspend    suspend, resume, save
@@ -42,6 +43,7 @@ mod pace;
 mod pending;
 mod perform;
 pub(crate) mod plan;
+mod reboot;
 pub(crate) mod registry;
 pub(crate) mod room;
 pub(crate) mod runner;

@@ -33,9 +33,14 @@ impl Pace {
         self.quick_count = if quick { self.quick_count.saturating_add(1) } else { 0 };
         match self.quick_count.checked_sub(FREE_COUNT) {
             None | Some(0) => Duration::ZERO,
-            Some(more) => Duration::from_secs(1u64 << more.min(6)).min(DELAY_MAX),
+            Some(more) => pause(more),
         }
     }
+}
+
+/// The pause after so many tries.
+pub(super) fn pause(count: u32) -> Duration {
+    Duration::from_secs(1u64 << count.min(6)).min(DELAY_MAX)
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ pub(crate) struct Runner {
     /// Who waits for what is being built.
     pub(crate) builders: Vec<Reply>,
     /// Who asked for the VM's end while something else was under way.
-    terminators: Vec<Reply>,
+    pub(super) terminators: Vec<Reply>,
     /// The guest was asked to suspend and is not any more, but it may have heard.
     pub(super) may_suspend_late: bool,
     pub(super) console: Option<Console>,
@@ -122,16 +122,19 @@ pub(crate) async fn run(core: Arc<Core>, record: Record, wires: Wires, begin: Be
         Begin::Adopt => runner.take_over().await,
         Begin::Nothing => return,
     }
-    while runner.state().has_domain() {
+    loop {
+        for reply in std::mem::take(&mut runner.terminators) {
+            runner.terminate(reply).await;
+        }
+        if !runner.state().has_domain() {
+            return;
+        }
         match runner.wake().await {
             Wake::AgentStops => return,
             Wake::Terminate(reply) => runner.terminate(reply).await,
             Wake::Look => runner.look().await,
             Wake::Timer => runner.timer().await,
             Wake::Request(command) => runner.request(command).await,
-        }
-        for reply in std::mem::take(&mut runner.terminators) {
-            runner.terminate(reply).await;
         }
     }
 }
@@ -202,33 +205,6 @@ impl Runner {
             view.spec = spec;
             view.generation = self.site.core.next_generation();
         });
-    }
-
-    /// A domain that an earlier agent has left running: what was half-way is finished or taken back.
-    async fn take_over(&mut self) {
-        self.open_console();
-        match self.site.is_described().await {
-            Ok(true) => self.settle().await,
-            // A xenstore that has lost its content says nothing about what the VM has: to believe it would take its disks away.
-            Ok(false) => {
-                tracing::error!(vm_id = %self.site.record.vm, "xenstore does not know the running VM; nothing of it is settled: restart the host when its VMs can be shut down");
-            }
-            Err(error) => {
-                tracing::error!(vm_id = %self.site.record.vm, %error, "adopted VM not settled");
-            }
-        }
-        self.publish_spec();
-        self.look().await;
-    }
-
-    async fn settle(&mut self) {
-        if let Some(file) = self.site.record.saved.clone() {
-            self.abandon_save(file).await;
-        }
-        if let Err(error) = self.settle_devices().await {
-            tracing::error!(vm_id = %self.site.record.vm, %error, "devices not settled");
-        }
-        self.settle_adopted_memory().await;
     }
 
     /// Carries a plan out on the running VM. Its guest's end, a destroy, and the agent's end take it back.

@@ -6,6 +6,7 @@ mod faults;
 mod guests;
 mod host;
 mod images;
+mod journal;
 mod life;
 mod memory;
 mod policy;
