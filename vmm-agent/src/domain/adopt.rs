@@ -47,6 +47,9 @@ pub(crate) async fn reconcile(core: &Arc<Core>) -> Result<(), XenError> {
     for record in to_rebuild {
         registry::rebuild(core, record);
     }
+    if has_booted {
+        autostart::mark_boot(core).await;
+    }
     autostart::start(core, to_start);
     Ok(())
 }

@@ -15,23 +15,31 @@ use super::{VmView, registry};
 use crate::core::Core;
 use crate::journal::Record;
 
-/// Written by the first agent after a boot.
+/// Written by the first agent after a boot, once it knows which VMs to start.
 const MARK: &str = "/tool/smps-vmm/agent";
 
-/// True for the first agent after a boot. When xenstore does not say, no VM is started by itself.
+/// True for the first agent after a boot that comes to [`mark_boot`]. When xenstore does not say, no VM is started by itself.
 pub(super) async fn host_has_booted(core: &Core) -> bool {
-    let mark = |host: &crate::Backend| -> Result<bool, StoreError> {
-        let path = StorePath::new(MARK)?;
-        if read_text(host.xen.store.as_ref(), &path)?.is_some() {
-            return Ok(false);
-        }
-        host.xen.store.write(&path, env!("CARGO_PKG_VERSION").as_bytes())?;
-        Ok(true)
+    let is_marked = |host: &crate::Backend| -> Result<bool, StoreError> {
+        Ok(read_text(host.xen.store.as_ref(), &StorePath::new(MARK)?)?.is_some())
     };
-    core.run(mark).await.unwrap_or_else(|error| {
-        tracing::error!(%error, "no VM is started with the host");
-        false
-    })
+    match core.run(is_marked).await {
+        Ok(marked) => !marked,
+        Err(error) => {
+            tracing::error!(%error, "no VM is started with the host");
+            false
+        }
+    }
+}
+
+/// The journal says of each VM that it is to be started: from here on that is enough.
+pub(super) async fn mark_boot(core: &Core) {
+    let mark = |host: &crate::Backend| -> Result<(), StoreError> {
+        host.xen.store.write(&StorePath::new(MARK)?, env!("CARGO_PKG_VERSION").as_bytes())
+    };
+    if let Err(error) = core.run(mark).await {
+        tracing::error!(%error, "the next agent will take this one's start for the host's");
+    }
 }
 
 /// Starts VMs that ran when the host went down.

@@ -111,9 +111,7 @@ impl Runner {
             (None, true) => StopReason::Failed,
         };
         self.site.record.saved = saved;
-        let left_over =
-            matches!(&error, ChangeError::Step { left_over, .. } if !left_over.is_empty());
-        self.rest(stop, &error.to_string(), left_over).await;
+        self.rest(stop, &error.to_string(), error.has_left_over()).await;
         self.answer_builders(&Err(error));
         for reply in terminators {
             let _ = reply.send(self.ended());

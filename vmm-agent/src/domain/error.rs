@@ -87,6 +87,11 @@ impl ChangeError {
     pub(crate) fn step(step: &'static str, source: impl Into<StepError>) -> Self {
         Self::Step { step, source: source.into(), left_over: Vec::new() }
     }
+
+    /// Something is on the host that was not there before.
+    pub(crate) fn has_left_over(&self) -> bool {
+        matches!(self, Self::Step { left_over, .. } if !left_over.is_empty())
+    }
 }
 
 /// What a caller can do about a failed step.

@@ -136,3 +136,43 @@ async fn after_the_host_has_booted_its_vms_start_in_their_order() {
     assert_eq!(now.len(), domains - 1, "{now:?}");
     assert!(now.iter().any(|domain| domain.domid == DomId::DOM0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_killed_while_it_looks_for_vms_after_a_boot_leaves_them_to_the_next_one() {
+    for step in 1.. {
+        let mut host = Host::new().await;
+        let vms = [2, 3].map(|number| {
+            let mut vm = host.vm(number);
+            vm.spec.autostart = Some(Autostart { enabled: true, order: 1, delay_s: 0 });
+            vm
+        });
+        for vm in &vms {
+            host.build(vm).await.unwrap();
+        }
+        host.kill_agent().await;
+        host.machine.power_loss();
+        host.backend = vmm_agent::sim::backend(&host.machine);
+        host.machine.recorder().clear();
+        let machine = host.machine.clone();
+        let reached = async {
+            while machine.recorder().calls().len() < step {
+                tokio::task::yield_now().await;
+            }
+        };
+        let started = tokio::select! {
+            biased;
+            () = reached => false,
+            () = host.start_agent() => true,
+        };
+        host.kill_agent().await;
+        host.start_agent().await;
+        host.sleep(5).await;
+        for vm in &vms {
+            assert_eq!(host.phase(vm).await, VmPhase::Running, "step {step}");
+        }
+        if started {
+            assert!(step > 5, "there is something to kill it at");
+            return;
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Guests built ahead: taken at once, given up when memory is short, never left behind.
 
 use vmm_proto::v1::{FaultCode, VmPhase};
+use xen_bindings::XenErrorKind;
 use xen_bindings::sim::{Op, SimConfig};
 
 use crate::host::{Host, TestVm};
@@ -116,4 +117,45 @@ async fn a_start_from_a_shell_that_fails_at_any_step_leaves_nothing() {
         host.agent().stop().await;
         host.assert_clean();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_shell_that_was_not_built_goes_with_the_next_agent() {
+    let (mut host, vm) = primed(SimConfig::default()).await;
+    // The two that wait are taken; those that take their place are not built, and cannot be taken back.
+    host.machine.faults().fail_always(Op::EvtchnAlloc, XenErrorKind::Other(5));
+    host.machine.faults().fail_always(Op::DomainDestroy, XenErrorKind::Other(5));
+    host.build(&vm).await.unwrap();
+    host.sleep(300).await;
+    assert_eq!(domains(&host), 3, "the VM, a shell, and what is left of another one");
+    host.kill_agent().await;
+    host.machine.faults().clear();
+    host.start_agent().await;
+    host.sleep(1).await;
+    assert_eq!(domains(&host), 1, "the VM");
+    host.destroy(&vm).await.unwrap();
+    host.agent().stop().await;
+    host.assert_clean();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shell_that_cannot_be_written_down_for_its_vm_is_no_vms() {
+    let (host, vm) = primed(SimConfig::default()).await;
+    let (shells, obstacle) = (domains(&host), host.path(&format!("state/vms/{}.new", vm.id)));
+    let fill = async {
+        while host.phase(&vm).await != VmPhase::Starting {
+            tokio::task::yield_now().await;
+        }
+        std::fs::create_dir(&obstacle).unwrap();
+    };
+    let (built, ()) = tokio::join!(host.build(&vm), fill);
+    let fault = built.unwrap_err();
+    assert!(fault.message.contains("step take-shell failed"), "{fault}");
+    std::fs::remove_dir(&obstacle).unwrap();
+    assert_eq!(host.report().await.load.shell_count as usize, shells, "it waits for the next VM");
+    host.destroy(&vm).await.unwrap();
+    host.build(&vm).await.unwrap();
+    host.destroy(&vm).await.unwrap();
+    host.agent().stop().await;
+    host.assert_clean();
 }

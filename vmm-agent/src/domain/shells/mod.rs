@@ -242,7 +242,10 @@ async fn make(core: &Arc<Core>, flavour: Flavour, like: &VmSpec) -> bool {
         Ok(None) => false,
         Err(error) => {
             tracing::warn!(%error, "shell not built");
-            forget(core, uuid).await;
+            // What is left of one is the next agent's to remove.
+            if !error.has_left_over() {
+                forget(core, uuid).await;
+            }
             // Tried again when the flavour was asked for once more.
             core.shells.lock().wanted.remove(&flavour);
             false

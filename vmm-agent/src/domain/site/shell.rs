@@ -42,12 +42,10 @@ impl Site {
         let ready = self.spare.take().ok_or(StepError::OutOfOrder("a shell"))?;
         let (domid, handle) = (ready.parts.domid, DomainHandle(self.record.vm.bytes()));
         self.record.domid = Some(domid);
-        self.write_record().await?;
-        let named = self.core.run(move |host| host.xen.control.set_handle(domid, handle)).await;
-        if let Err(error) = named {
+        if let Err(error) = self.name_domain(domid, handle).await {
             self.record.domid = None;
             self.spare = Some(ready);
-            return Err(error.into());
+            return Err(error);
         }
         shells::forget(&self.core, ready.record.vm).await;
         let Parts { shell, ports, built, .. } = ready.parts;
@@ -55,6 +53,12 @@ impl Site {
         self.progress.ports = Some(ports);
         self.progress.built = Some(built);
         Ok(())
+    }
+
+    /// Its number on disk, then the VM's uuid on it.
+    async fn name_domain(&self, domid: DomId, handle: DomainHandle) -> Result<(), StepError> {
+        self.write_record().await?;
+        Ok(self.core.run(move |host| host.xen.control.set_handle(domid, handle)).await?)
     }
 
     pub(in crate::domain) async fn allocate_vcpus(&mut self) -> Result<(), StepError> {
