@@ -98,11 +98,17 @@ pub trait BlockDevices {
     /// `NotFound`; `WrongKind` for a directory, a character device, a socket or a pipe.
     fn backing(&self, path: &Path) -> Result<Backing, Dom0Error>;
 
-    /// Puts a loop device over an image file.
+    /// Puts a loop device over an image file, if it is still `file`.
     ///
     /// # Errors
-    /// `NotFound` when the image is missing, `WrongKind` when it is no file, `Busy` when no loop device is free.
-    fn attach_loop(&self, image: &Path, read_only: bool) -> Result<LoopIndex, Dom0Error>;
+    /// `NotFound` when the image is missing, `WrongKind` when it is no file, `Replaced` when it is another one, `Busy` when no loop
+    /// device is free.
+    fn attach_loop(
+        &self,
+        image: &Path,
+        file: FileId,
+        read_only: bool,
+    ) -> Result<LoopIndex, Dom0Error>;
 
     /// Takes the file away from a loop device. One without a file is success. A device that is still open goes when the last
     /// user closes it.
@@ -124,9 +130,10 @@ pub trait BlockDevices {
     /// `NotFound` when the device has no file, `Other`.
     fn resize_loop(&self, index: LoopIndex) -> Result<u64, Dom0Error>;
 
-    /// Makes an image longer; one that has all its blocks keeps having them. The length that it has already is success.
+    /// Makes an image longer, if it is still `file`; one that has all its blocks keeps having them. The length that it has already
+    /// is success.
     ///
     /// # Errors
-    /// `Shrinks` with its length when that is more, `NotFound`, `WrongKind`, `NoSpace`; then it is as it was.
-    fn grow_file(&self, path: &Path, bytes: u64) -> Result<(), Dom0Error>;
+    /// `Shrinks` with its length when that is more, `NotFound`, `WrongKind`, `Replaced`, `NoSpace`; then it is as it was.
+    fn grow_file(&self, path: &Path, file: FileId, bytes: u64) -> Result<(), Dom0Error>;
 }

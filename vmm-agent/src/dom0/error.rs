@@ -12,6 +12,8 @@ pub enum Dom0ErrorKind {
     Busy,
     /// It is there, but it is no such thing: a directory as a disk, a physical interface as a bridge.
     WrongKind,
+    /// Another file has its name than when it was looked at.
+    Replaced,
     /// The file system is full, or its quota.
     NoSpace,
     /// A file would have become smaller.

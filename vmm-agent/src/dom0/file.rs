@@ -26,14 +26,29 @@ pub(super) fn require_file(
     Err(wrong_kind(operation, path, "it is not a file"))
 }
 
+/// Refuses another file than the one that was looked at, leased and written down; `metadata` are those of an open one.
+pub(super) fn require_same(
+    operation: &'static str,
+    path: &Path,
+    metadata: &Metadata,
+    file: FileId,
+) -> Result<(), Dom0Error> {
+    if FileId::of(metadata) == file {
+        return Ok(());
+    }
+    let (subject, kind) = (path.display().to_string(), Dom0ErrorKind::Replaced);
+    Err(Dom0Error::own(operation, subject, kind, "another file has its name by now"))
+}
+
 pub(super) fn wrong_kind(operation: &'static str, path: &Path, detail: &str) -> Dom0Error {
     Dom0Error::own(operation, path.display().to_string(), Dom0ErrorKind::WrongKind, detail)
 }
 
-/// Makes a file longer. `allocate` gives the blocks from one length to another without changing the length; it is asked only for
+/// Makes a file longer, if it is still `expected`. `allocate` gives the blocks from one length to another without changing the length; it is asked only for
 /// a file that has all its blocks.
 pub(super) fn grow(
     path: &Path,
+    expected: FileId,
     bytes: u64,
     allocate: impl FnOnce(&File, u64, u64) -> io::Result<()>,
 ) -> Result<(), Dom0Error> {
@@ -43,6 +58,7 @@ pub(super) fn grow(
     require_file(OPERATION, path, &fs::metadata(path).map_err(failed)?)?;
     let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
+    require_same(OPERATION, path, &metadata, expected)?;
     let now = metadata.len();
     if now > bytes {
         let detail = format!("it has {now} bytes, and {bytes} are fewer: images only grow");

@@ -53,6 +53,12 @@ impl From<FileId> for HeldFile {
     }
 }
 
+impl From<HeldFile> for FileId {
+    fn from(file: HeldFile) -> Self {
+        Self { device: file.device, inode: file.inode }
+    }
+}
+
 /// One VM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {

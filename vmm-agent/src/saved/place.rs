@@ -3,13 +3,14 @@
 //! While it is written it is `.NAME.saving` beside, locked by who writes it. What a killed agent has left there is not locked, and
 //! goes with the next save to that name or with [`remove_leftover`].
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, flock, renameat_with};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 use super::error::SavedError;
 
@@ -104,12 +105,13 @@ pub(super) fn sync_directory(path: &Path) -> Result<(), SavedError> {
     }
 }
 
-/// Removes what an interrupted save to this name has left, unless one is under way.
+/// Removes what an interrupted save to this name has left, unless one is under way. What no save has left stays.
 pub(super) fn remove_leftover(path: &Path) -> Result<(), SavedError> {
     let beside = beside(check(path)?);
-    match open_beside(path, &beside, false)? {
-        Some(_locked) => fs::remove_file(&beside).map_err(SavedError::io("remove", &beside)),
-        None => Ok(()),
+    match open_beside(path, &beside, false) {
+        Ok(Some(_locked)) => fs::remove_file(&beside).map_err(SavedError::io("remove", &beside)),
+        Ok(None) | Err(SavedError::Exists(_)) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -120,9 +122,10 @@ fn beside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Opens and locks it. Never follows a link there, and never takes one that another save has just given its name.
+/// Opens and locks it. Never follows a link there, waits for nobody, takes nothing that is not a file of ours under this one name,
+/// and never one that another save has just given its name.
 fn open_beside(path: &Path, beside: &Path, make: bool) -> Result<Option<File>, SavedError> {
-    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default();
     let opened = OpenOptions::new()
         .write(true)
         .create(make)
@@ -132,16 +135,31 @@ fn open_beside(path: &Path, beside: &Path, make: bool) -> Result<Option<File>, S
         .open(beside);
     let file = match opened {
         Err(error) if !make && error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if is_no_file(&error) => return Err(SavedError::Exists(beside.to_owned())),
         outcome => outcome.map_err(SavedError::io("make", beside))?,
     };
+    let metadata = file.metadata().map_err(SavedError::io("look at", beside))?;
+    if !is_ours(&metadata) {
+        return Err(SavedError::Exists(beside.to_owned()));
+    }
     let failed = |error| SavedError::io("lock", beside)(error);
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::WOULDBLOCK) => return Err(SavedError::Busy(path.to_owned())),
         outcome => outcome.map_err(|errno| failed(errno.into()))?,
     }
-    let ours = file.metadata().map_err(failed)?.ino();
     match fs::symlink_metadata(beside) {
-        Ok(there) if there.ino() == ours => Ok(Some(file)),
+        Ok(there) if there.ino() == metadata.ino() => Ok(Some(file)),
         _ => Err(SavedError::Busy(path.to_owned())),
     }
+}
+
+/// Whoever may make names in the directory could have given this one to a file that is precious.
+fn is_ours(metadata: &Metadata) -> bool {
+    metadata.is_file() && metadata.nlink() == 1 && metadata.uid() == geteuid().as_raw()
+}
+
+/// A link, a pipe that nobody reads, or a directory.
+fn is_no_file(error: &io::Error) -> bool {
+    let no_file = [Errno::LOOP, Errno::NXIO, Errno::ISDIR];
+    no_file.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }

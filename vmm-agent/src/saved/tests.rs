@@ -289,12 +289,33 @@ fn an_interrupted_save_leaves_nothing_that_is_in_the_way() {
         bench.files.remove(&path, vm()).unwrap();
         assert!(bench.names().is_empty());
     }
-    // No link is followed.
-    let target = bench.dir.path().join("target");
+}
+
+#[test]
+fn what_somebody_else_put_in_the_way_of_a_save_is_neither_written_nor_removed() {
+    let bench = Bench::new();
+    let (key, path) = (bench.files.key().unwrap(), bench.path());
+    let (target, beside) =
+        (bench.dir.path().join("target"), path.with_file_name(".vm.saved.saving"));
     fs::write(&target, "precious").unwrap();
-    std::os::unix::fs::symlink(&target, bench.dir.path().join(".vm.saved.saving")).unwrap();
-    assert!(SaveWriter::create(&path, &key, &header()).is_err());
-    assert_eq!(fs::read(&target).unwrap(), b"precious");
+    let check = |what: &str| {
+        let refused = SaveWriter::create(&path, &key, &header()).err();
+        assert!(matches!(refused, Some(SavedError::Exists(_))), "{what}: {refused:?}");
+        bench.files.remove(&path, vm()).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"precious", "{what}");
+        fs::remove_file(&beside).unwrap();
+    };
+    std::os::unix::fs::symlink(&target, &beside).unwrap();
+    check("a link");
+    fs::hard_link(&target, &beside).unwrap();
+    check("a second name");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &beside, rustix::fs::Mode::RUSR).unwrap();
+    check("a pipe");
+    fs::write(&beside, "theirs").unwrap();
+    // Only root can give a file away.
+    if std::os::unix::fs::chown(&beside, Some(1), None).is_ok() {
+        check("another user's file");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! An agent that ends and starts again: guests run on, and nothing half-built stays.
 
+use vmm_agent::dom0::Backing;
 use vmm_proto::server::Service as _;
 use vmm_proto::v1::VmPhase;
 use xen_bindings::{DomainConfig, DomainHandle, GuestKind};
@@ -94,7 +95,8 @@ async fn domains_and_loop_devices_of_others_are_never_touched() {
     let mut host = Host::new().await;
     let vm = host.vm(1);
     let disk = host.dir.path().join("disk.img");
-    let theirs = host.backend.dom0.attach_loop(&disk, true).unwrap();
+    let Backing::File { id, .. } = host.backend.dom0.backing(&disk).unwrap() else { panic!() };
+    let theirs = host.backend.dom0.attach_loop(&disk, id, true).unwrap();
     let handle = DomainHandle([9; 16]);
     let config = DomainConfig::new(handle, GuestKind::Pvh, 1);
     let foreign = host.backend.xen.control.create(&config).unwrap().domid();

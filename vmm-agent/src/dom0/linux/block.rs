@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::LinuxDom0;
 use super::sysfs::{is_gone, read_number};
-use crate::dom0::file::{grow, require_file, wrong_kind};
+use crate::dom0::file::{grow, require_file, require_same, wrong_kind};
 use crate::dom0::{
     AttachedLoop, Backing, BlockDevices, DeviceNumber, Dom0Error, Dom0ErrorKind, FileId, LoopIndex,
 };
@@ -47,14 +47,19 @@ impl BlockDevices for LinuxDom0 {
         Ok(Backing::Device { number, bytes: sectors.saturating_mul(SECTOR_BYTES) })
     }
 
-    fn attach_loop(&self, image: &Path, read_only: bool) -> Result<LoopIndex, Dom0Error> {
+    fn attach_loop(
+        &self,
+        image: &Path,
+        id: FileId,
+        read_only: bool,
+    ) -> Result<LoopIndex, Dom0Error> {
         const OPERATION: &str = "attach a loop device to";
         let failed = |error: io::Error| Dom0Error::io(OPERATION, image, &error);
         // The loop driver takes block devices too; and what is missing is told before a device is taken.
         require_file(OPERATION, image, &fs::metadata(image).map_err(failed)?)?;
         let open = OpenOptions::new().read(true).write(!read_only).open(image);
         let file = open.map_err(failed)?;
-        let id = FileId::of(&file.metadata().map_err(failed)?);
+        require_same(OPERATION, image, &file.metadata().map_err(failed)?, id)?;
         let control = LoopControl::open().map_err(failed)?;
         let mut last = io::Error::from(io::ErrorKind::ResourceBusy);
         for _ in 0..LOOP_TRIES_MAX {
@@ -91,8 +96,11 @@ impl BlockDevices for LinuxDom0 {
             let number = name.to_str().and_then(|name| name.strip_prefix("loop")?.parse().ok());
             let Some(index) = number.map(LoopIndex) else { continue };
             let Some(line) = backing_line(index).map_err(failed)? else { continue };
-            let (backing_file, named) = named_file(&line);
-            let file = self.notes.read(index).or(named);
+            // A name may lead to a file system that does not answer; a note is here.
+            let (backing_file, file) = match self.notes.read(index) {
+                Some(noted) => (last_name(&line), Some(noted)),
+                None => named_file(&line),
+            };
             let bytes = loop_bytes(index).map_err(failed)?.unwrap_or_default();
             found.push(AttachedLoop { index, backing_file, file, bytes });
         }
@@ -113,8 +121,8 @@ impl BlockDevices for LinuxDom0 {
         loop_bytes(index).map_err(failed)?.ok_or_else(gone)
     }
 
-    fn grow_file(&self, path: &Path, bytes: u64) -> Result<(), Dom0Error> {
-        grow(path, bytes, allocate)
+    fn grow_file(&self, path: &Path, file: FileId, bytes: u64) -> Result<(), Dom0Error> {
+        grow(path, file, bytes, allocate)
     }
 }
 
@@ -164,16 +172,20 @@ fn backing_line(index: LoopIndex) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
+/// As it was called last.
+fn last_name(line: &[u8]) -> PathBuf {
+    let name = line.strip_suffix(DELETED.as_bytes()).unwrap_or(line);
+    PathBuf::from(OsStr::from_bytes(name))
+}
+
 /// The kernel tells the present name: it follows a rename, and has no symbolic links. So what the name leads to now is the
 /// file, unless the file was removed (then the name says so) or something was mounted over it.
 fn named_file(line: &[u8]) -> (PathBuf, Option<FileId>) {
-    let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
-    let whole = path(line);
-    match (fs::metadata(&whole), line.strip_suffix(DELETED.as_bytes())) {
-        (Ok(metadata), _) => (whole, Some(FileId::of(&metadata))),
+    let whole = PathBuf::from(OsStr::from_bytes(line));
+    match fs::metadata(&whole) {
+        Ok(metadata) => (whole, Some(FileId::of(&metadata))),
         // Another file may have its name by now.
-        (Err(_), Some(named)) => (path(named), None),
-        (Err(_), None) => (whole, None),
+        Err(_) => (last_name(line), None),
     }
 }
 

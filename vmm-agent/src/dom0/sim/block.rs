@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::{SimDom0, SimLoop};
-use crate::dom0::file::{grow, require_file, wrong_kind};
+use crate::dom0::file::{grow, require_file, require_same, wrong_kind};
 use crate::dom0::{
     AttachedLoop, Backing, BlockDevices, Dom0Error, Dom0ErrorKind, FileId, LoopIndex,
 };
@@ -29,12 +29,18 @@ impl BlockDevices for SimDom0 {
         Ok(Backing::File { id: FileId::of(&metadata), bytes: metadata.len() })
     }
 
-    fn attach_loop(&self, image: &Path, _read_only: bool) -> Result<LoopIndex, Dom0Error> {
+    fn attach_loop(
+        &self,
+        image: &Path,
+        id: FileId,
+        _read_only: bool,
+    ) -> Result<LoopIndex, Dom0Error> {
         const OPERATION: &str = "attach a loop device to";
         let failed = |error: io::Error| Dom0Error::io(OPERATION, image, &error);
         let file = fs::canonicalize(image).map_err(failed)?;
         let metadata = fs::metadata(&file).map_err(failed)?;
         require_file(OPERATION, image, &metadata)?;
+        require_same(OPERATION, image, &metadata, id)?;
         let mut tables = self.tables();
         let index = (0..LOOPS_MAX).map(LoopIndex).find(|index| !tables.loops.contains_key(index));
         let index = index.ok_or_else(|| {
@@ -75,8 +81,8 @@ impl BlockDevices for SimDom0 {
         Ok(attached.bytes)
     }
 
-    fn grow_file(&self, path: &Path, bytes: u64) -> Result<(), Dom0Error> {
-        grow(path, bytes, |_, _, _| Ok(()))
+    fn grow_file(&self, path: &Path, file: FileId, bytes: u64) -> Result<(), Dom0Error> {
+        grow(path, file, bytes, |_, _, _| Ok(()))
     }
 }
 

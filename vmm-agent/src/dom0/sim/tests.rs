@@ -20,8 +20,9 @@ fn a_file_that_grew_is_a_bigger_loop_device_only_after_it_was_told() {
     let image = directory.path().join("disk.img");
     File::create(&image).unwrap().set_len(1024).unwrap();
     let dom0 = dom0();
-    let index = dom0.attach_loop(&image, false).unwrap();
-    dom0.grow_file(&image, 4097).unwrap();
+    let Backing::File { id, .. } = dom0.backing(&image).unwrap() else { panic!() };
+    let index = dom0.attach_loop(&image, id, false).unwrap();
+    dom0.grow_file(&image, id, 4097).unwrap();
     assert_eq!(dom0.loops().unwrap()[0].bytes, 1024);
     assert_eq!(dom0.resize_loop(index).unwrap(), 4096);
     assert_eq!(dom0.loops().unwrap()[0].bytes, 4096);
@@ -29,6 +30,23 @@ fn a_file_that_grew_is_a_bigger_loop_device_only_after_it_was_told() {
     assert_eq!(dom0.loops().unwrap()[0].file, Some(id));
     dom0.detach_loop(index).unwrap();
     assert_eq!(dom0.resize_loop(index).unwrap_err().kind, Dom0ErrorKind::NotFound);
+}
+
+#[test]
+fn a_file_that_has_taken_anothers_name_is_not_taken_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let [image, moved] = ["disk.img", "moved.img"].map(|name| directory.path().join(name));
+    File::create(&image).unwrap().set_len(1024).unwrap();
+    let dom0 = dom0();
+    let Backing::File { id, .. } = dom0.backing(&image).unwrap() else { panic!() };
+    std::fs::rename(&image, &moved).unwrap();
+    File::create(&image).unwrap().set_len(1024).unwrap();
+    let refused = [dom0.attach_loop(&image, id, false).map(drop), dom0.grow_file(&image, id, 2048)];
+    for refused in refused {
+        assert_eq!(refused.unwrap_err().kind, Dom0ErrorKind::Replaced);
+    }
+    assert_eq!(std::fs::metadata(&image).unwrap().len(), 1024);
+    dom0.attach_loop(&moved, id, false).unwrap();
 }
 
 #[test]

@@ -109,7 +109,7 @@ impl Runner {
                 "{bytes} bytes are refused: the disk has {is}, and a disk is never made smaller"
             )));
         }
-        let Some(index) = self.site.loop_of(&disk.device) else {
+        let Some((file, index)) = self.site.loop_of(&disk.device) else {
             return match bytes == is {
                 true => Ok(()),
                 false => Err(ChangeError::BadRequest(format!(
@@ -120,7 +120,7 @@ impl Runner {
         };
         let path = disk.path.clone();
         let grow = move |host: &crate::Backend| {
-            host.dom0.grow_file(Path::new(&path), bytes)?;
+            host.dom0.grow_file(Path::new(&path), file, bytes)?;
             host.dom0.resize_loop(index)
         };
         self.core().run(grow).await.map_err(failed)?;

@@ -15,7 +15,7 @@ use super::devices::is_there;
 use crate::device::leases::ImageId;
 use crate::device::vbd::{self, BlockTarget};
 use crate::device::{Device, DeviceKey};
-use crate::dom0::{AttachedLoop, Backing, LoopIndex};
+use crate::dom0::{AttachedLoop, Backing, FileId, LoopIndex};
 use crate::domain::error::StepError;
 use crate::journal::{HeldImage, Intent};
 
@@ -67,12 +67,13 @@ impl Site {
     }
 
     async fn attach(&mut self, disk: &DiskSpec, image: HeldImage) -> Result<LoopIndex, StepError> {
+        let file = image.file.into();
         self.record.images.retain(|other| other.device != disk.device);
         self.record.images.push(image);
         self.write_record().await?;
         let (path, read_only) = (disk.path.clone(), disk.read_only);
         let attach =
-            move |host: &crate::Backend| host.dom0.attach_loop(Path::new(&path), read_only);
+            move |host: &crate::Backend| host.dom0.attach_loop(Path::new(&path), file, read_only);
         let index = self.core.run(attach).await?;
         if let Some(image) = self.image_mut(&disk.device) {
             image.loop_index = Some(index.0);
@@ -101,10 +102,10 @@ impl Site {
         held.find(is_it).filter(|_| key.kind == vbd::KIND).cloned()
     }
 
-    /// The loop device under a disk; `None` for a block device.
-    pub(in crate::domain) fn loop_of(&self, device: &str) -> Option<LoopIndex> {
+    /// The file under a disk, and its loop device; `None` for a block device.
+    pub(in crate::domain) fn loop_of(&self, device: &str) -> Option<(FileId, LoopIndex)> {
         let image = self.record.images.iter().find(|image| image.device == device)?;
-        image.loop_index.map(LoopIndex)
+        Some((image.file.into(), LoopIndex(image.loop_index?)))
     }
 
     pub(in crate::domain) async fn close_disk(&mut self, device: Device) -> Result<(), StepError> {

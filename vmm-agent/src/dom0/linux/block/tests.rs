@@ -6,6 +6,10 @@ use super::*;
 use crate::dom0::Dom0ErrorKind as Kind;
 use crate::dom0::linux::notes::Notes;
 
+fn id(path: &Path) -> FileId {
+    FileId::of(&fs::metadata(path).unwrap())
+}
+
 fn image(directory: &Path, bytes: u64) -> PathBuf {
     let image = directory.join("disk.img");
     File::create(&image).unwrap().set_len(bytes).unwrap();
@@ -15,10 +19,12 @@ fn image(directory: &Path, bytes: u64) -> PathBuf {
 #[test]
 fn what_is_no_disk_is_refused() {
     let dom0 = LinuxDom0::default();
+    let any = id(Path::new("/"));
     let check = |path: &str, expect: Kind| {
-        assert_eq!(dom0.backing(Path::new(path)).unwrap_err().kind, expect, "{path}");
-        assert_eq!(dom0.attach_loop(Path::new(path), true).unwrap_err().kind, expect, "{path}");
-        assert_eq!(dom0.grow_file(Path::new(path), 1).unwrap_err().kind, expect, "{path}");
+        let path = Path::new(path);
+        assert_eq!(dom0.backing(path).unwrap_err().kind, expect, "{path:?}");
+        assert_eq!(dom0.attach_loop(path, any, true).unwrap_err().kind, expect, "{path:?}");
+        assert_eq!(dom0.grow_file(path, any, 1).unwrap_err().kind, expect, "{path:?}");
     };
     check("/nowhere/disk.img", Kind::NotFound);
     check("/", Kind::WrongKind);
@@ -53,9 +59,9 @@ fn images_only_grow_and_keep_all_their_blocks_if_they_had_them() {
     file.sync_all().unwrap();
     let blocks = |path: &Path| fs::metadata(path).unwrap().blocks() * SECTOR_BYTES;
     for path in [&sparse, &full] {
-        dom0.grow_file(path, 2 * MIB).unwrap();
-        dom0.grow_file(path, 2 * MIB).unwrap();
-        let fault = dom0.grow_file(path, 2 * MIB - 1).unwrap_err();
+        dom0.grow_file(path, id(path), 2 * MIB).unwrap();
+        dom0.grow_file(path, id(path), 2 * MIB).unwrap();
+        let fault = dom0.grow_file(path, id(path), 2 * MIB - 1).unwrap_err();
         assert_eq!(fault.kind, Kind::Shrinks { bytes: 2 * MIB });
         assert_eq!(fs::metadata(path).unwrap().len(), 2 * MIB);
     }
@@ -70,7 +76,7 @@ fn a_growth_that_does_not_fit_changes_nothing() {
     let path = directory.path().join("full.img");
     fs::write(&path, vec![1; 1 << 20]).unwrap();
     File::open(&path).unwrap().sync_all().unwrap();
-    let fault = dom0.grow_file(&path, 1 << 42).unwrap_err();
+    let fault = dom0.grow_file(&path, id(&path), 1 << 42).unwrap_err();
     assert_eq!(fault.kind, Kind::NoSpace, "{fault}");
     let after = fs::metadata(&path).unwrap();
     assert_eq!(after.len(), 1 << 20);
@@ -98,7 +104,7 @@ fn a_loop_device_knows_its_file_whatever_becomes_of_the_name_and_grows_when_told
     let Backing::File { id, .. } = dom0.backing(&image).unwrap() else { panic!() };
     let link = directory.path().join("link");
     std::os::unix::fs::symlink(&image, &link).unwrap();
-    let index = dom0.attach_loop(&link, false).unwrap();
+    let index = dom0.attach_loop(&link, id, false).unwrap();
     let seen_by =
         |dom0: &LinuxDom0| dom0.loops().unwrap().into_iter().find(|found| found.index == index);
     let expect = |backing_file: &Path, bytes| {
@@ -110,7 +116,7 @@ fn a_loop_device_knows_its_file_whatever_becomes_of_the_name_and_grows_when_told
 
     let moved = directory.path().join("moved.img");
     fs::rename(&image, &moved).unwrap();
-    dom0.grow_file(&moved, (2 << 20) + 5).unwrap();
+    dom0.grow_file(&moved, id, (2 << 20) + 5).unwrap();
     assert_eq!(seen_by(&dom0), expect(&moved, 1 << 20));
     assert_eq!(dom0.resize_loop(index).unwrap(), 2 << 20);
     // Another run of the agent, and one that has no notes.
@@ -134,7 +140,7 @@ fn a_note_is_not_believed_for_the_next_attachment() {
     let notes = Notes::in_directory(&directory.path().join("notes"));
     let dom0 = LinuxDom0 { notes: Notes::in_directory(&directory.path().join("notes")) };
     let first = image(directory.path(), 4096);
-    let index = dom0.attach_loop(&first, true).unwrap();
+    let index = dom0.attach_loop(&first, id(&first), true).unwrap();
     let noted = notes.read(index).unwrap();
     dom0.detach_loop(index).unwrap();
     assert_eq!(notes.read(index), None, "{noted:?} is behind it no more");
