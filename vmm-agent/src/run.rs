@@ -5,10 +5,12 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use vmm_proto::clock::SystemClock;
 use vmm_proto::credentials::Credentials;
 use vmm_proto::server::{Server, ServerOptions, TcpListenerAdapter};
+use xen_bindings::Store;
 
 use crate::{Agent, AgentConfig, Backend, Blocking, Env};
 
@@ -30,7 +32,7 @@ pub fn start_log() {
 /// Runs the agent until SIGINT or SIGTERM. Guests run on.
 ///
 /// # Errors
-/// The credentials, the state directory, the hypervisor or the address cannot be used; the error says which.
+/// The credentials, the state directory, the hypervisor or the address cannot be used, or xenstored is gone; the error says which.
 pub async fn run(config: AgentConfig, backend: Backend) -> anyhow::Result<()> {
     let credentials = Credentials::load(&config.credentials)?;
     let listen = config.listen;
@@ -38,6 +40,7 @@ pub async fn run(config: AgentConfig, backend: Backend) -> anyhow::Result<()> {
         TcpListener::bind(listen).await.with_context(|| format!("cannot listen at {listen}"))?;
     let env = Env { blocking: Blocking::Pool, random: Arc::new(random) };
     let (name, kind) = (config.name.clone(), backend.name);
+    let gone = store_gone(backend.xen.store.clone());
     let agent = Agent::start(config, backend, env).await?;
     let stop = CancellationToken::new();
     let options = ServerOptions::new(Arc::new(SystemClock));
@@ -53,6 +56,8 @@ pub async fn run(config: AgentConfig, backend: Backend) -> anyhow::Result<()> {
     tokio::select! {
         outcome = &mut serving => return Ok(outcome?),
         outcome = told_to_stop() => outcome?,
+        // Nothing can be taken back without it, so the agent ends as if it were killed; the next one waits for a xenstored.
+        reason = gone => anyhow::bail!("xenstored is gone: {reason}"),
     }
     tracing::info!("stopping; guests run on");
     stop.cancel();
@@ -70,8 +75,54 @@ async fn told_to_stop() -> std::io::Result<()> {
     Ok(())
 }
 
+/// The reason, once there is one.
+async fn store_gone(store: Arc<dyn Store>) -> String {
+    let (tell, told) = oneshot::channel();
+    store.on_gone(Box::new(move |reason| drop(tell.send(reason.to_owned()))));
+    match told.await {
+        Ok(reason) => reason,
+        // A simulated one does not go.
+        Err(_) => std::future::pending().await,
+    }
+}
+
 fn random() -> [u8; 16] {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("Linux has had randomness since it booted");
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use xen_bindings::sim::{SimConfig, SimMachine};
+    use xen_bindings::store::client::Client;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_xenstored_that_goes_or_is_gone_is_noticed() {
+        for late in [false, true] {
+            let (ours, daemon) = UnixStream::pair().unwrap();
+            let client = Client::over(ours, Duration::from_secs(10)).unwrap();
+            if late {
+                daemon.shutdown(std::net::Shutdown::Both).unwrap();
+                assert!(client.is_introduced(xen_bindings::DomId::DOM0).is_err());
+            }
+            let gone = tokio::spawn(store_gone(Arc::new(client)));
+            tokio::task::yield_now().await;
+            assert!(late || !gone.is_finished());
+            drop(daemon);
+            assert_ne!(gone.await.unwrap(), "");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_simulated_one_does_not_go() {
+        let machine = SimMachine::new(SimConfig::default(), Arc::new(|| Duration::ZERO));
+        let gone = store_gone(machine.xen().store);
+        assert!(tokio::time::timeout(Duration::from_secs(3600), gone).await.is_err());
+    }
 }

@@ -47,8 +47,10 @@ fn main() -> anyhow::Result<ExitCode> {
         return Ok(worker::serve(xen_bindings::libxc::open_loader));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(agent())?;
-    Ok(ExitCode::SUCCESS)
+    let outcome = runtime.block_on(agent());
+    // A step that still blocks ends with the process, as it does when the agent is killed.
+    runtime.shutdown_background();
+    outcome.map(|()| ExitCode::SUCCESS)
 }
 
 async fn agent() -> anyhow::Result<()> {

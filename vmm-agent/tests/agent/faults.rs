@@ -54,6 +54,7 @@ async fn what_cannot_be_taken_back_is_named_and_goes_with_the_next_destroy() {
     assert_eq!(host.destroy(&vm).await.unwrap_err().code, FaultCode::HostFailed);
     let reported = host.reported(&vm).await;
     assert!(reported.reason.contains("left over on the host: destroy-domain"), "{reported:?}");
+    assert_eq!(host.backend.dom0.loops().unwrap().len(), 1, "the guest may still write");
     assert_eq!(host.build(&vm).await.unwrap_err().code, FaultCode::Conflict);
     host.machine.faults().clear();
     host.destroy(&vm).await.unwrap();

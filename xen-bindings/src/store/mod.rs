@@ -81,6 +81,9 @@ pub trait StoreOps: Send + Sync {
 /// Called with the path that changed, from the store's own thread: it must not block and must not call the store.
 pub type WatchSink = Arc<dyn Fn(&str) + Send + Sync>;
 
+/// Called with the reason, under the same rules as a [`WatchSink`].
+pub type GoneSink = Box<dyn FnOnce(&str) + Send>;
+
 /// A registered watch; dropped = unregistered. Holds whatever the backend needs.
 pub struct WatchHandle(
     #[allow(dead_code, reason = "held for its Drop")] Box<dyn std::any::Any + Send + Sync>,
@@ -125,6 +128,11 @@ pub trait Store: StoreOps {
     /// # Errors
     /// `NotFound` or `Invalid` for a domain that is not connected.
     fn resume(&self, domid: DomId) -> Result<(), StoreError>;
+
+    /// Calls `tell` when the daemon is gone for good, at once if it is; one that cannot go drops it. Who asks last is told.
+    fn on_gone(&self, tell: GoneSink) {
+        drop(tell);
+    }
 
     /// How many requests were sent to a daemon so far, for benches; `None` where there is no daemon.
     fn requests_sent(&self) -> Option<u64> {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use super::super::{StoreError, WatchSink};
+use super::super::{GoneSink, StoreError, WatchSink};
 use super::shared::{Awaited, Shared, lock};
 use super::wire::{self, Kind, Message, Request};
 
@@ -39,6 +39,10 @@ impl Connection {
             .map_err(lost)?;
         let request_count = AtomicU64::new(0);
         Ok(Self { shared, writer: Mutex::new(stream), reply_timeout, request_count })
+    }
+
+    pub(super) fn on_gone(&self, tell: GoneSink) {
+        self.shared.on_gone(tell);
     }
 
     /// Sends a request and waits for its reply's payload.

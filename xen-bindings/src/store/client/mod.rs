@@ -32,7 +32,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Store, StoreError, StoreTransaction, WatchHandle, WatchSink};
+use super::{GoneSink, Store, StoreError, StoreTransaction, WatchHandle, WatchSink};
 use crate::domid::DomId;
 use crate::evtchn::Port;
 use crate::frame::Gfn;
@@ -127,6 +127,10 @@ impl Store for Client {
     fn resume(&self, domid: DomId) -> Result<(), StoreError> {
         self.request(Kind::Resume, &wire::strings(&[domid.to_string()]))?;
         Ok(())
+    }
+
+    fn on_gone(&self, tell: GoneSink) {
+        self.connection.on_gone(tell);
     }
 
     fn requests_sent(&self) -> Option<u64> {

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::super::{StoreError, WatchSink};
+use super::super::{GoneSink, StoreError, WatchSink};
 use super::wire::{self, Kind, Message};
 
 /// Requests without a reply yet; more are refused as `Busy`.
@@ -25,6 +25,7 @@ struct Pending {
     last_req_id: u32,
     /// Why the connection ended.
     gone: Option<String>,
+    tell_gone: Option<GoneSink>,
 }
 
 #[derive(Default)]
@@ -146,8 +147,24 @@ impl Shared {
         pending.gone.get_or_insert_with(|| reason.to_owned());
         // Dropping the senders wakes everyone who waits.
         pending.waiting.clear();
+        let tell = pending.tell_gone.take();
         drop(pending);
+        if let Some(tell) = tell {
+            tell(reason);
+        }
         self.why_gone()
+    }
+
+    /// The sinks are called without the lock: they may do anything.
+    pub(super) fn on_gone(&self, tell: GoneSink) {
+        let mut pending = lock(&self.pending);
+        match pending.gone.clone() {
+            Some(reason) => {
+                drop(pending);
+                tell(&reason);
+            }
+            None => pending.tell_gone = Some(tell),
+        }
     }
 
     pub(super) fn why_gone(&self) -> StoreError {
