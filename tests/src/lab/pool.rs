@@ -99,7 +99,8 @@ impl LabPool {
             .map(drop)
     }
 
-    /// After the emulated processor broke a guest: starts what crashed again, so that a case can be tried once more.
+    /// After the emulated processor broke a guest: starts what crashed again, and waits for what the agent starts again by itself, so
+    /// that a case can be tried once more.
     ///
     /// # Errors
     /// It does not start.
@@ -112,15 +113,30 @@ impl LabPool {
                 _ if name == DOOMED => self.remove(name)?,
                 "Crashed" | "PoweredOff" | "Failed" => {
                     self.ctl.text(&["vm", "start", name])?;
-                    Guest::until(&self.ctl, name, "the guest speaks", |guest| {
-                        guest.number("cpus_online") > 0
-                    })?;
+                    self.until_it_speaks(name)?;
                 }
-                "Paused" => drop(self.ctl.text(&["vm", "unpause", name])?),
+                "Paused" => {
+                    self.ctl.text(&["vm", "unpause", name])?;
+                    self.until_it_speaks(name)?;
+                }
+                "Running" | "Rebooting" | "Starting" => {
+                    self.until_phase(name, "Running")?;
+                    self.until_it_speaks(name)?;
+                }
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Something that it has not said yet: what stands on the console may be of an earlier boot.
+    fn until_it_speaks(&self, name: &str) -> Result<()> {
+        let said = |guest: &Guest| (guest.word("boot").to_owned(), guest.number("t"));
+        let before = Guest::look(&self.ctl, name)?.as_ref().map(said);
+        Guest::until(&self.ctl, name, "the guest speaks", |guest| {
+            guest.number("cpus_online") > 0 && Some(said(guest)) != before
+        })
+        .map(drop)
     }
 
     /// How many guests the emulated processor has broken so far.

@@ -13,10 +13,8 @@ use crate::lab::{Guest, LabHost, create_arguments, eventually};
 pub(super) const CASES: Table = &[
     ("an_operation_that_fails_on_the_way_leaves_what_was", fail),
     ("a_save_that_finds_no_room_leaves_the_guest_running", no_room),
+    ("an_operation_that_is_cancelled_at_any_moment_leaves_what_was", cancel),
 ];
-
-pub(super) const LONG: Table =
-    &[("an_operation_that_is_cancelled_at_any_moment_leaves_what_was", cancel)];
 
 const BRIEF: &str = "brief";
 const IMAGE: &str = "/var/lib/vmm/faults.img";
