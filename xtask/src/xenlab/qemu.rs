@@ -24,9 +24,10 @@ const DOM0: &str = "console=hvc0 net.ifnames=0 quiet";
 
 /// `qemu` is the program, tied to us or not; the caller adds the network.
 ///
-/// QEMU's SVM loses a guest's state when it is kicked out of the guest for another CPU of the host. With two CPUs, each in a thread of
-/// its own, one PVH guest in six triple-faults while it boots, built by xl or by us; with two in one thread, guests hang or panic
-/// instead; with one, none was seen. QEMU 10 starts no PVH guest of Xen 4.17 at all.
+/// The emulated SVM breaks guests of hosts with more than one CPU. With two CPUs, each in a thread of its own, one PVH guest in six
+/// triple-faults while it boots, built by xl or by us (QEMU 7.2); with two in one thread, guests hang or panic instead; with one, none
+/// was seen. QEMU's source suggests that a CPU which is kicked out of a guest without an interrupt delivers the last one again; that
+/// is not proven. QEMU 10 starts no PVH guest of Xen 4.17 at all.
 pub(crate) fn command(
     lab: &Lab<'_>,
     mut qemu: Command,
