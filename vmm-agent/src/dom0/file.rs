@@ -44,8 +44,8 @@ pub(super) fn wrong_kind(operation: &'static str, path: &Path, detail: &str) -> 
     Dom0Error::own(operation, path.display().to_string(), Dom0ErrorKind::WrongKind, detail)
 }
 
-/// Makes a file longer, if it is still `expected`. `allocate` gives the blocks from one length to another without changing the length; it is asked only for
-/// a file that has all its blocks.
+/// Makes a file longer, if it is still `expected`. `allocate` gives the blocks from one length to another without changing the
+/// length; it is asked only for a file that has all its blocks.
 pub(super) fn grow(
     path: &Path,
     expected: FileId,

@@ -49,7 +49,8 @@ const HELP: &str = "\
 usage: cargo xtask xenlab COMMAND
 
   build [--bare]                       fetch Xen and build the images; --bare leaves out the project's own binaries
-  up N [--bare] [--xenstored c|ocaml]  build, start N hosts on one Ethernet segment, wait for ssh, print their ports
+  up N [--bare] [--cpus C] [--xenstored c|ocaml]
+                                       build, start N hosts on one Ethernet segment, wait for ssh, print their ports
   down                                 end every host that `up` left running
   shell ID [CMD…]                      a shell, or one command, in the dom0 of host ID
   test [SUITE] [--full] [--xenstored c|ocaml]
