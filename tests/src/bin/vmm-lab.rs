@@ -30,6 +30,7 @@ const TRIES: u32 = 3;
 
 /// Runs a case, again if the emulated processor broke a guest meanwhile.
 fn run(case: &Case, pool: &mut LabPool) -> Result<()> {
+    let before = pool.names()?;
     for _ in 1..TRIES {
         let faults = pool.triple_faults();
         match (case.run)(pool) {
@@ -38,7 +39,7 @@ fn run(case: &Case, pool: &mut LabPool) -> Result<()> {
                     "the emulated processor broke a guest in {}: {error:#}; once more",
                     case.name
                 );
-                pool.recover()?;
+                pool.recover(&before)?;
             }
             outcome => return outcome,
         }

@@ -25,7 +25,7 @@ pub use figures::{Figures, Goal};
 pub use guest::Guest;
 pub use host::{LabHost, XlRow};
 pub use manager::ManagerProcess;
-pub use pool::{DOOMED, LabPool, create_arguments};
+pub use pool::{LabPool, create_arguments};
 pub use proxy::Proxy;
 pub use wire::{Body, Wire};
 

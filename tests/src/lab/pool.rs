@@ -1,5 +1,6 @@
 //! The pool under test: a manager, two real hosts, and what stands between them.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,9 +17,6 @@ const INITRAMFS: &str = "/g/guest.cpio.gz";
 
 /// A guest that the emulated processor breaks while it boots is created again, so often at most.
 const CREATE_TRIES: u32 = 4;
-
-/// The VM that crashes on purpose.
-pub const DOOMED: &str = "doomed";
 
 /// Everything that a case needs.
 pub struct LabPool {
@@ -99,18 +97,28 @@ impl LabPool {
             .map(drop)
     }
 
-    /// After the emulated processor broke a guest: starts what crashed again, and waits for what the agent starts again by itself, so
-    /// that a case can be tried once more.
+    /// The names of all VMs.
+    ///
+    /// # Errors
+    /// The manager does not answer.
+    pub fn names(&self) -> Result<BTreeSet<String>> {
+        let vms = self.ctl.json(&["vm", "list"])?;
+        let names = vms.as_array().into_iter().flatten().map(|vm| vm["spec"]["name"].as_str());
+        Ok(names.flatten().map(str::to_owned).collect())
+    }
+
+    /// After the emulated processor broke a guest: removes the VMs that a case has made, starts what crashed again, and waits for
+    /// what the agent starts again by itself, so that the case can be tried once more. `before` are the VMs that there were.
     ///
     /// # Errors
     /// It does not start.
-    pub fn recover(&mut self) -> Result<()> {
+    pub fn recover(&mut self, before: &BTreeSet<String>) -> Result<()> {
         self.retried += 1;
         let vms = self.ctl.json(&["vm", "list"])?;
         for vm in vms.as_array().into_iter().flatten() {
             let name = vm["spec"]["name"].as_str().unwrap_or_default();
             match vm["phase"].as_str().unwrap_or_default() {
-                _ if name == DOOMED => self.remove(name)?,
+                _ if !before.contains(name) => self.remove(name)?,
                 "Crashed" | "PoweredOff" | "Failed" => {
                     self.ctl.text(&["vm", "start", name])?;
                     self.until_it_speaks(name)?;

@@ -85,6 +85,8 @@ pub struct AttachedLoop {
     pub backing_file: PathBuf,
     /// The file; `None` when it cannot be told, as its name leads nowhere any more.
     pub file: Option<FileId>,
+    /// Whether nothing can be written through it.
+    pub read_only: bool,
     /// The device's size. It differs from the file's until [`BlockDevices::resize_loop`] was called, and by what a file has
     /// beyond whole sectors.
     pub bytes: u64,
@@ -97,6 +99,13 @@ pub trait BlockDevices {
     /// # Errors
     /// `NotFound`; `WrongKind` for a directory, a character device, a socket or a pipe.
     fn backing(&self, path: &Path) -> Result<Backing, Dom0Error>;
+
+    /// What dom0 itself does with a block device or a part of it: such as `it is mounted on /srv`. `None` when it does nothing that it
+    /// tells of. Programs that have the device merely open are not seen.
+    ///
+    /// # Errors
+    /// `Other`.
+    fn use_of(&self, device: DeviceNumber) -> Result<Option<String>, Dom0Error>;
 
     /// Puts a loop device over an image file, if it is still `file`.
     ///

@@ -34,6 +34,8 @@ pub(crate) enum StepError {
         "the disk image {disk} is in use by VM {by}; stop that VM, or make both disks read-only"
     )]
     DiskInUse { disk: String, by: String },
+    #[error("the disk image {disk} is in use outside of this agent: {by}; end that")]
+    DiskInUseElsewhere { disk: String, by: String },
     #[error("the domain or its backend may still write to {0}")]
     ImageInUse(String),
     #[error("the change was cancelled")]
@@ -117,7 +119,7 @@ impl StepError {
                 _ => Remedy::None,
             },
             Self::Dom0(error) if error.kind == Dom0ErrorKind::NotFound => Remedy::NameAnotherFile,
-            Self::DiskInUse { .. } => Remedy::StopTheOther,
+            Self::DiskInUse { .. } | Self::DiskInUseElsewhere { .. } => Remedy::StopTheOther,
             Self::Saved(SavedError::NotFound(_)) => Remedy::NameAnotherFile,
             Self::Saved(SavedError::Exists(_)) => Remedy::NameAFreePath,
             Self::Saved(SavedError::Xen(_) | SavedError::Io { .. }) => Remedy::None,

@@ -1,13 +1,13 @@
 //! Images stay their VM's until nothing of it can write to them any more.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use vmm_agent::dom0::DeviceNumber;
 use vmm_agent::dom0::sim::SimDom0;
+use vmm_agent::dom0::{Backing, DeviceNumber};
 use vmm_proto::v1::{FaultCode, VmPhase};
 use xen_bindings::sim::{Behaviour, Op};
-use xen_bindings::{StoreError, StorePath};
+use xen_bindings::{DomainConfig, DomainHandle, GuestKind, StoreError, StorePath};
 
 use crate::host::{Host, TestVm};
 
@@ -128,13 +128,9 @@ async fn a_xenstore_that_lost_its_content_takes_no_running_vm_apart() {
 
 #[tokio::test(start_paused = true)]
 async fn a_restarted_agent_leases_what_is_half_attached_and_block_devices() {
-    let mut host = Host::new().await;
-    host.kill_agent().await;
-    let dom0 = Arc::new(SimDom0::new(&host.machine));
     let node = PathBuf::from("/dev/vg/data");
-    dom0.set_block_device(&node, DeviceNumber { major: 253, minor: 1 }, 1 << 20);
-    host.backend.dom0 = dom0;
-    host.start_agent().await;
+    let (mut host, _dom0) =
+        host_with_block_device(&node, DeviceNumber { major: 253, minor: 1 }).await;
     let mut vm = host.vm(1);
     vm.spec.disks[0].path = node.display().to_string();
     host.build(&vm).await.unwrap();
@@ -151,4 +147,95 @@ async fn a_restarted_agent_leases_what_is_half_attached_and_block_devices() {
     host.machine.faults().clear();
     host.destroy(&vm).await.unwrap();
     host.assert_clean();
+}
+
+/// A host with a block device, and what its dom0 is made of.
+async fn host_with_block_device(node: &Path, number: DeviceNumber) -> (Host, Arc<SimDom0>) {
+    let mut host = Host::new().await;
+    host.kill_agent().await;
+    let dom0 = Arc::new(SimDom0::new(&host.machine));
+    dom0.set_block_device(node, number, 1 << 20);
+    host.backend.dom0 = dom0.clone();
+    host.start_agent().await;
+    (host, dom0)
+}
+
+/// The VM is refused for what others do, and nothing of it stays.
+async fn assert_in_use(host: &Host, vm: &TestVm, by: &str) {
+    let fault = host.build(vm).await.unwrap_err();
+    assert_eq!(fault.code, FaultCode::Conflict, "{fault}");
+    assert!(fault.message.contains(by), "{fault}");
+    assert!(fault.message.contains("everything is taken back"), "{fault}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_under_a_loop_device_of_others_is_theirs_unless_both_read() {
+    let host = Host::new().await;
+    let mut vm = host.vm(1);
+    let disk = host.dir.path().join("disk.img");
+    let dom0 = host.backend.dom0.clone();
+    let Backing::File { id, .. } = dom0.backing(&disk).unwrap() else { panic!() };
+    for (ours, theirs, goes) in
+        [(false, false, false), (false, true, false), (true, false, false), (true, true, true)]
+    {
+        let index = dom0.attach_loop(&disk, id, theirs).unwrap();
+        vm.spec.disks[0].read_only = ours;
+        if goes {
+            host.build(&vm).await.unwrap();
+        } else {
+            assert_in_use(&host, &vm, &index.path()).await;
+        }
+        dom0.detach_loop(index).unwrap();
+    }
+    host.destroy(&vm).await.unwrap();
+    vm.spec.disks[0].read_only = false;
+    host.build(&vm).await.unwrap();
+    host.destroy(&vm).await.unwrap();
+    host.assert_clean();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_block_device_that_dom0_uses_is_given_to_no_vm() {
+    let (node, number) = (Path::new("/dev/vg/data"), DeviceNumber { major: 253, minor: 1 });
+    let (host, dom0) = host_with_block_device(node, number).await;
+    let mut vm = host.vm(1);
+    vm.spec.disks[0].path = node.display().to_string();
+    dom0.set_use(number, Some("it is mounted on /srv"));
+    assert_in_use(&host, &vm, "mounted on /srv").await;
+    dom0.set_use(number, None);
+    host.build(&vm).await.unwrap();
+    host.destroy(&vm).await.unwrap();
+    host.assert_clean();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_guest_of_another_toolstack_has_is_not_given_away() {
+    let (node, number) = (Path::new("/dev/vg/data"), DeviceNumber { major: 253, minor: 1 });
+    let (host, _dom0) = host_with_block_device(node, number).await;
+    let config = DomainConfig::new(DomainHandle([9; 16]), GuestKind::Pvh, 1);
+    let domid = host.backend.xen.control.create(&config).unwrap().domid();
+    let store = &host.backend.xen.store;
+    let image = host.path("disk.img");
+    let device = node.display().to_string();
+    for (kind, key, value, path) in [
+        ("vbd", "physical-device", "fd:1".to_owned(), &device),
+        ("qdisk", "params", format!("qcow2:{image}"), &image),
+        ("qdisk", "params", format!("raw:{device}"), &device),
+    ] {
+        let mut vm = host.vm(1);
+        vm.spec.disks[0].path.clone_from(path);
+        let home = StorePath::new(format!("/local/domain/0/backend/{kind}/{domid}")).unwrap();
+        store.write(&home.join(&format!("51712/{key}")).unwrap(), value.as_bytes()).unwrap();
+        store.write(&home.join("51712/mode").unwrap(), b"w").unwrap();
+        assert_in_use(&host, &vm, &format!("domain {domid} has it")).await;
+        // Both read.
+        store.write(&home.join("51712/mode").unwrap(), b"r").unwrap();
+        vm.spec.disks[0].read_only = true;
+        host.build(&vm).await.unwrap();
+        host.destroy(&vm).await.unwrap();
+        store.remove(&home).unwrap();
+        vm.spec.disks[0].read_only = false;
+        host.build(&vm).await.unwrap();
+        host.destroy(&vm).await.unwrap();
+    }
 }

@@ -93,7 +93,9 @@ async fn after_a_power_loss_all_vms_are_lost_and_can_be_built_again() {
 #[tokio::test(start_paused = true)]
 async fn domains_and_loop_devices_of_others_are_never_touched() {
     let mut host = Host::new().await;
-    let vm = host.vm(1);
+    let mut vm = host.vm(1);
+    // They read, too.
+    vm.spec.disks[0].read_only = true;
     let disk = host.dir.path().join("disk.img");
     let Backing::File { id, .. } = host.backend.dom0.backing(&disk).unwrap() else { panic!() };
     let theirs = host.backend.dom0.attach_loop(&disk, id, true).unwrap();

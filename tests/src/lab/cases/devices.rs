@@ -92,7 +92,13 @@ fn detach_disk(pool: &LabPool, device: &str) -> Result<()> {
 fn disk_image(pool: &mut LabPool) -> Result<()> {
     let host = pool.host_of(PLUG)?;
     host.ssh(&format!("truncate -s 16M {IMAGE}"))?;
-    pool.ctl.text(&["vm", "disk", "attach", PLUG, &format!("{IMAGE}:xvdb")])?;
+    let attach = ["vm", "disk", "attach", PLUG, &format!("{IMAGE}:xvdb")];
+    // Somebody works on it in dom0.
+    let theirs = host.ssh(&format!("L=$(losetup -f); losetup $L {IMAGE}; echo $L"))?;
+    let refused = pool.ctl.refused(&attach, &[theirs.trim()]);
+    host.ssh(&format!("losetup -d {theirs}"))?;
+    refused?;
+    pool.ctl.text(&attach)?;
     until_disk(pool, "xvdb", 16)?;
     pool.ctl.text(&["vm", "disk", "resize", PLUG, "xvdb", "24M"])?;
     until_disk(pool, "xvdb", 24)?;
@@ -109,7 +115,13 @@ fn disk_image(pool: &mut LabPool) -> Result<()> {
 }
 
 fn block_device(pool: &mut LabPool) -> Result<()> {
-    pool.ctl.text(&["vm", "disk", "attach", PLUG, &format!("{BLOCK_DEVICE}:xvdc")])?;
+    let host = pool.host_of(PLUG)?;
+    let attach = ["vm", "disk", "attach", PLUG, &format!("{BLOCK_DEVICE}:xvdc")];
+    host.ssh(&format!("mkswap {BLOCK_DEVICE} && swapon {BLOCK_DEVICE}"))?;
+    let refused = pool.ctl.refused(&attach, &["swap"]);
+    host.ssh(&format!("swapoff {BLOCK_DEVICE}"))?;
+    refused?;
+    pool.ctl.text(&attach)?;
     until_disk(pool, "xvdc", 32)?;
     // A RAM disk cannot grow, and a disk is not larger than what it is on.
     pool.ctl.refused(&["vm", "disk", "resize", PLUG, "xvdc", "64M"], &[BLOCK_DEVICE])?;

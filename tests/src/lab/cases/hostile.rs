@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::devices::PLUG;
 use super::{LabPool, Table};
-use crate::lab::{DOOMED, Guest, create_arguments, eventually};
+use crate::lab::{Guest, create_arguments, eventually};
 
 pub(super) const CASES: Table = &[
     ("a_guest_that_writes_nonsense_harms_itself_alone", nonsense),
@@ -22,6 +22,7 @@ pub(super) const CASES: Table = &[
 ];
 
 const EVIL: &str = "evil";
+const DOOMED: &str = "doomed";
 const IMAGE: &str = "/var/lib/vmm/evil.img";
 /// How long anything may take that has nothing to do with the hostile guest. Under emulation a command takes seconds.
 const UNDISTURBED: Duration = Duration::from_secs(40);
@@ -162,7 +163,6 @@ fn deaf_to_a_nic(pool: &mut LabPool) -> Result<()> {
 }
 
 fn crash_on_plug(pool: &mut LabPool) -> Result<()> {
-    // Named for what it does, so that it is not started again when the emulated processor broke another guest meanwhile.
     let mut arguments = create_arguments(DOOMED, "crash-on-plug");
     arguments.extend(["--cpu-demand".to_owned(), "0.1".to_owned()]);
     pool.ctl.text(&arguments.iter().map(String::as_str).collect::<Vec<_>>())?;

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 
 use super::{LabPool, Table};
-use crate::lab::{DOOMED, Guest, eventually};
+use crate::lab::{Guest, eventually};
 
 pub(super) const CASES: Table = &[
     ("a_paused_guest_stands_still_and_goes_on", pause),
@@ -13,6 +13,8 @@ pub(super) const CASES: Table = &[
     ("a_guest_that_crashes_is_noticed", crash),
     ("a_guest_powers_off_when_asked_and_starts_again", shutdown_and_start),
 ];
+
+const DOOMED: &str = "doomed";
 
 fn pause(pool: &mut LabPool) -> Result<()> {
     pool.ctl.text(&["vm", "pause", "db"])?;

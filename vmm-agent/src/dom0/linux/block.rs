@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use super::LinuxDom0;
 use super::sysfs::{is_gone, read_number};
+use super::uses;
 use crate::dom0::file::{grow, require_file, require_same, wrong_kind};
 use crate::dom0::{
     AttachedLoop, Backing, BlockDevices, DeviceNumber, Dom0Error, Dom0ErrorKind, FileId, LoopIndex,
@@ -45,6 +46,10 @@ impl BlockDevices for LinuxDom0 {
         let gone = || Dom0Error::io(OPERATION, path, &io::ErrorKind::NotFound.into());
         let sectors = read_number(Path::new(&size)).map_err(failed)?.ok_or_else(gone)?;
         Ok(Backing::Device { number, bytes: sectors.saturating_mul(SECTOR_BYTES) })
+    }
+
+    fn use_of(&self, device: DeviceNumber) -> Result<Option<String>, Dom0Error> {
+        uses::find(device)
     }
 
     fn attach_loop(
@@ -102,7 +107,9 @@ impl BlockDevices for LinuxDom0 {
                 None => named_file(&line),
             };
             let bytes = loop_bytes(index).map_err(failed)?.unwrap_or_default();
-            found.push(AttachedLoop { index, backing_file, file, bytes });
+            let read_only = read_number(Path::new(&format!("/sys/block/loop{}/ro", index.0)));
+            let read_only = read_only.map_err(failed)? == Some(1);
+            found.push(AttachedLoop { index, backing_file, file, read_only, bytes });
         }
         found.sort_by_key(|attached| attached.index);
         Ok(found)

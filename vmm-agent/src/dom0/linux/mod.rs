@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!   block     the loop driver through `loopdev`, images through rustix, sizes through sysfs
+//!   uses      what dom0 does with a block device: mounts, holders, swap
 //!   network   bridges and ports ─► netlink, the one route socket of a call
 //!   counters  sysfs of the block backend, one netlink answer an interface, /proc/diskstats
 //!   console   a pty through rustix, read by tokio
 //! ```
 //!
-//! Nothing is kept between calls but notes of what was attached where: what other programs change is seen at once. Whatever goes while it is looked at counts as gone,
-//! not as a failure.
+//! Nothing is kept between calls but notes of what was attached where: what other programs change is seen at once. Whatever goes
+//! while it is looked at counts as gone, not as a failure.
 
 mod block;
 mod console;
@@ -17,6 +18,7 @@ mod netlink;
 mod network;
 mod notes;
 mod sysfs;
+mod uses;
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::{SimDom0, SimLoop};
 use crate::dom0::file::{grow, require_file, require_same, wrong_kind};
 use crate::dom0::{
-    AttachedLoop, Backing, BlockDevices, Dom0Error, Dom0ErrorKind, FileId, LoopIndex,
+    AttachedLoop, Backing, BlockDevices, DeviceNumber, Dom0Error, Dom0ErrorKind, FileId, LoopIndex,
 };
 
 /// Loop devices that it has.
@@ -29,11 +29,15 @@ impl BlockDevices for SimDom0 {
         Ok(Backing::File { id: FileId::of(&metadata), bytes: metadata.len() })
     }
 
+    fn use_of(&self, device: DeviceNumber) -> Result<Option<String>, Dom0Error> {
+        Ok(self.tables().uses.get(&device).cloned())
+    }
+
     fn attach_loop(
         &self,
         image: &Path,
         id: FileId,
-        _read_only: bool,
+        read_only: bool,
     ) -> Result<LoopIndex, Dom0Error> {
         const OPERATION: &str = "attach a loop device to";
         let failed = |error: io::Error| Dom0Error::io(OPERATION, image, &error);
@@ -48,7 +52,7 @@ impl BlockDevices for SimDom0 {
             Dom0Error::own(OPERATION, image.display().to_string(), kind, "no loop device is free")
         })?;
         let bytes = whole_sectors(metadata.len());
-        tables.loops.insert(index, SimLoop { file, bytes });
+        tables.loops.insert(index, SimLoop { file, read_only, bytes });
         self.machine.set_block_device(&index.physical_device(), bytes);
         Ok(index)
     }
@@ -63,6 +67,7 @@ impl BlockDevices for SimDom0 {
             index: *index,
             backing_file: attached.file.clone(),
             file: fs::metadata(&attached.file).ok().map(|metadata| FileId::of(&metadata)),
+            read_only: attached.read_only,
             bytes: attached.bytes,
         };
         Ok(self.tables().loops.iter().map(attached).collect())

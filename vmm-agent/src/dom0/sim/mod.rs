@@ -35,6 +35,8 @@ struct Tables {
     loops: BTreeMap<LoopIndex, SimLoop>,
     /// By the path of their node.
     devices: BTreeMap<PathBuf, (DeviceNumber, u64)>,
+    /// What dom0 itself does with block devices.
+    uses: BTreeMap<DeviceNumber, String>,
     bridges: BTreeSet<String>,
     /// Interface to bridge.
     ports: BTreeMap<String, String>,
@@ -43,6 +45,7 @@ struct Tables {
 
 struct SimLoop {
     file: PathBuf,
+    read_only: bool,
     bytes: u64,
 }
 
@@ -70,6 +73,15 @@ impl SimDom0 {
     pub fn set_block_device(&self, node: &Path, number: DeviceNumber, bytes: u64) {
         self.tables().devices.insert(node.to_owned(), (number, bytes));
         self.machine.set_block_device(&number.physical_device(), bytes);
+    }
+
+    /// dom0 itself begins to use a block device, or ends it.
+    pub fn set_use(&self, device: DeviceNumber, what: Option<&str>) {
+        let mut tables = self.tables();
+        match what {
+            Some(what) => tables.uses.insert(device, what.to_owned()),
+            None => tables.uses.remove(&device),
+        };
     }
 
     /// What a disk of the host's has counted. It has no disks from the start.

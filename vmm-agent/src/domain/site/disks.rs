@@ -12,6 +12,7 @@ use xen_bindings::RunState;
 
 use super::Site;
 use super::devices::is_there;
+use super::strangers::{self, Ours};
 use crate::device::leases::ImageId;
 use crate::device::vbd::{self, BlockTarget};
 use crate::device::{Device, DeviceKey};
@@ -31,6 +32,7 @@ impl Site {
         let path = disk.path.clone();
         let backing = self.core.run(move |host| host.dom0.backing(Path::new(&path))).await?;
         self.lease((&disk.device, &disk.path), (&backing).into(), disk.read_only)?;
+        self.refuse_strangers(&disk, backing).await?;
         let target = match backing {
             Backing::Device { number, .. } => {
                 BlockTarget { path: disk.path, physical_device: number.physical_device() }
@@ -64,6 +66,22 @@ impl Site {
             let name = known.map_or_else(|| other.to_string(), |vm| vm.spec().name.to_string());
             StepError::DiskInUse { disk: path.to_owned(), by: name }
         })
+    }
+
+    async fn refuse_strangers(&self, disk: &DiskSpec, backing: Backing) -> Result<(), StepError> {
+        let vms = self.core.registry.all();
+        let records = self.core.journal.records();
+        let images = records.iter().flat_map(|record| &record.images);
+        let ours = Ours {
+            domains: vms.iter().map(|known| known.vm.bytes()).collect(),
+            loops: images.filter_map(|image| image.loop_index).map(LoopIndex).collect(),
+        };
+        let read_only = disk.read_only;
+        let find = move |host: &crate::Backend| strangers::find(host, &ours, backing, read_only);
+        match self.core.run(find).await? {
+            None => Ok(()),
+            Some(by) => Err(StepError::DiskInUseElsewhere { disk: disk.path.clone(), by }),
+        }
     }
 
     async fn attach(&mut self, disk: &DiskSpec, image: HeldImage) -> Result<LoopIndex, StepError> {

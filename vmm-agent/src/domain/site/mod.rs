@@ -3,7 +3,7 @@
 //! ```text
 //!   shell      a domain: created, given vCPUs, limits, scheduling, ports
 //!   image      a guest in it: built or restored, its tree, introduced, running
-//!   disks      images opened: leases, loop devices
+//!   disks      images opened: leases, loop devices; strangers: who else has them
 //!   devices    frontends and backends: described, met, parted
 //!   suspend    the guest's own suspend, and its memory in a file
 //!   end        the way off the host
@@ -17,6 +17,7 @@ mod disks;
 mod end;
 mod image;
 mod shell;
+mod strangers;
 mod suspend;
 
 pub(super) use shell::apply_scheduling;

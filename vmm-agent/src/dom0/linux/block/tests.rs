@@ -108,7 +108,8 @@ fn a_loop_device_knows_its_file_whatever_becomes_of_the_name_and_grows_when_told
     let seen_by =
         |dom0: &LinuxDom0| dom0.loops().unwrap().into_iter().find(|found| found.index == index);
     let expect = |backing_file: &Path, bytes| {
-        Some(AttachedLoop { index, backing_file: backing_file.into(), file: Some(id), bytes })
+        let backing_file = backing_file.into();
+        Some(AttachedLoop { index, backing_file, file: Some(id), read_only: false, bytes })
     };
     assert_eq!(seen_by(&dom0), expect(&image, 1 << 20));
     let node = Backing::Device { number: index.number(), bytes: 1 << 20 };
