@@ -166,7 +166,7 @@ fn choose(
 
 fn request(arrival: &Arrival) -> Request {
     Request {
-        vcpus_max: arrival.vcpus,
+        vcpus: arrival.vcpus,
         memory: memory(arrival),
         cpu: MilliCpu::from_cpus(arrival.vcpus),
         disk: BytesPerSecond(arrival.disk_bytes_per_s),

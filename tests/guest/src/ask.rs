@@ -1,4 +1,4 @@
-//! Asks a peer over UDP, ten times a second, and counts the answers: whether a NIC carries traffic both ways, and how much is lost.
+//! Asks a peer over UDP, four times a second, and counts the answers: whether a NIC carries traffic both ways, and how much is lost.
 //!
 //! The peer runs `echo`. No NIC, no route and no answer are what is measured, not errors.
 
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::tally::Tally;
 
 const PORT: u16 = 7;
-const PERIOD: Duration = Duration::from_millis(100);
+const PERIOD: Duration = Duration::from_millis(250);
 /// Longer than most answers of an emulated host take.
 const ANSWER_WAIT: Duration = Duration::from_millis(500);
 const PACKET_BYTES: usize = 512;

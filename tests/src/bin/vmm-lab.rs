@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use vmm_e2e::lab::cases::{self, Case, Choice};
+use vmm_e2e::lab::cases::{self, Case};
 use vmm_e2e::lab::{LabHost, LabPool};
 
 /// Runs the product against real Xen hosts.
@@ -17,10 +17,10 @@ struct Arguments {
     /// Only cases whose name contains one of these, separated by commas (the preparations of placement always run).
     #[arg(long, value_delimiter = ',')]
     filter: Vec<String>,
-    /// Also the cases that no run has shown to pass yet.
+    /// Also the cases that take long.
     #[arg(long)]
-    untried: bool,
-    /// The whole matrix: the hosts in either order, and the cases that take long.
+    long: bool,
+    /// The whole matrix: the cases that take long, too, and the hosts in either order.
     #[arg(long)]
     full: bool,
 }
@@ -53,7 +53,6 @@ fn main() -> Result<ExitCode> {
     let own = std::env::current_exe()?;
     let programs = own.parent().context("this program is nowhere")?;
     let rounds = if arguments.full { 2 } else { 1 };
-    let choice = Choice { long: arguments.full, untried: arguments.untried };
     let (mut passed, mut failed) = (0, 0);
     for round in 0..rounds {
         // The second round swaps the hosts, so that each part runs on either xenstore daemon.
@@ -62,7 +61,7 @@ fn main() -> Result<ExitCode> {
             hosts.swap(0, 1);
         }
         let mut pool = LabPool::start(hosts, programs)?;
-        for case in cases::all(choice) {
+        for case in cases::all(arguments.long || arguments.full) {
             let wanted = arguments.filter.is_empty()
                 || arguments.filter.iter().any(|part| case.name.contains(part.as_str()));
             if !wanted

@@ -6,9 +6,11 @@
 //! ```
 
 use vmm_core::vm::DiskSpec;
-use xen_bindings::{DomId, StoreError};
+use xen_bindings::store::read_text;
+use xen_bindings::{DomId, Store, StoreError};
 
-use super::{Device, bus};
+use super::{Device, DeviceKey, bus};
+use crate::dom0::DeviceNumber;
 use crate::domain::tree::Node;
 
 /// Its name among the kinds of devices.
@@ -21,6 +23,17 @@ pub(crate) struct BlockTarget {
     pub(crate) path: String,
     /// As blkback wants it: hexadecimal `major:minor`.
     pub(crate) physical_device: String,
+}
+
+/// The block device that a disk's backend was told to serve.
+pub(crate) fn served(
+    store: &dyn Store,
+    domid: DomId,
+    devid: u32,
+) -> Result<Option<DeviceNumber>, StoreError> {
+    let node = DeviceKey { kind: KIND, devid }.backend_path(domid)?.join("physical-device")?;
+    let told = read_text(store, &node)?;
+    Ok(told.as_deref().and_then(DeviceNumber::from_physical_device))
 }
 
 /// Both trees.

@@ -28,6 +28,14 @@ impl DeviceNumber {
     pub fn physical_device(self) -> String {
         format!("{:x}:{:x}", self.major, self.minor)
     }
+
+    /// From what blkback was told.
+    #[must_use]
+    pub fn from_physical_device(text: &str) -> Option<Self> {
+        let (major, minor) = text.split_once(':')?;
+        let number = |digits| u32::from_str_radix(digits, 16).ok();
+        Some(Self { major: number(major)?, minor: number(minor)? })
+    }
 }
 
 /// What a disk's path leads to.

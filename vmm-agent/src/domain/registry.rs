@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use vmm_core::id::VmId;
+use vmm_core::units::Kib;
 use vmm_core::vm::admission::{Admission, VmRequest, admit};
 use vmm_core::vm::{VmSpec, VmState};
 
@@ -231,7 +232,11 @@ pub(crate) async fn build(core: &Arc<Core>, build: Build) -> Outcome {
     let room = match shell(core, flavour.as_ref()).await {
         Some(shell) => Some(shell),
         None => {
-            let promise = room::promise_or_later(core, room::Need::to_build(vm, &spec)).await?;
+            let holds = match &saved {
+                Some(file) => as_saved(core, vm, &spec, file.clone()).await,
+                None => spec.clone(),
+            };
+            let promise = room::promise_or_later(core, room::Need::to_build(vm, &holds)).await?;
             promise.map(Room::Promise)
         }
     };
@@ -253,6 +258,16 @@ pub(crate) async fn build(core: &Arc<Core>, build: Build) -> Outcome {
     };
     drop(claim);
     handle.outcome(outcome, VmRequest::Unpause).await
+}
+
+/// With the memory that a saved guest has, which may have grown since it booted. A file that is refused fails the restore, which
+/// says why.
+async fn as_saved(core: &Core, vm: VmId, spec: &VmSpec, file: PathBuf) -> VmSpec {
+    let files = core.saved.clone();
+    let opened = core.run(move |_| files.open(&file, vm)).await;
+    let saved = opened.map_or(Kib(0), |reader| Kib(reader.header().memory_kib));
+    let memory = spec.memory.max(saved);
+    VmSpec { memory, memory_max: spec.memory_max.max(memory), ..spec.clone() }
 }
 
 /// Told before anything is done; the lease that the build takes has the last word.

@@ -149,6 +149,27 @@ async fn a_restarted_agent_leases_what_is_half_attached_and_block_devices() {
     host.assert_clean();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_restarted_agent_leases_the_block_device_that_is_served_and_not_what_has_its_name() {
+    let [first, second] = [1, 2].map(|minor| DeviceNumber { major: 253, minor });
+    let [node, other] = ["/dev/sdb", "/dev/sdc"].map(Path::new);
+    let (mut host, dom0) = host_with_block_device(node, first).await;
+    let mut vm = host.vm(1);
+    vm.spec.disks[0].path = node.display().to_string();
+    host.build(&vm).await.unwrap();
+    host.kill_agent().await;
+    dom0.set_block_device(node, second, 1 << 20);
+    dom0.set_block_device(other, first, 1 << 20);
+    host.start_agent().await;
+    assert_refused(&host, &rival(&host, &other.display().to_string())).await;
+    let another = rival(&host, &node.display().to_string());
+    host.build(&another).await.unwrap();
+    for vm in [vm, another] {
+        host.destroy(&vm).await.unwrap();
+    }
+    host.assert_clean();
+}
+
 /// A host with a block device, and what its dom0 is made of.
 async fn host_with_block_device(node: &Path, number: DeviceNumber) -> (Host, Arc<SimDom0>) {
     let mut host = Host::new().await;

@@ -12,7 +12,7 @@ use xen_bindings::{DomainConfig, DomainHandle, GuestKind, StorePath, XenErrorKin
 use crate::host::{Host, TestVm, manager};
 
 /// A host with about 430 MiB for VMs.
-async fn small_host() -> Host {
+pub(crate) async fn small_host() -> Host {
     Host::with(SimConfig {
         memory_total_kib: 1 << 20,
         dom0_memory_kib: 512 << 10,

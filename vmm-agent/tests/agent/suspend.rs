@@ -5,6 +5,7 @@ use xen_bindings::XenErrorKind;
 use xen_bindings::sim::{Behaviour, Op};
 
 use crate::host::{Host, TestVm};
+use crate::memory::small_host;
 
 fn suspend(vm: &TestVm) -> Request {
     Request::SuspendVm(v1::SuspendVm { vm: vm.id.clone(), wait_ms_max: 10_000 })
@@ -86,6 +87,24 @@ async fn a_saved_vm_is_off_the_host_and_goes_on_from_its_file() {
     assert!(!std::fs::exists(&file).unwrap(), "what it holds is old");
     assert_eq!(host.set_memory(&vm, 200).await.unwrap().note, "");
     host.shutdown(&vm, 30).await.unwrap();
+    host.assert_clean();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restore_needs_the_memory_that_the_guest_had_grown_to() {
+    let host = small_host().await;
+    let (vm, other) = (booted(&host).await, host.vm(2));
+    host.set_memory(&vm, 300).await.unwrap();
+    let file = host.path("saved");
+    host.change(save(&vm, &file)).await.unwrap();
+    host.build(&other).await.unwrap();
+    // 128 MiB would fit.
+    let fault = host.change(restore(&vm, &file)).await.unwrap_err();
+    assert_eq!(fault.code, FaultCode::OutOfMemory, "{fault}");
+    assert_eq!(host.phase(&vm).await, VmPhase::Saved);
+    host.destroy(&other).await.unwrap();
+    host.change(restore(&vm, &file)).await.unwrap();
+    host.destroy(&vm).await.unwrap();
     host.assert_clean();
 }
 

@@ -10,8 +10,8 @@ use crate::units::{BytesPerSecond, Kib, MilliCpu};
 /// What is to be placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// vCPUs that it can ever have.
-    pub vcpus_max: u32,
+    /// vCPUs that it starts with. Spare ones cost nothing until somebody brings them online.
+    pub vcpus: u32,
     /// Memory that is reserved for it, overhead included.
     pub memory: Kib,
     /// Processor time that it is expected to use.
@@ -59,7 +59,7 @@ pub enum Refusal {
         /// What is left.
         free: Kib,
     },
-    /// More vCPUs than the host has processors: they would wait for each other.
+    /// More vCPUs at the start than the host has processors: they would wait for each other.
     Vcpus {
         /// What it needs.
         needed: u32,
@@ -150,8 +150,8 @@ fn refuse(request: &Request, host: &HostView) -> Option<Refusal> {
         return Some(Refusal::DiskInUse);
     }
     let pcpus = host.capacity.cpu.0 / 1000;
-    if u64::from(request.vcpus_max) > pcpus {
-        return Some(Refusal::Vcpus { needed: request.vcpus_max, pcpus });
+    if u64::from(request.vcpus) > pcpus {
+        return Some(Refusal::Vcpus { needed: request.vcpus, pcpus });
     }
     let free = memory_left(host);
     (request.memory > free).then_some(Refusal::Memory { needed: request.memory, free })
@@ -255,7 +255,7 @@ mod tests {
 
     fn request(cpu: u64, memory_mib: u64, disk: u64) -> Request {
         Request {
-            vcpus_max: 2,
+            vcpus: 2,
             memory: Kib::from_mib(memory_mib),
             cpu: MilliCpu(cpu),
             disk: BytesPerSecond(disk),

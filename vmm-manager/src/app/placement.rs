@@ -36,7 +36,7 @@ impl State {
     ) -> Decision {
         let now = Instant::now();
         let request = Request {
-            vcpus_max: spec.vcpus_max,
+            vcpus: spec.vcpus,
             memory: Kib(charge.memory_kib),
             cpu: MilliCpu(charge.cpu_milli),
             disk: BytesPerSecond(charge.disk_bytes_per_s),

@@ -96,7 +96,7 @@ fn build(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
 fn up(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
     let bare = args.flag("--bare");
     let flavour: Option<Flavour> = args.value("--xenstored")?;
-    let cpus = args.value("--cpus")?.unwrap_or(suites::POOL_CPUS);
+    let cpus = args.value("--cpus")?.unwrap_or(suites::CPUS);
     let count: u32 = args.positional().context("up needs the number of hosts")?.parse()?;
     args.finish()?;
     image::build(lab, bare)?;

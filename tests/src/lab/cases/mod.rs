@@ -24,33 +24,29 @@ pub struct Case {
     pub run: fn(&mut LabPool) -> Result<()>,
 }
 
-/// Which cases are run.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Choice {
-    /// Also those that take long.
-    pub long: bool,
-    /// Also those that no run has shown to pass yet.
-    pub untried: bool,
-}
-
-/// The cases of a day.
+/// The cases of a day; with those that take long, if asked for.
 #[must_use]
-pub fn all(choice: Choice) -> Vec<Case> {
-    let long = if choice.long { LONG } else { &[] };
-    let untried = if choice.untried { UNTRIED } else { &[] };
-    [placement::CASES, growth::CASES, life::CASES, devices::CASES]
-        .iter()
-        .chain(long)
-        .chain(untried)
-        .chain(&[attack::CASES, end::CASES])
+pub fn all(long: bool) -> Vec<Case> {
+    DAY.iter()
+        .chain(if long { LONG } else { &[] })
+        .chain(EVENING)
         .flat_map(|table| table.iter())
         .map(|(name, run)| Case { name, run: *run })
         .collect()
 }
 
-/// Run with the whole matrix.
-const LONG: &[Table] = &[faults::CASES];
-/// Written for features that came with them; a table moves into the day above when a run has shown it to pass.
-const UNTRIED: &[Table] = &[sleep::CASES, policy::CASES, pv::CASES, hostile::CASES];
+const DAY: &[Table] = &[
+    placement::CASES,
+    growth::CASES,
+    life::CASES,
+    devices::CASES,
+    sleep::CASES,
+    policy::CASES,
+    pv::CASES,
+];
+/// Run with the whole matrix alone.
+const LONG: &[Table] = &[faults::CASES, hostile::CASES];
+/// The last removes everything.
+const EVENING: &[Table] = &[attack::CASES, end::CASES];
 
 type Table = &'static [(&'static str, fn(&mut LabPool) -> Result<()>)];

@@ -82,22 +82,22 @@ fn cpu_decides(pool: &mut LabPool) -> Result<()> {
     .concat();
     pool.create("web", "disk:1", &more)?;
     ensure!(pool.host_of("web")?.name == pool.hosts[1].name, "web is not where its demand says");
-    Ok(())
+    pool.remove("load-cpu")
 }
 
 fn disk_decides(pool: &mut LabPool) -> Result<()> {
     preload(pool, "load-disk", 1, &["--disk-demand", "80M"])?;
-    let demand = ["--disk-demand", "30M", "--cpu-demand", "0.05"];
+    let demand = ["--disk-demand", "60M", "--cpu-demand", "0.01"];
     expect_placement(pool, &demand, 0, "disk")?;
     pool.create("db", "idle", &demand)?;
     ensure!(pool.host_of("db")?.name == pool.hosts[0].name, "db is not where its demand says");
-    Ok(())
+    pool.remove("load-disk")
 }
 
 fn console_and_xl(pool: &mut LabPool) -> Result<()> {
     let console = pool.ctl.text(&["vm", "console", "web"])?;
     ensure!(console.contains("VMM-GUEST"), "console: {console}");
-    for name in ["load-cpu", "web", "load-disk", "db"] {
+    for name in ["web", "db"] {
         pool.xl_row(name)?;
     }
     Ok(())

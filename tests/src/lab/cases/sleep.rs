@@ -12,7 +12,7 @@ pub(super) const CASES: Table = &[
 ];
 
 /// Rewrites memory all the time and checks it.
-pub(super) const NAP: &str = "nap";
+const NAP: &str = "nap";
 const FILE: &str = "/var/lib/vmm/nap.save";
 const DAMAGED: &str = "/var/lib/vmm/nap.damaged";
 /// What happens to a copy of the file.
@@ -79,6 +79,7 @@ fn save_and_restore(pool: &mut LabPool) -> Result<()> {
     host.ssh(&format!("rm -f {DAMAGED}"))?;
     // Adopted by no other way than the others: it obeys.
     pool.ctl.text(&["vm", "vcpus", NAP, "2"])?;
-    Guest::until(&pool.ctl, NAP, "a second vCPU", |guest| guest.number("cpus_online") == 2)
-        .map(drop)
+    Guest::until(&pool.ctl, NAP, "a second vCPU", |guest| guest.number("cpus_online") == 2)?;
+    // It would take its host's only processor from the others.
+    pool.remove(NAP)
 }

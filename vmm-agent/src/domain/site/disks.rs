@@ -16,7 +16,7 @@ use super::strangers::{self, Ours};
 use crate::device::leases::ImageId;
 use crate::device::vbd::{self, BlockTarget};
 use crate::device::{Device, DeviceKey};
-use crate::dom0::{AttachedLoop, Backing, FileId, LoopIndex};
+use crate::dom0::{AttachedLoop, Backing, DeviceNumber, FileId, LoopIndex};
 use crate::domain::error::StepError;
 use crate::journal::{HeldImage, Intent};
 
@@ -257,12 +257,25 @@ impl Site {
 
     /// A file that is not held is not open.
     async fn lease_device(&self, disk: &DiskSpec) -> Result<(), StepError> {
-        let path = disk.path.clone();
-        match self.core.run(move |host| host.dom0.backing(Path::new(&path))).await? {
-            Backing::File { .. } => Ok(()),
-            device @ Backing::Device { .. } => {
-                self.lease((&disk.device, &disk.path), (&device).into(), disk.read_only)
+        let number = match self.served(disk).await? {
+            Some(number) => number,
+            None => {
+                let path = disk.path.clone();
+                match self.core.run(move |host| host.dom0.backing(Path::new(&path))).await? {
+                    Backing::File { .. } => return Ok(()),
+                    Backing::Device { number, .. } => number,
+                }
             }
-        }
+        };
+        let image = ImageId::Device { major: number.major, minor: number.minor };
+        self.lease((&disk.device, &disk.path), image, disk.read_only)
+    }
+
+    /// What the disk's backend has: its path may lead to another device by now.
+    async fn served(&self, disk: &DiskSpec) -> Result<Option<DeviceNumber>, StepError> {
+        let place = self.record.domid.zip(device_number(&disk.device));
+        let Some((domid, devid)) = place else { return Ok(None) };
+        let told = move |host: &crate::Backend| vbd::served(host.xen.store.as_ref(), domid, devid);
+        Ok(self.core.run(told).await?)
     }
 }

@@ -12,11 +12,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use xen_bindings::store::read_text;
 use xen_bindings::{DomId, StoreError, StorePath};
 
 use crate::Backend;
 use crate::device::{backends_path, vbd};
-use crate::dom0::{Backing, LoopIndex};
+use crate::dom0::{Backing, DeviceNumber, LoopIndex};
 use crate::domain::error::StepError;
 
 /// Disks that QEMU serves.
@@ -47,7 +48,8 @@ pub(super) fn find(
             let all = backends_path(kind, domain.domid)?;
             for device in children(host, &all)? {
                 let node = all.join(&device)?;
-                let reads = read(host, &node, "mode")?.is_some_and(|mode| mode == "r");
+                let mode = read_text(host.xen.store.as_ref(), &node.join("mode")?)?;
+                let reads = mode.is_some_and(|mode| mode == "r");
                 if !(reads && read_only) && serves(host, kind, &node, backing)? {
                     return Ok(Some(format!("domain {} has it", domain.domid)));
                 }
@@ -83,14 +85,15 @@ fn serves(
     node: &StorePath,
     backing: Backing,
 ) -> Result<bool, StepError> {
+    let store = host.xen.store.as_ref();
     if kind == vbd::KIND {
         // A file is known by its loop device.
         let Backing::Device { number, .. } = backing else { return Ok(false) };
-        let theirs = read(host, node, "physical-device")?;
-        return Ok(theirs.is_some_and(|theirs| theirs == number.physical_device()));
+        let theirs = read_text(store, &node.join("physical-device")?)?;
+        return Ok(theirs.as_deref().and_then(DeviceNumber::from_physical_device) == Some(number));
     }
     // FORMAT:PATH
-    let params = read(host, node, "params")?.unwrap_or_default();
+    let params = read_text(store, &node.join("params")?)?.unwrap_or_default();
     let path = params.split_once(':').map_or("", |(_, path)| path);
     // What is not there cannot be the same.
     let theirs = Path::new(path).is_absolute().then(|| host.dom0.backing(Path::new(path)).ok());
@@ -107,13 +110,5 @@ fn children(host: &Backend, path: &StorePath) -> Result<Vec<String>, StoreError>
     match host.xen.store.directory(path) {
         Err(StoreError::NotFound) => Ok(Vec::new()),
         names => names,
-    }
-}
-
-/// A node that goes meanwhile is not there.
-fn read(host: &Backend, node: &StorePath, name: &str) -> Result<Option<String>, StoreError> {
-    match host.xen.store.read(&node.join(name)?) {
-        Err(StoreError::NotFound) => Ok(None),
-        value => Ok(Some(String::from_utf8_lossy(&value?).into_owned())),
     }
 }
