@@ -35,8 +35,14 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Connections that a server holds; further ones wait unaccepted.
 pub const CONNECTION_COUNT_MAX: usize = 1024;
 
+/// Of them, those of one principal; a further one is closed after the TLS handshake.
+pub const CONNECTION_SHARE_MAX: usize = 128;
+
 /// Requests that a server works on; a further one gets status 503.
 pub const REQUEST_COUNT_MAX: usize = 512;
+
+/// Of them, those of one principal.
+pub const REQUEST_SHARE_MAX: usize = 256;
 
 /// Requests of one HTTP/2 connection at a time.
 pub const STREAM_COUNT_MAX: u32 = 64;

@@ -24,8 +24,12 @@ pub enum Role {
     Manager,
     /// The daemon on one Xen host.
     Agent,
-    /// A person or a program at the command line.
-    User,
+    /// A person or a program who may do everything.
+    Admin,
+    /// One who may do everything with VMs, and nothing with hosts.
+    Operator,
+    /// One who may look.
+    Viewer,
 }
 
 impl Role {
@@ -34,8 +38,16 @@ impl Role {
         match self {
             Role::Manager => "manager",
             Role::Agent => "agent",
-            Role::User => "user",
+            Role::Admin => "admin",
+            Role::Operator => "operator",
+            Role::Viewer => "viewer",
         }
+    }
+
+    /// The role of this name.
+    fn named(name: &str) -> Option<Role> {
+        let all = [Role::Manager, Role::Agent, Role::Admin, Role::Operator, Role::Viewer];
+        all.into_iter().find(|role| role.as_str() == name)
     }
 }
 
@@ -65,9 +77,19 @@ impl Principal {
         Principal { role: Role::Agent, id: id.into() }
     }
 
-    /// A user.
-    pub fn user(id: impl Into<String>) -> Principal {
-        Principal { role: Role::User, id: id.into() }
+    /// A user who may do everything.
+    pub fn admin(id: impl Into<String>) -> Principal {
+        Principal { role: Role::Admin, id: id.into() }
+    }
+
+    /// A user who may do everything with VMs.
+    pub fn operator(id: impl Into<String>) -> Principal {
+        Principal { role: Role::Operator, id: id.into() }
+    }
+
+    /// A user who may look.
+    pub fn viewer(id: impl Into<String>) -> Principal {
+        Principal { role: Role::Viewer, id: id.into() }
     }
 
     /// Whether the id may stand in a certificate.
@@ -101,12 +123,8 @@ impl FromStr for Principal {
             return Err(PrincipalError::TrustDomain { domain: domain.to_owned() });
         }
         let (role, id) = rest.split_once('/').ok_or_else(shape)?;
-        let role = match role {
-            "manager" => Role::Manager,
-            "agent" => Role::Agent,
-            "user" => Role::User,
-            _ => return Err(PrincipalError::Role { role: role.to_owned() }),
-        };
+        let no_role = || PrincipalError::Role { role: role.to_owned() };
+        let role = Role::named(role).ok_or_else(no_role)?;
         let principal = Principal { role, id: id.to_owned() };
         principal.check()?;
         Ok(principal)
@@ -117,7 +135,7 @@ impl FromStr for Principal {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PrincipalError {
     /// Not the URI's shape at all.
-    #[error("`{text}` is no principal: write xvmp://{TRUST_DOMAIN}/<manager|agent|user>/<id>")]
+    #[error("`{text}` is no principal: write xvmp://{TRUST_DOMAIN}/<role>/<id>")]
     Shape {
         /// What was read.
         text: String,
@@ -129,7 +147,7 @@ pub enum PrincipalError {
         domain: String,
     },
     /// No such role.
-    #[error("no role `{role}`: use manager, agent or user")]
+    #[error("no role `{role}`: use manager, agent, admin, operator or viewer")]
     Role {
         /// What was read.
         role: String,
@@ -148,9 +166,13 @@ mod tests {
 
     #[test]
     fn a_principal_survives_being_written_and_read() {
-        for principal in
-            [Principal::manager("m1"), Principal::agent("host-7.rack_2"), Principal::user("ann")]
-        {
+        for principal in [
+            Principal::manager("m1"),
+            Principal::agent("host-7.rack_2"),
+            Principal::admin("ann"),
+            Principal::operator("bob"),
+            Principal::viewer("cron"),
+        ] {
             assert_eq!(principal.to_string().parse::<Principal>().unwrap(), principal);
         }
     }
@@ -166,6 +188,8 @@ mod tests {
             "xvmp://smps-vmm/agent/a/b",
             "xvmp://smps-vmm/agent/a b",
             "xvmp://smps-vmm/root/a",
+            "xvmp://smps-vmm/user/a",
+            "xvmp://smps-vmm/Admin/a",
             "xvmp://elsewhere/agent/a",
             "spiffe://smps-vmm/agent/a",
         ] {

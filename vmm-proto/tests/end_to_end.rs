@@ -69,7 +69,7 @@ async fn an_unplugged_server_is_reached_again_when_it_is_back() {
 async fn characters_that_xml_cannot_carry_arrive_replaced() {
     let pool = Pool::new();
     let _server = pool.serve_as(&Principal::agent(SERVER));
-    let client = pool.client(pool.issue(&Principal::user("ann")));
+    let client = pool.client(pool.issue(&Principal::admin("ann")));
     let reply = call(&client, ping("a\0b\u{1b}[31m\u{ffff}")).await.unwrap();
     assert_eq!(reply, pong("a\u{fffd}b\u{fffd}[31m\u{fffd}"));
 }
@@ -78,7 +78,7 @@ async fn characters_that_xml_cannot_carry_arrive_replaced() {
 async fn a_fault_names_where_it_happened() {
     let pool = Pool::new();
     let _server = pool.serve_as(&Principal::agent(SERVER));
-    let client = pool.client(pool.issue(&Principal::user("ann")));
+    let client = pool.client(pool.issue(&Principal::admin("ann")));
     let CallError::Fault(fault) = call(&client, ping("fault")).await.unwrap_err() else { panic!() };
     assert_eq!((fault.code, fault.hop.as_str()), (FaultCode::BadState, "agent h1"));
 }
@@ -87,7 +87,7 @@ async fn a_fault_names_where_it_happened() {
 async fn a_panic_is_a_fault_and_the_server_goes_on() {
     let pool = Pool::new();
     let _server = pool.serve_as(&Principal::agent(SERVER));
-    let client = pool.client(pool.issue(&Principal::user("ann")));
+    let client = pool.client(pool.issue(&Principal::admin("ann")));
     let CallError::Fault(fault) = call(&client, ping("panic")).await.unwrap_err() else { panic!() };
     assert_eq!(fault.code, FaultCode::Internal);
     assert_eq!(call(&client, ping("still there?")).await.unwrap(), pong("still there?"));
@@ -283,7 +283,7 @@ async fn the_same_works_over_tcp() {
     let listener = vmm_proto::server::TcpListenerAdapter(listener);
     let task = tokio::spawn(server.serve(listener, stop.clone()));
     let connector = Arc::new(vmm_proto::client::TcpConnector::new(address));
-    let client = pool.client_over(pool.issue(&Principal::user("ann")), connector);
+    let client = pool.client_over(pool.issue(&Principal::admin("ann")), connector);
     assert_eq!(call(&client, ping("over TCP")).await.unwrap(), pong("over TCP"));
     drop(client);
     stop.cancel();

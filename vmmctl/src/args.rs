@@ -48,7 +48,7 @@ pub(crate) struct Global {
         value_name = "HOST:PORT"
     )]
     pub(crate) manager: String,
-    /// Your credentials, from `vmm-manager issue user` [default: ~/.config/vmmctl].
+    /// Your credentials, from `vmm-manager issue operator` [default: ~/.config/vmmctl].
     #[arg(long, global = true, env = "VMMCTL_CREDENTIALS", value_name = "DIR")]
     pub(crate) credentials: Option<PathBuf>,
     /// The form of the answer.

@@ -71,7 +71,7 @@ fn default_credentials() -> Result<PathBuf, Failure> {
 
 fn load(directory: &Path) -> Result<Credentials, Failure> {
     Credentials::load(directory).map_err(|error| {
-        let hint = "your operator makes them with `vmm-manager issue user NAME`; name their directory with --credentials";
+        let hint = "your operator makes them with `vmm-manager issue operator NAME`; name their directory with --credentials";
         Failure::Usage(format!("no credentials: {error}. {hint}"))
     })
 }

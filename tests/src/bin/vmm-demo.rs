@@ -75,7 +75,7 @@ impl Demo {
         let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
         let authority = CertificateAuthority::create(clock.now())?;
         authority
-            .issue(&Principal::user("operator"), clock.now())?
+            .issue(&Principal::admin("operator"), clock.now())?
             .save(&directory.join("operator"))?;
         std::fs::write(directory.join("kernel"), "SIMKERNEL")?;
         std::fs::write(directory.join("disk.img"), [0; 512])?;

@@ -120,7 +120,7 @@ impl Bench {
     /// With a manager that runs; otherwise there is none, so that nobody else speaks to the agent.
     fn with_manager<T>(&self, work: impl FnOnce(&Ctl) -> Result<T>) -> Result<T> {
         let mut manager = self.manager.borrow_mut();
-        let user = manager.issue("user", "bench")?;
+        let user = manager.issue("admin", "bench")?;
         manager.start()?;
         let ctl = std::env::current_exe()?.with_file_name("vmmctl");
         let ctl = Ctl::new(ctl, manager.address().to_owned(), &user);

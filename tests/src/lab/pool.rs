@@ -48,7 +48,7 @@ impl LabPool {
         let directory = tempfile::tempdir()?;
         let home = directory.path().join("manager");
         let mut manager = ManagerProcess::init(programs.join("vmm-manager"), &home)?;
-        let user = manager.issue("user", "operator")?;
+        let user = manager.issue("admin", "operator")?;
         let mut bundles: Vec<PathBuf> = Vec::new();
         for host in &hosts {
             let bundle = manager.issue("agent", &host.name)?;

@@ -98,7 +98,7 @@ impl Pool {
             hosts.push(host);
         }
         let options = ClientOptions { clock: Arc::clone(&clock), deadline: CALL_DEADLINE };
-        let user = issue(Principal::user("operator"))?;
+        let user = issue(Principal::admin("operator"))?;
         let connector: Arc<dyn Connector> = Arc::new(network.connector(MANAGER));
         let client = Client::new(user, Principal::manager(MANAGER_ID), connector, options);
         let credentials = issue(Principal::manager(MANAGER_ID))?;

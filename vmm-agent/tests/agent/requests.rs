@@ -13,7 +13,7 @@ async fn only_the_manager_may_command_an_agent() {
     for (principal, allowed) in [
         (Principal::manager("m"), true),
         (Principal::agent("h2"), false),
-        (Principal::user("ann"), false),
+        (Principal::admin("ann"), false),
     ] {
         let caller = Caller { principal, ..manager("k") };
         let outcome = host.call(caller, Request::Ping(Ping { text: "hi".into() })).await;

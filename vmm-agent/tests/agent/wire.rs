@@ -30,7 +30,7 @@ async fn the_manager_builds_a_vm_over_the_wire_and_a_user_cannot() {
         ServerOptions::new(clock.clone()),
     );
     let serving = tokio::spawn(server.serve(network.listener("h1"), stop.clone()));
-    for (who, allowed) in [(Principal::manager("m"), true), (Principal::user("ann"), false)] {
+    for (who, allowed) in [(Principal::manager("m"), true), (Principal::admin("ann"), false)] {
         let client = Client::new(
             issue(who),
             Principal::agent("h1"),

@@ -13,9 +13,9 @@ mod task;
 
 use std::sync::Arc;
 
-use vmm_proto::principal::Role;
+use vmm_proto::principal::Principal;
 use vmm_proto::server::Caller;
-use vmm_proto::v1::{self, Fault, FaultCode, Reply, Request};
+use vmm_proto::v1::{self, Fault, FaultCode, Permission, Reply, Request};
 
 use crate::app::{App, KeyUse};
 
@@ -31,10 +31,7 @@ pub(crate) async fn answer(
 }
 
 async fn dispatch(app: &Arc<App>, caller: &Caller, request: Request) -> Result<Reply, Fault> {
-    if caller.principal.role == Role::Agent {
-        let message = "an agent may not ask the manager for anything; use a user's credentials";
-        return Err(Fault::new(FaultCode::Denied, message));
-    }
+    permit(&caller.principal, &request)?;
     match request {
         Request::Ping(ping) => Ok(Reply::Pong(ping)),
         Request::ListHosts(_) => Ok(read::list_hosts(app)),
@@ -47,6 +44,27 @@ async fn dispatch(app: &Arc<App>, caller: &Caller, request: Request) -> Result<R
         Request::WaitTask(wait) => task::wait(app, caller, &wait).await,
         Request::CancelTask(cancel) => task::cancel(app, &cancel),
         change => decide(app, caller, change),
+    }
+}
+
+/// Denied by default: a verb that the manager does not answer is left to what follows, which says so.
+fn permit(who: &Principal, request: &Request) -> Result<(), Fault> {
+    let denied = |message: String| Err(Fault::new(FaultCode::Denied, message));
+    let Some(most) = Permission::of(who.role) else {
+        return denied(format!(
+            "{who} may not ask the manager for anything; use a user's credentials"
+        ));
+    };
+    let verb = v1::verb(request);
+    match verb.manager {
+        Some(needed) if most < needed => {
+            let role = needed.least();
+            denied(format!(
+                "{who} may not {}: it takes credentials of `vmm-manager issue {role} NAME`",
+                verb.name
+            ))
+        }
+        _ => Ok(()),
     }
 }
 

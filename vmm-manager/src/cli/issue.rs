@@ -16,8 +16,12 @@ use super::file::Layout;
 pub(super) enum Whom {
     /// For the agent of a host; NAME is what `vmmctl host add` calls it.
     Agent(ToBundle),
-    /// For a person or program at the command line.
-    User(ToBundle),
+    /// For a person or program who may do everything, hosts included.
+    Admin(ToBundle),
+    /// For a person or program who may do everything with VMs.
+    Operator(ToBundle),
+    /// For a person or program who may look.
+    Viewer(ToBundle),
     /// For this manager itself, in place, when its own are about to expire. Restart it afterwards.
     Manager {
         /// The manager's directory, made by `init`.
@@ -41,7 +45,9 @@ pub(super) struct ToBundle {
 pub(super) fn issue(whom: Whom) -> Result<()> {
     match whom {
         Whom::Agent(to) => issue_bundle(&Principal::agent(to.name.clone()), &to),
-        Whom::User(to) => issue_bundle(&Principal::user(to.name.clone()), &to),
+        Whom::Admin(to) => issue_bundle(&Principal::admin(to.name.clone()), &to),
+        Whom::Operator(to) => issue_bundle(&Principal::operator(to.name.clone()), &to),
+        Whom::Viewer(to) => issue_bundle(&Principal::viewer(to.name.clone()), &to),
         Whom::Manager { dir } => {
             let layout = Layout::of(&dir);
             issue_into(&layout.authority, &Principal::manager(MANAGER_ID), &layout.credentials)

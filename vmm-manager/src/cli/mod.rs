@@ -14,7 +14,7 @@ const EXAMPLE: &str = "\
 Example: a pool with one host and one operator
   vmm-manager init --dir /var/lib/smps-vmm/manager --listen 0.0.0.0:8440
   vmm-manager issue agent host-1 --dir /var/lib/smps-vmm/manager --out ./host-1
-  vmm-manager issue user ann     --dir /var/lib/smps-vmm/manager --out ./ann
+  vmm-manager issue admin ann    --dir /var/lib/smps-vmm/manager --out ./ann
   (copy ./host-1 to the host as the agent's credentials, ./ann to ann as ~/.config/vmmctl)
   vmm-manager run --dir /var/lib/smps-vmm/manager
   vmmctl --manager MANAGER:8440 host add host-1 HOST-1:8443

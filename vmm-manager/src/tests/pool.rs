@@ -68,7 +68,7 @@ impl Pool {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let fresh = || format!("fresh-{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let caller = Caller {
-            principal: Principal::user("ann"),
+            principal: Principal::admin("ann"),
             request_id: "r".into(),
             idempotency_key: Some(key.map_or_else(fresh, str::to_owned)),
             deadline: None,

@@ -96,11 +96,41 @@ async fn an_agent_may_not_ask() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_user_may_do_what_the_role_says_and_no_more() {
+    let pool = Pool::of(&["a"]).await;
+    pool.create("web").await;
+    let vm = || "web".to_owned();
+    let console = v1::ReadConsole { vm: vm(), bytes_max: 64 };
+    let requests = [
+        (Request::ListVms(v1::ListVms {}), 1),
+        (Request::ReadConsole(console), 2),
+        (Request::PauseVm(v1::PauseVm { vm: vm() }), 2),
+        (Request::DeleteVm(v1::DeleteVm { vm: vm() }), 2),
+        (Request::SetMaintenance(v1::SetMaintenance { host: "a".into(), maintenance: true }), 3),
+        (Request::RemoveHost(v1::RemoveHost { host: "a".into() }), 3),
+    ];
+    let roles = [Principal::viewer("v"), Principal::operator("o"), Principal::admin("a")];
+    for (rank, principal) in (1..).zip(roles) {
+        for (request, least) in &requests {
+            let caller = Caller {
+                principal: principal.clone(),
+                request_id: "r".into(),
+                idempotency_key: Some(format!("{principal}-{}", v1::verb(request).name)),
+                deadline: None,
+            };
+            let outcome = pool.manager.call(caller, request.clone()).await;
+            let denied = outcome.is_err_and(|fault| fault.code == FaultCode::Denied);
+            assert_eq!(denied, rank < *least, "{principal} {request:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_change_without_an_idempotency_key_is_refused() {
     let pool = Pool::of(&["a"]).await;
     let call = |request| {
         let caller = Caller {
-            principal: Principal::user("ann"),
+            principal: Principal::admin("ann"),
             request_id: "r".into(),
             idempotency_key: None,
             deadline: None,

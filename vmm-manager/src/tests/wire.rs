@@ -91,7 +91,7 @@ async fn a_vm_is_created_over_the_whole_protocol() {
     let running = tokio::spawn(manager.run(wire.stop.clone()));
 
     let user = Client::new(
-        wire.issue(&Principal::user("ann")),
+        wire.issue(&Principal::admin("ann")),
         Principal::manager(MANAGER_ID),
         Arc::new(wire.network.connector("manager:1")),
         ClientOptions::new(Arc::clone(&wire.clock)),

@@ -37,14 +37,14 @@ fn a_loaded_authority_issues_what_the_old_one_would() {
     let first = authority();
     first.save(directory.path()).unwrap();
     let second = CertificateAuthority::load(directory.path()).unwrap();
-    let issued = second.issue(&Principal::user("ann"), TODAY).unwrap();
-    assert_eq!(issued.ca, first.issue(&Principal::user("ann"), TODAY).unwrap().ca);
+    let issued = second.issue(&Principal::admin("ann"), TODAY).unwrap();
+    assert_eq!(issued.ca, first.issue(&Principal::admin("ann"), TODAY).unwrap().ca);
 }
 
 #[test]
 fn every_issue_has_new_keys() {
     let authority = authority();
-    let issue = || authority.issue(&Principal::user("ann"), TODAY).unwrap();
+    let issue = || authority.issue(&Principal::admin("ann"), TODAY).unwrap();
     let (first, second) = (issue(), issue());
     assert_ne!(*first.inner_key, *second.inner_key);
     assert_ne!(first.key, second.key);

@@ -150,7 +150,7 @@ fn the_published_protocol_names_every_verb_reply_phase_and_fault() {
     assert_eq!(missing(variants::<crate::v1::VmPhase>()), Vec::<String>::new());
 }
 
-/// A row of the table of verbs says who answers, and whether it changes anything, as the code does.
+/// A row of the table of verbs says who answers whom, and whether it changes anything, as the code does.
 #[test]
 fn the_published_table_agrees_with_the_code() {
     for request in requests() {
@@ -161,12 +161,24 @@ fn the_published_table_agrees_with_the_code() {
             .unwrap_or_else(|| panic!("no row of {}", verb.name));
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
         let who = match (verb.manager, verb.agent) {
-            (true, true) => "both",
-            (true, false) => "manager",
-            _ => "agent",
+            (Some(_), true) => "both",
+            (Some(_), false) => "manager",
+            (None, _) => "agent",
         };
         let changes = if verb.mutating { "yes" } else { "no" };
-        assert_eq!(cells.get(2..4), Some(&[who, changes][..]), "{row}");
+        let least = verb.manager.map_or("–", |permission| permission.least().as_str());
+        assert_eq!(cells.get(2..5), Some(&[who, changes, least][..]), "{row}");
+    }
+}
+
+/// What changes something is not a viewer's, and each verb has somebody who answers it.
+#[test]
+fn nobody_who_may_only_look_changes_anything() {
+    for request in requests() {
+        let verb = verb(&request);
+        assert!(verb.manager.is_some() || verb.agent, "{}", verb.name);
+        let view = verb.manager == Some(crate::v1::Permission::View);
+        assert!(!(verb.mutating && view), "{}", verb.name);
     }
 }
 

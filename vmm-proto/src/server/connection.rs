@@ -40,7 +40,12 @@ pub(super) async fn run(shared: Arc<Shared>, accepted: Accepted) {
     };
     match identity(&stream) {
         Some(identity) => {
-            tracing::debug!(peer, principal = %identity.principal, "connected");
+            let principal = &identity.principal;
+            let Some(_share) = shared.connection_shares.take(principal) else {
+                tracing::warn!(peer, %principal, "too many connections of one principal");
+                return;
+            };
+            tracing::debug!(peer, %principal, "connected");
             serve(&shared, stream, Arc::new(identity)).await;
         }
         None => tracing::error!(peer, "TLS let a connection pass without an identity"),

@@ -51,12 +51,12 @@ async fn route(
         return Err(Refusal::Status(StatusCode::METHOD_NOT_ALLOWED));
     }
     // Before the body is read, so that the bodies in memory are bounded too.
-    let permit = shared.requests.clone().try_acquire_owned().map_err(|_| Refusal::Busy)?;
+    let place = shared.place(&peer.principal).ok_or(Refusal::Busy)?;
     let is_open = path == OPEN_PATH;
     let body = body(request, if is_open { OPEN_BYTES_MAX } else { BODY_BYTES_MAX }).await?;
     let answer = match is_open {
         true => rpc::open(shared, peer, &body)?,
-        false => rpc::call(shared, peer, &body, permit).await?,
+        false => rpc::call(shared, peer, &body, place).await?,
     };
     Ok(respond(StatusCode::OK, answer))
 }

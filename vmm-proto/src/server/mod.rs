@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -37,7 +37,9 @@ pub use refusal::BAD_MESSAGE;
 
 use crate::clock::WallClock;
 use crate::credentials::Credentials;
-use crate::endpoint::{CONNECTION_COUNT_MAX, DRAIN_TIMEOUT, REQUEST_COUNT_MAX};
+use crate::endpoint::{
+    CONNECTION_COUNT_MAX, CONNECTION_SHARE_MAX, DRAIN_TIMEOUT, REQUEST_COUNT_MAX, REQUEST_SHARE_MAX,
+};
 use crate::principal::{Principal, Role};
 use crate::session::SessionTable;
 use crate::{tls, v1};
@@ -46,9 +48,12 @@ mod connection;
 mod http;
 mod refusal;
 mod rpc;
+mod shares;
 
 #[cfg(test)]
 mod tests;
+
+use shares::{Share, Shares};
 
 /// How long the accept loop rests after the listener failed, out of file descriptors perhaps.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -84,8 +89,12 @@ pub struct ServerOptions {
     pub clock: Arc<dyn WallClock>,
     /// Connections held at once.
     pub connection_count_max: usize,
+    /// Connections of one principal.
+    pub connection_share_max: usize,
     /// Requests worked on at once, long polls included.
     pub request_count_max: usize,
+    /// Requests of one principal.
+    pub request_share_max: usize,
     /// How long requests may finish after the stop.
     pub drain_timeout: Duration,
 }
@@ -96,7 +105,9 @@ impl ServerOptions {
         ServerOptions {
             clock,
             connection_count_max: CONNECTION_COUNT_MAX,
+            connection_share_max: CONNECTION_SHARE_MAX,
             request_count_max: REQUEST_COUNT_MAX,
+            request_share_max: REQUEST_SHARE_MAX,
             drain_timeout: DRAIN_TIMEOUT,
         }
     }
@@ -116,6 +127,8 @@ struct Shared {
     service: Arc<dyn Service>,
     sessions: SessionTable,
     requests: Arc<Semaphore>,
+    request_shares: Arc<Shares>,
+    connection_shares: Arc<Shares>,
     tls: TlsAcceptor,
     tasks: TaskTracker,
     /// Finish what is under way.
@@ -124,7 +137,16 @@ struct Shared {
     abort: CancellationToken,
 }
 
+/// A request's place in the server, and in what its principal may hold; given back when dropped.
+type Place = (OwnedSemaphorePermit, Share);
+
 impl Shared {
+    /// `None` when the server, or this principal, has as many requests as it may.
+    fn place(&self, who: &Principal) -> Option<Place> {
+        let share = self.request_shares.take(who)?;
+        Some((self.requests.clone().try_acquire_owned().ok()?, share))
+    }
+
     /// Where a fault happened, as people read it.
     fn hop(&self) -> String {
         let principal = self.credentials.principal();
@@ -163,6 +185,8 @@ impl Server {
             service,
             sessions: SessionTable::default(),
             requests: Arc::new(Semaphore::new(options.request_count_max)),
+            request_shares: Shares::new(options.request_share_max),
+            connection_shares: Shares::new(options.connection_share_max),
             tls: TlsAcceptor::from(config),
             tasks: TaskTracker::new(),
             stop,

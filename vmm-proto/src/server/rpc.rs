@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::refusal::Refusal;
-use super::{Caller, Shared};
+use super::{Caller, Place, Shared};
 use crate::credentials::Identity;
 use crate::endpoint::DEADLINE_MAX;
 use crate::envelope::Sealed;
@@ -36,7 +35,7 @@ pub(super) async fn call(
     shared: &Arc<Shared>,
     peer: &Identity,
     body: &[u8],
-    permit: OwnedSemaphorePermit,
+    place: Place,
 ) -> Result<Vec<u8>, Refusal> {
     let sealed = Sealed::parse(body).map_err(Refusal::bad)?;
     let header = sealed.header();
@@ -53,7 +52,7 @@ pub(super) async fn call(
                 idempotency_key: terms.idempotency_key,
                 deadline: terms.deadline,
             };
-            run(shared, caller, request, permit).await
+            run(shared, caller, request, place).await
         }
         Err(error @ MessageError::Elsewhere { .. }) => return Err(Refusal::bad(error)),
         Err(error @ MessageError::Verb { .. }) => {
@@ -74,13 +73,13 @@ async fn run(
     shared: &Arc<Shared>,
     caller: Caller,
     request: Request,
-    permit: OwnedSemaphorePermit,
+    place: Place,
 ) -> Result<Reply, Fault> {
     let deadline = caller.deadline.unwrap_or(DEADLINE_MAX).min(DEADLINE_MAX);
     let (request_id, verb) = (caller.request_id.clone(), verb(&request).name);
     let (service, abort) = (shared.service.clone(), shared.abort.clone());
     let task = shared.tasks.spawn(async move {
-        let _permit = permit;
+        let _place = place;
         tokio::select! {
             result = service.call(caller, request) => result,
             () = abort.cancelled() => Err(Fault::new(FaultCode::Busy, "this server stops")),

@@ -53,12 +53,17 @@ struct Answer {
 }
 
 fn lab() -> Lab {
+    lab_with(|_| {})
+}
+
+fn lab_with(change: impl FnOnce(&mut ServerOptions)) -> Lab {
     let authority = CertificateAuthority::create(TODAY).unwrap();
     let server = Arc::new(authority.issue(&Principal::agent("h1"), TODAY).unwrap());
     let network = MemoryNetwork::new();
     let clock = Arc::new(TokioClock::starting_at(TODAY));
-    let running =
-        Server::new(server.clone(), Arc::new(AlwaysDone), ServerOptions::new(clock.clone()));
+    let mut options = ServerOptions::new(clock.clone());
+    change(&mut options);
+    let running = Server::new(server.clone(), Arc::new(AlwaysDone), options);
     tokio::spawn(running.serve(network.listener("h1"), CancellationToken::new()));
     Lab { network, clock, authority, server }
 }
@@ -274,4 +279,34 @@ async fn who_says_nothing_is_dropped_at_every_stage() {
     slow.read_exact(&mut answer).await.unwrap();
     assert_eq!(answer, b"HTTP/1.1 408");
     assert!(start.elapsed() <= Duration::from_secs(31));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_all_connections_that_one_may_have_gets_no_more_and_others_do() {
+    let lab = lab_with(|options| options.connection_share_max = 2);
+    let greedy = lab.issue("m1");
+    let mut first = lab.tls(&greedy, tls::ALPN_H2).await;
+    let _second = lab.tls(&greedy, tls::ALPN_H2).await;
+    // The server counts when its half of the handshake is over.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let mut third = lab.tls(&greedy, tls::ALPN_H2).await;
+    let read = tokio::time::timeout(Duration::from_secs(1), third.read_u8()).await;
+    assert!(read.expect("closed at once").is_err());
+    first.shutdown().await.unwrap();
+    drop(first);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for credentials in [greedy, lab.issue("m2")] {
+        let health = Request::get(HEALTH_PATH).body(Full::new(Bytes::new())).unwrap();
+        let answer = send(&lab.http(&credentials).await, health).await;
+        assert_eq!(answer.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_all_requests_that_one_may_have_is_told_to_wait() {
+    let lab = lab_with(|options| options.request_share_max = 0);
+    let sender = lab.http(&lab.issue("m1")).await;
+    let answer = post(&sender, OPEN_PATH, Bytes::new()).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.headers.contains_key("retry-after"));
 }

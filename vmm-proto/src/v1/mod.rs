@@ -29,7 +29,7 @@ pub use stats::{
     VmStats,
 };
 pub use task::{CancelTask, ListTasks, Task, TaskState, Tasks, WaitTask};
-pub use verb::{Verb, verb};
+pub use verb::{Permission, Verb, verb};
 pub use vm::{
     BuildVm, Candidate, ConfigureVm, ConsoleText, CreateVm, DeleteVm, DestroyVm, DiscardSaved,
     ListVms, Memory, PauseVm, Placement, ReadConsole, RebootVm, RenameVm, RestoreVm, ResumeVm,

@@ -1,6 +1,41 @@
-//! The table of verbs: the one place that says what a request is called, who answers it, and whether it changes anything.
+//! The table of verbs: the one place that says what a request is called, who may send it to whom, and whether it changes anything.
 
 use super::request::Request;
+use crate::principal::Role;
+
+/// What a user must be allowed to do. Each holds those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Permission {
+    /// To look, but not at what guests say on their consoles.
+    View,
+    /// To change VMs, and to read their consoles.
+    Operate,
+    /// To change hosts.
+    Administer,
+}
+
+impl Permission {
+    /// The most that a role may do at the manager; agents may do nothing there.
+    #[must_use]
+    pub fn of(role: Role) -> Option<Self> {
+        match role {
+            Role::Viewer => Some(Self::View),
+            Role::Operator => Some(Self::Operate),
+            Role::Admin | Role::Manager => Some(Self::Administer),
+            Role::Agent => None,
+        }
+    }
+
+    /// The least role of a user who may do it.
+    #[must_use]
+    pub fn least(self) -> Role {
+        match self {
+            Self::View => Role::Viewer,
+            Self::Operate => Role::Operator,
+            Self::Administer => Role::Admin,
+        }
+    }
+}
 
 /// What is known of a verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,61 +44,81 @@ pub struct Verb {
     pub name: &'static str,
     /// It changes something, so it needs an idempotency key and is never repeated without one.
     pub mutating: bool,
-    /// The manager answers it, to users.
-    pub manager: bool,
+    /// The manager answers it, to users who may do this.
+    pub manager: Option<Permission>,
     /// An agent answers it, to the manager.
     pub agent: bool,
 }
 
-const fn read(name: &'static str, manager: bool, agent: bool) -> Verb {
+const fn read(name: &'static str, manager: Option<Permission>, agent: bool) -> Verb {
     Verb { name, mutating: false, manager, agent }
 }
 
-const fn change(name: &'static str, manager: bool, agent: bool) -> Verb {
+const fn change(name: &'static str, manager: Option<Permission>, agent: bool) -> Verb {
     Verb { name, mutating: true, manager, agent }
 }
+
+const VIEW: Option<Permission> = Some(Permission::View);
+const OPERATE: Option<Permission> = Some(Permission::Operate);
+const ADMINISTER: Option<Permission> = Some(Permission::Administer);
 
 /// Looks a request up.
 #[must_use]
 pub fn verb(request: &Request) -> Verb {
     match request {
-        //                                                manager  agent
-        Request::Ping(_) => read("Ping", true, true),
-        Request::ListHosts(_) => read("ListHosts", true, false),
-        Request::AwaitReport(_) => read("AwaitReport", false, true),
-        Request::ShowVm(_) => read("ShowVm", true, false),
-        Request::ListVms(_) => read("ListVms", true, false),
-        Request::ReadConsole(_) => read("ReadConsole", true, true),
-        Request::GetVmStats(_) => read("GetVmStats", true, true),
-        Request::GetHostStats(_) => read("GetHostStats", true, true),
-        Request::ListTasks(_) => read("ListTasks", true, false),
-        Request::WaitTask(_) => read("WaitTask", true, false),
-        Request::AddHost(_) => change("AddHost", true, false),
-        Request::RemoveHost(_) => change("RemoveHost", true, false),
-        Request::SetMaintenance(_) => change("SetMaintenance", true, false),
-        Request::CreateVm(_) => change("CreateVm", true, false),
-        Request::StartVm(_) => change("StartVm", true, false),
-        Request::DeleteVm(_) => change("DeleteVm", true, false),
-        Request::CancelTask(_) => change("CancelTask", true, false),
-        Request::BuildVm(_) => change("BuildVm", false, true),
-        Request::PauseVm(_) => change("PauseVm", true, true),
-        Request::UnpauseVm(_) => change("UnpauseVm", true, true),
-        Request::ShutdownVm(_) => change("ShutdownVm", true, true),
-        Request::RebootVm(_) => change("RebootVm", true, true),
-        Request::SuspendVm(_) => change("SuspendVm", true, true),
-        Request::ResumeVm(_) => change("ResumeVm", true, true),
-        Request::SaveVm(_) => change("SaveVm", true, true),
-        Request::RestoreVm(_) => change("RestoreVm", true, false),
-        Request::DiscardSaved(_) => change("DiscardSaved", true, false),
-        Request::AttachDisk(_) => change("AttachDisk", true, true),
-        Request::DetachDisk(_) => change("DetachDisk", true, true),
-        Request::ResizeDisk(_) => change("ResizeDisk", true, true),
-        Request::AttachNic(_) => change("AttachNic", true, true),
-        Request::DetachNic(_) => change("DetachNic", true, true),
-        Request::RenameVm(_) => change("RenameVm", true, true),
-        Request::ConfigureVm(_) => change("ConfigureVm", true, true),
-        Request::DestroyVm(_) => change("DestroyVm", true, true),
-        Request::SetVcpus(_) => change("SetVcpus", true, true),
-        Request::SetMemory(_) => change("SetMemory", true, true),
+        //                                        to the manager, to an agent
+        Request::Ping(_) => read("Ping", VIEW, true),
+        Request::ListHosts(_) => read("ListHosts", VIEW, false),
+        Request::AwaitReport(_) => read("AwaitReport", None, true),
+        Request::ShowVm(_) => read("ShowVm", VIEW, false),
+        Request::ListVms(_) => read("ListVms", VIEW, false),
+        Request::ReadConsole(_) => read("ReadConsole", OPERATE, true),
+        Request::GetVmStats(_) => read("GetVmStats", VIEW, true),
+        Request::GetHostStats(_) => read("GetHostStats", VIEW, true),
+        Request::ListTasks(_) => read("ListTasks", VIEW, false),
+        Request::WaitTask(_) => read("WaitTask", VIEW, false),
+        Request::AddHost(_) => change("AddHost", ADMINISTER, false),
+        Request::RemoveHost(_) => change("RemoveHost", ADMINISTER, false),
+        Request::SetMaintenance(_) => change("SetMaintenance", ADMINISTER, false),
+        Request::CreateVm(_) => change("CreateVm", OPERATE, false),
+        Request::StartVm(_) => change("StartVm", OPERATE, false),
+        Request::DeleteVm(_) => change("DeleteVm", OPERATE, false),
+        Request::CancelTask(_) => change("CancelTask", OPERATE, false),
+        Request::BuildVm(_) => change("BuildVm", None, true),
+        Request::PauseVm(_) => change("PauseVm", OPERATE, true),
+        Request::UnpauseVm(_) => change("UnpauseVm", OPERATE, true),
+        Request::ShutdownVm(_) => change("ShutdownVm", OPERATE, true),
+        Request::RebootVm(_) => change("RebootVm", OPERATE, true),
+        Request::SuspendVm(_) => change("SuspendVm", OPERATE, true),
+        Request::ResumeVm(_) => change("ResumeVm", OPERATE, true),
+        Request::SaveVm(_) => change("SaveVm", OPERATE, true),
+        Request::RestoreVm(_) => change("RestoreVm", OPERATE, false),
+        Request::DiscardSaved(_) => change("DiscardSaved", OPERATE, false),
+        Request::AttachDisk(_) => change("AttachDisk", OPERATE, true),
+        Request::DetachDisk(_) => change("DetachDisk", OPERATE, true),
+        Request::ResizeDisk(_) => change("ResizeDisk", OPERATE, true),
+        Request::AttachNic(_) => change("AttachNic", OPERATE, true),
+        Request::DetachNic(_) => change("DetachNic", OPERATE, true),
+        Request::RenameVm(_) => change("RenameVm", OPERATE, true),
+        Request::ConfigureVm(_) => change("ConfigureVm", OPERATE, true),
+        Request::DestroyVm(_) => change("DestroyVm", OPERATE, true),
+        Request::SetVcpus(_) => change("SetVcpus", OPERATE, true),
+        Request::SetMemory(_) => change("SetMemory", OPERATE, true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_role_may_do_what_those_below_it_may() {
+        let users = [Role::Viewer, Role::Operator, Role::Admin];
+        let may = users.map(Permission::of);
+        assert!(may.is_sorted() && may.iter().all(Option::is_some));
+        assert_eq!(Permission::of(Role::Agent), None);
+        for permission in may.into_iter().flatten() {
+            assert_eq!(Permission::of(permission.least()), Some(permission));
+        }
     }
 }

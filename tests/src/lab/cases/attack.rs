@@ -65,7 +65,7 @@ fn failed_build(pool: &mut LabPool) -> Result<()> {
 fn wrong_certificate(pool: &mut LabPool) -> Result<()> {
     let stranger = pool.directory.path().join("stranger");
     let program = programs()?.join("vmm-manager");
-    let other = ManagerProcess::init(program, &stranger)?.issue("user", "operator")?;
+    let other = ManagerProcess::init(program, &stranger)?.issue("admin", "operator")?;
     pool.ctl.with_credentials(&other).refused(&["vm", "list"], &["certificate"]).map(drop)
 }
 
