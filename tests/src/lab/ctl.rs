@@ -36,6 +36,12 @@ impl Ctl {
         Self { credentials: credentials.to_owned(), ..self.clone() }
     }
 
+    /// The same, to another manager, or what is taken for one.
+    #[must_use]
+    pub fn with_manager(&self, address: &str) -> Self {
+        Self { manager: address.to_owned(), ..self.clone() }
+    }
+
     /// Runs a command; standard output, or what it said when it failed.
     ///
     /// # Errors

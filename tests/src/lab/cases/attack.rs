@@ -70,11 +70,7 @@ fn wrong_certificate(pool: &mut LabPool) -> Result<()> {
 }
 
 fn agent_as_manager(pool: &mut LabPool) -> Result<()> {
-    let ctl = crate::lab::Ctl::new(
-        programs()?.join("vmmctl"),
-        pool.hosts[0].agent.clone(),
-        &pool.directory.path().join("manager/bundle-user-operator"),
-    );
+    let ctl = pool.ctl.with_manager(&pool.hosts[0].agent);
     ctl.refused(&["vm", "list"], &["expected", "answered"]).map(drop)
 }
 
