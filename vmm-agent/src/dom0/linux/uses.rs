@@ -30,20 +30,29 @@ pub(super) fn find(device: DeviceNumber) -> Result<Option<String>, Dom0Error> {
         }
     }
     let numbers: BTreeSet<DeviceNumber> = parts.iter().map(|part| part.number).collect();
+    let path = Path::new("/proc/self/mountinfo");
+    let mounts = fs::read(path).map_err(|error| failed(path, error))?;
+    // A kernel without swap has no such file.
+    let swaps = fs::read("/proc/swaps").unwrap_or_default();
+    Ok(told(&numbers, &mounts, &swaps, of_node))
+}
+
+/// What the kernel's lists tell of any of these devices.
+fn told(
+    numbers: &BTreeSet<DeviceNumber>,
+    mounts: &[u8],
+    swaps: &[u8],
+    of_node: impl Fn(&Path) -> Option<DeviceNumber>,
+) -> Option<String> {
     let is_ours = |number: Option<DeviceNumber>| number.is_some_and(|it| numbers.contains(&it));
-    let read = |path: &str| fs::read(path).map_err(|error| failed(Path::new(path), error));
-    let mounts = read("/proc/self/mountinfo")?;
     let mount = mounts.split(|byte| *byte == b'\n').filter_map(mount).find(|mount| {
         is_ours(Some(mount.number)) || (mount.number.major == 0 && is_ours(of_node(&mount.source)))
     });
     if let Some(mount) = mount {
-        return Ok(Some(format!("it is mounted on {}", mount.target.display())));
+        return Some(format!("it is mounted on {}", mount.target.display()));
     }
-    // A kernel without swap has no such file.
-    let swaps = fs::read("/proc/swaps").unwrap_or_default();
-    let swap = swaps.split(|byte| *byte == b'\n').skip(1).filter_map(|line| field(line, 0));
-    let is_swap = swap.into_iter().any(|node| is_ours(of_node(&node)));
-    Ok(is_swap.then(|| "it is swap".to_owned()))
+    let mut swap = swaps.split(|byte| *byte == b'\n').skip(1).filter_map(|line| field(line, 0));
+    swap.any(|node| is_ours(of_node(&node))).then(|| "it is swap".to_owned())
 }
 
 /// A device, or a partition of it.
@@ -154,15 +163,29 @@ mod tests {
     }
 
     #[test]
-    fn what_a_file_system_of_this_host_is_on_is_in_use() {
-        let mounts = fs::read("/proc/self/mountinfo").unwrap();
-        let mounts = mounts.split(|byte| *byte == b'\n').filter_map(mount);
-        for mount in mounts {
-            // A container sees mounts of devices that it does not see.
-            let node = format!("/sys/dev/block/{}:{}", mount.number.major, mount.number.minor);
-            if Path::new(&node).exists() {
-                assert!(find(mount.number).unwrap().is_some(), "{mount:?}");
-            }
+    fn mounts_and_swap_of_a_device_or_a_part_of_it_are_told() {
+        const MOUNTS: &[u8] = b"1 0 8:1 / / rw - ext4 /dev/sda1 rw\n\
+            2 1 0:44 / /srv/a\\040b rw - btrfs /dev/sdb rw\n\
+            3 1 0:45 / /net rw - nfs server:/dev/sdc rw\n";
+        const SWAPS: &[u8] = b"Filename Type Size Used Priority\n/dev/sdd2 partition 1 0 -2\n";
+        let of_node = |node: &Path| {
+            let minor = match node.to_str()? {
+                "/dev/sdb" => 16,
+                "/dev/sdd2" => 50,
+                _ => return None,
+            };
+            Some(DeviceNumber { major: 8, minor })
+        };
+        for (minors, expect) in [
+            (&[0, 1][..], Some("it is mounted on /")),
+            (&[16], Some("it is mounted on /srv/a b")),
+            (&[48, 49, 50], Some("it is swap")),
+            (&[32], None),
+            (&[2], None),
+        ] {
+            let numbers = minors.iter().map(|&minor| DeviceNumber { major: 8, minor }).collect();
+            let found = told(&numbers, MOUNTS, SWAPS, of_node);
+            assert_eq!(found.as_deref(), expect, "{minors:?}");
         }
     }
 }

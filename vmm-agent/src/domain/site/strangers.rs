@@ -6,8 +6,8 @@
 //! ```
 //!
 //! It is a look and no lock: nothing keeps others from using an image afterwards, as nothing does with `xl`. A program that has the
-//! file merely open is not seen. Who only reads beside a disk that only reads is no obstacle. Fails when dom0 or xenstore cannot be
-//! asked: then the disk is not opened.
+//! file merely open is not seen. A loop device or guest that only reads is no obstacle to a disk that only reads; what dom0 has mounted,
+//! swaps on or builds on is one always. Fails when dom0 or xenstore cannot be asked: then the disk is not opened.
 
 use std::collections::BTreeSet;
 use std::path::Path;
