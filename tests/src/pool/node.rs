@@ -20,6 +20,7 @@ use vmm_proto::principal::Principal;
 use vmm_proto::server::{Server, ServerOptions};
 use vmm_proto::transport::memory::MemoryNetwork;
 use vmm_proto::v1::{Reply, Request};
+use xen_bindings::contract::StoreFlavour;
 use xen_bindings::sim::{SimConfig, SimMachine};
 
 use super::SimHost;
@@ -235,6 +236,8 @@ fn machine(seed: u64) -> SimMachine {
         seed,
         memory_total_kib: 4 << 20,
         dom0_memory_kib: 1 << 20,
+        // Pools are mixed.
+        store: if seed.is_multiple_of(2) { StoreFlavour::C } else { StoreFlavour::Ocaml },
         ..SimConfig::default()
     };
     SimMachine::new(config, Arc::new(move || start.elapsed()))

@@ -2,45 +2,49 @@
 
 use vmm_proto::v1::{FaultCode, VmPhase};
 use xen_bindings::XenErrorKind;
+use xen_bindings::contract::StoreFlavour;
 use xen_bindings::sim::{Op, SimConfig};
 
 use crate::host::Host;
 
 #[tokio::test(start_paused = true)]
 async fn a_build_that_fails_at_any_step_leaves_nothing() {
-    let host = Host::new().await;
-    host.machine.recorder().clear();
-    host.build(&host.vm(1)).await.unwrap();
-    let steps = host.machine.recorder().calls().len();
-    assert!(steps > 60, "{steps}");
-    for step in 1..=u64::try_from(steps).unwrap() {
-        let host = Host::new().await;
-        let vm = host.vm(1);
-        host.machine.faults().fail_step(step);
-        let outcome = host.build(&vm).await;
-        host.machine.faults().clear();
-        match outcome {
-            Err(fault) => assert_eq!(fault.hop, "agent h1", "step {step}: {fault}"),
-            Ok(_) => {
-                host.destroy(&vm).await.unwrap();
+    for store in StoreFlavour::ALL {
+        let host = || Host::with(SimConfig { store, ..SimConfig::default() });
+        let first = host().await;
+        first.machine.recorder().clear();
+        first.build(&first.vm(1)).await.unwrap();
+        let steps = first.machine.recorder().calls().len();
+        assert!(steps > 60, "{steps}");
+        for step in 1..=u64::try_from(steps).unwrap() {
+            let host = host().await;
+            let vm = host.vm(1);
+            host.machine.faults().fail_step(step);
+            let outcome = host.build(&vm).await;
+            host.machine.faults().clear();
+            match outcome {
+                Err(fault) => assert_eq!(fault.hop, "agent h1", "{store:?}, step {step}: {fault}"),
+                Ok(_) => {
+                    host.destroy(&vm).await.unwrap();
+                }
             }
+            host.sleep(5).await;
+            host.assert_clean();
+            host.build(&vm).await.unwrap();
         }
-        host.sleep(5).await;
-        host.assert_clean();
-        host.build(&vm).await.unwrap();
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_destroy_survives_a_failure_of_any_step() {
-    for step in 1..40 {
-        let host = Host::new().await;
+    for (store, step) in StoreFlavour::ALL.into_iter().flat_map(|s| (1..40).map(move |n| (s, n))) {
+        let host = Host::with(SimConfig { store, ..SimConfig::default() }).await;
         let vm = host.vm(1);
         host.build(&vm).await.unwrap();
         host.machine.faults().fail_step(step);
         host.destroy(&vm).await.unwrap();
         host.machine.faults().clear();
-        assert_eq!(host.phase(&vm).await, VmPhase::Destroyed, "step {step}");
+        assert_eq!(host.phase(&vm).await, VmPhase::Destroyed, "{store:?}, step {step}");
         host.assert_clean();
     }
 }

@@ -11,6 +11,7 @@ use vmm_core::id::VmId;
 use vmm_proto::principal::Principal;
 use vmm_proto::server::{Caller, Service as _};
 use vmm_proto::v1::{self, AgentReport, Fault, Reply, ReportedVm, Request, VmPhase};
+use xen_bindings::contract::StoreFlavour;
 use xen_bindings::sim::{SimConfig, SimMachine};
 use xen_bindings::{DomId, StoreError, StorePath};
 
@@ -53,6 +54,11 @@ pub(crate) fn manager(key: &str) -> Caller {
 impl Host {
     pub(crate) async fn new() -> Self {
         Self::with(SimConfig::default()).await
+    }
+
+    /// One whose xenstore tells dom0's backends nothing when a guest dies: until their nodes are removed, its domain stays.
+    pub(crate) async fn with_oxenstored() -> Self {
+        Self::with(SimConfig { store: StoreFlavour::Ocaml, ..SimConfig::default() }).await
     }
 
     pub(crate) async fn with(config: SimConfig) -> Self {

@@ -31,7 +31,7 @@ async fn assert_refused(host: &Host, rival: &TestVm) {
 
 #[tokio::test(start_paused = true)]
 async fn the_image_of_a_vm_whose_domain_does_not_end_is_not_given_away() {
-    let mut host = Host::new().await;
+    let mut host = Host::with_oxenstored().await;
     let vm = host.vm(1);
     let rival = rival(&host, &vm.spec.disks[0].path);
     host.build(&vm).await.unwrap();
@@ -56,7 +56,7 @@ async fn the_image_of_a_vm_whose_domain_does_not_end_is_not_given_away() {
 
 #[tokio::test(start_paused = true)]
 async fn a_vm_that_powers_itself_off_and_stays_is_no_success() {
-    let host = Host::new().await;
+    let host = Host::with_oxenstored().await;
     let vm = host.vm(1);
     host.build(&vm).await.unwrap();
     host.sleep(20).await;

@@ -24,7 +24,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "a disk's backend waits for its device", run: late_disk },
     Case { name: "a NIC is let in when its bridge port is there, and taken away, twice", run: nic },
     Case { name: "netback refuses a NIC that lacks a node", run: incomplete_nic },
-    Case { name: "a destroyed domain is dying while a backend maps its ring", run: held },
+    Case { name: "a dead guest's nodes go, and it too when no backend maps its ring", run: held },
 ];
 
 /// A device by its two trees.
@@ -224,19 +224,42 @@ fn incomplete_nic(subject: &Subject) -> Outcome {
 }
 
 fn held(subject: &Subject) -> Outcome {
-    let (xen, invalid) = (&subject.xen, XenErrorKind::Invalid);
     let guard = ready(subject, GuestKind::Pvh)?;
     let id = guard.domid;
     let disk = plugged_disk(subject, id)?;
-    xen.control.destroy(id).map_err(text)?;
-    (subject.wait)(WHILE);
+    let frontend = disk.frontend("state")?;
+    let listener = subject.listen(frontend.as_str())?;
+    listener.hears(subject, frontend.as_str())?;
+    listener.forget();
+    subject.xen.control.destroy(id).map_err(text)?;
+    let gone = || Ok(read_text(subject.xen.store.as_ref(), &frontend).map_err(text)?.is_none());
+    subject.until("the dead guest's nodes go", PLUG, gone)?;
+    if subject.flavour.rules().watches_told_of_dead_guests_nodes {
+        listener.hears(subject, frontend.as_str())?;
+        gone_for_good(subject, id)?;
+        // What describes the device is the toolstack's to remove.
+        subject.xen.store.remove(&disk.backend("")?).map_err(text)
+    } else {
+        (subject.wait)(WHILE);
+        same("events", listener.heard(), Vec::new())?;
+        refuses_all_but_death(subject, id)?;
+        subject.xen.store.remove(&disk.backend("")?).map_err(text)?;
+        gone_for_good(subject, id)
+    }
+}
+
+fn gone_for_good(subject: &Subject, id: DomId) -> Outcome {
+    subject.until("the domain is gone", PLUG, || Ok(subject.info(id)?.is_none()))
+}
+
+/// What can be asked of a domain that is dying.
+fn refuses_all_but_death(subject: &Subject, id: DomId) -> Outcome {
+    let (xen, invalid) = (&subject.xen, XenErrorKind::Invalid);
     same("its state", subject.present(id)?.state, RunState::Dying)?;
     refused("resume", xen.control.resume(id), invalid)?;
     refused("reclaim", xen.vcpu.reclaim(id, GuestKind::Pvh, 2), invalid)?;
     let (_reader, writer) = std::io::pipe().map_err(text)?;
     refused("save", xen.image.save(id, writer.as_fd()), invalid)?;
     denied("introduce", xen.store.introduce(id, Gfn(0x1000), Port(1)), |_| true)?;
-    xen.control.destroy(id).map_err(|error| format!("destroy again: {error}"))?;
-    xen.store.remove(&disk.backend("")?).map_err(text)?;
-    subject.until("it is gone", PLUG, || Ok(subject.info(id)?.is_none()))
+    xen.control.destroy(id).map_err(|error| format!("destroy again: {error}"))
 }

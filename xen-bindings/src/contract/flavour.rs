@@ -26,6 +26,9 @@ pub struct FlavourRules {
     pub dom0_value_bytes_max: Option<usize>,
     /// A domain that suspended and goes on ends without `@releaseDomain`, unless the daemon was told that it goes on?
     pub resume_needed_for_news: bool,
+    /// Nodes of a dead guest go with it. Are watches told? If not, dom0's backends do not notice, and the domain stays dying
+    /// while they map its rings.
+    pub watches_told_of_dead_guests_nodes: bool,
     /// Nodes that a guest may own.
     pub guest_nodes_max: usize,
 }
@@ -45,6 +48,7 @@ impl StoreFlavour {
                 colon_in_names: false,
                 dom0_value_bytes_max: None,
                 resume_needed_for_news: true,
+                watches_told_of_dead_guests_nodes: true,
                 guest_nodes_max: 1000,
             },
             StoreFlavour::Ocaml => FlavourRules {
@@ -54,6 +58,7 @@ impl StoreFlavour {
                 colon_in_names: false,
                 dom0_value_bytes_max: Some(2048),
                 resume_needed_for_news: false,
+                watches_told_of_dead_guests_nodes: false,
                 guest_nodes_max: 1000,
             },
         }

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A backend never acts on what the toolstack does to its `state`; it follows the frontend, as Linux's does. From the time that
-//! the frontend names its ring until it closes, the backend maps it: a destroyed domain stays *dying* until then. What a driver
+//! the frontend names its ring until it closes or its nodes are gone, the backend maps it: a destroyed domain stays *dying* until
+//! then. Its nodes go with it, but the backend learns of that from watches only, and only C xenstored tells them. What a driver
 //! cannot take (a frontend's nonsense state, a missing node) it writes to its `error` node, and its state becomes Closing.
 
 use std::time::Duration;

@@ -179,17 +179,17 @@ impl State {
         }
     }
 
-    /// A dying domain goes when no backend maps its pages any more.
+    /// A dying domain is dead to xenstored; it goes when no backend maps its pages any more.
     fn release_last_page(&mut self, domid: u16) {
+        if let Ok(id) = DomId::new(u32::from(domid)) {
+            self.store.domain_died(id);
+        }
         let mapped = |(key, b): (&DeviceKey, &Backend)| key.frontend == domid && b.mapped;
         if self.backends.iter().any(mapped) {
             return;
         }
         if self.hypervisor.remove(domid) {
             self.guests.remove(&domid);
-            if let Ok(id) = DomId::new(u32::from(domid)) {
-                self.store.domain_gone(id);
-            }
         }
     }
 }

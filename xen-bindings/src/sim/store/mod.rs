@@ -174,9 +174,27 @@ impl StoreModel {
         Ok(())
     }
 
-    /// The hypervisor has let the domain go.
-    pub(crate) fn domain_gone(&mut self, domid: DomId) {
-        // A domain that was never connected is none of xenstored's business.
+    /// The domain is dead: it is let go, the nodes that it owned are removed, and nothing is granted to it any more.
+    pub(crate) fn domain_died(&mut self, domid: DomId) {
+        // One that was never connected is none of xenstored's business.
+        if !self.is_introduced(domid) {
+            return;
+        }
+        let mut changes = Vec::new();
+        for path in self.tree.topmost_of(domid) {
+            // It is there, and dom0 may do everything.
+            let _ = Request::Remove { path }.run(
+                DomId::DOM0,
+                &self.rules,
+                &mut self.tree,
+                &mut changes,
+            );
+        }
+        self.tree.revoke(domid);
+        if self.rules.watches_told_of_dead_guests_nodes {
+            self.publish(changes);
+        }
+        // It was introduced.
         let _ = self.release(domid);
     }
 

@@ -72,6 +72,31 @@ impl Tree {
         self.peek(path).map(|node| node.generation)
     }
 
+    /// What a domain owns, without what lies below.
+    pub(crate) fn topmost_of(&self, domid: DomId) -> Vec<String> {
+        let mut topmost: Vec<String> = Vec::new();
+        // A parent comes before what is below it, though other nodes may stand between them.
+        for (path, _) in self.nodes.iter().filter(|(_, node)| node.permissions.owner == domid) {
+            let is_below = |top: &String| {
+                path.strip_prefix(top.as_str()).is_some_and(|rest| rest.starts_with('/'))
+            };
+            if !topmost.iter().any(is_below) {
+                topmost.push(path.clone());
+            }
+        }
+        topmost
+    }
+
+    /// Takes back what was granted to a domain.
+    pub(crate) fn revoke(&mut self, domid: DomId) {
+        let granted = |node: &Node| node.permissions.grants.iter().any(|(to, _)| *to == domid);
+        let paths: Vec<String> =
+            self.nodes.iter().filter(|(_, n)| granted(n)).map(|(path, _)| path.clone()).collect();
+        for path in paths {
+            self.edit(&path, &mut |node| node.permissions.grants.retain(|(to, _)| *to != domid));
+        }
+    }
+
     fn forget_owner(&mut self, old: Option<Arc<Node>>) {
         let count = old.and_then(|node| self.owned.get_mut(&node.permissions.owner.get()));
         if let Some(count) = count {

@@ -2,7 +2,8 @@
 
 use super::plug::{attach_vbd, backend, frontend};
 use super::{Lab, MIB, Order};
-use crate::sim::{Behaviour, VbdCounters};
+use crate::contract::StoreFlavour;
+use crate::sim::{Behaviour, SimConfig, VbdCounters};
 use crate::{DomId, StorePath};
 
 const DISK: &str = "vbd/51712";
@@ -91,12 +92,19 @@ fn a_deaf_guest_keeps_its_disk_until_the_nodes_are_removed() {
 
 #[test]
 fn a_destroyed_domain_lives_on_while_a_backend_maps_its_ring() {
-    let lab = Lab::new();
-    let domid = lab.boot(&Order::default());
-    attach(&lab, domid, true);
-    lab.run(100);
-    lab.xen.control.destroy(domid).unwrap();
-    lab.run(10_000);
+    let dead = |store| {
+        let lab = Lab::with(SimConfig { store, ..SimConfig::default() });
+        let domid = lab.boot(&Order::default());
+        attach(&lab, domid, true);
+        lab.run(100);
+        lab.xen.control.destroy(domid).unwrap();
+        lab.run(10_000);
+        assert_eq!(states(&lab, domid), [Some("4".to_owned()), None], "{store:?}");
+        (lab, domid)
+    };
+    let (lab, domid) = dead(StoreFlavour::C);
+    assert!(lab.info(domid).is_none(), "the backend was told");
+    let (lab, domid) = dead(StoreFlavour::Ocaml);
     assert_eq!(lab.info(domid).unwrap().state, crate::RunState::Dying);
     lab.xen.store.remove(&StorePath::new(backend(domid, DISK)).unwrap()).unwrap();
     lab.run(10);
