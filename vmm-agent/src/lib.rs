@@ -46,6 +46,7 @@ mod device;
 pub mod dom0;
 mod domain;
 pub mod env;
+pub mod join;
 mod journal;
 pub mod kernels;
 mod memory;

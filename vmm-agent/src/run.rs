@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use vmm_proto::clock::SystemClock;
-use vmm_proto::credentials::Credentials;
+use vmm_proto::credentials::LiveCredentials;
 use vmm_proto::server::{Server, ServerOptions, TcpListenerAdapter};
 use xen_bindings::Store;
 
@@ -34,7 +34,9 @@ pub fn start_log() {
 /// # Errors
 /// The credentials, the state directory, the hypervisor or the address cannot be used, or xenstored is gone; the error says which.
 pub async fn run(config: AgentConfig, backend: Backend) -> anyhow::Result<()> {
-    let credentials = Credentials::load(&config.credentials)?;
+    let credentials = LiveCredentials::load(&config.credentials).context(
+        "no credentials: `vmm-manager invite host NAME` prints the command that gets them",
+    )?;
     let listen = config.listen;
     let listener =
         TcpListener::bind(listen).await.with_context(|| format!("cannot listen at {listen}"))?;
@@ -44,7 +46,7 @@ pub async fn run(config: AgentConfig, backend: Backend) -> anyhow::Result<()> {
     let agent = Agent::start(config, backend, env).await?;
     let stop = CancellationToken::new();
     let options = ServerOptions::new(Arc::new(SystemClock));
-    let server = Server::new(Arc::new(credentials), agent.clone(), options);
+    let server = Server::new(credentials, agent.clone(), options);
     // One line on standard output, for whoever waits until the agent can be called.
     println!(
         "agent {name} ({kind}) host {} listens at {}",

@@ -9,7 +9,7 @@ use std::time::Duration;
 use thiserror::Error;
 use vmm_proto::client::{CallError, CallOptions, Client, ClientOptions, Connector};
 use vmm_proto::clock::WallClock;
-use vmm_proto::credentials::Credentials;
+use vmm_proto::credentials::LiveCredentials;
 use vmm_proto::principal::Principal;
 use vmm_proto::v1;
 
@@ -62,7 +62,7 @@ pub trait AgentCalls: Send + Sync + 'static {
 
 /// Agents over the network.
 pub struct RemoteAgents {
-    credentials: Arc<Credentials>,
+    credentials: LiveCredentials,
     clock: Arc<dyn WallClock>,
     dial: Dial,
     clients: Mutex<BTreeMap<(String, String), Client>>,
@@ -71,7 +71,7 @@ pub struct RemoteAgents {
 impl RemoteAgents {
     /// Connects at the first call.
     #[must_use]
-    pub fn new(credentials: Arc<Credentials>, clock: Arc<dyn WallClock>, dial: Dial) -> Self {
+    pub fn new(credentials: LiveCredentials, clock: Arc<dyn WallClock>, dial: Dial) -> Self {
         Self { credentials, clock, dial, clients: Mutex::default() }
     }
 
@@ -85,7 +85,7 @@ impl RemoteAgents {
             let options =
                 ClientOptions { clock: Arc::clone(&self.clock), deadline: Duration::from_secs(10) };
             Client::new(
-                Arc::clone(&self.credentials),
+                self.credentials.clone(),
                 Principal::agent(agent.host.clone()),
                 (self.dial)(&agent.address),
                 options,

@@ -14,7 +14,8 @@
 //! - `api`: translate, call, answer; a file per noun.
 //! - `app`: hosts, VMs, ledgers and tasks as one consistent state; placement; names.
 //! - `workflow`: a change in several steps, each with its undo, that survives failure, cancellation and a restart.
-//! - `background`: hears the hosts, and brings what they report and what is stored together.
+//! - `background`: hears the hosts, and brings what they report and what is stored together; renews certificates.
+//! - `enrolment`: who gets a certificate, and by which token.
 //! - `store`: redb; every record has a schema version.
 //!
 //! The happy path of `CreateVm`: the scheduler picks a host, definition, reservation and task are stored in one transaction,
@@ -32,6 +33,7 @@ mod api;
 mod app;
 mod background;
 mod config;
+pub mod enrolment;
 mod manager;
 mod store;
 mod workflow;

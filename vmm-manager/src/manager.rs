@@ -9,13 +9,15 @@ use tokio_util::sync::CancellationToken;
 use vmm_core::id::{HostId, VmId};
 use vmm_core::units::Kib;
 use vmm_proto::clock::WallClock;
-use vmm_proto::credentials::Credentials;
+use vmm_proto::credentials::{CertificateDer, LiveCredentials};
+use vmm_proto::enrolment::{Application, Invitation, Registrar};
 use vmm_proto::server::{Caller, Service};
 use vmm_proto::v1;
 
 use crate::agents::{AgentCalls, BoxFuture, Dial, RemoteAgents};
 use crate::app::App;
 use crate::config::{ManagerConfig, ManagerConfigError};
+use crate::enrolment::{Enrolment, Office};
 use crate::store::{MemoryStore, Store, StoreError};
 use crate::{api, background};
 
@@ -72,18 +74,22 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// Opens the store and takes up what it says. Talks to nobody yet.
+    /// Opens the store and takes up what it says. Talks to nobody yet. Without an `enrolment` nobody is admitted and nothing renewed.
     ///
     /// # Errors
     /// See [`OpenError`].
     pub async fn open(
         config: ManagerConfig,
         store: StoreLocation,
-        credentials: Arc<Credentials>,
+        credentials: impl Into<LiveCredentials>,
+        enrolment: Option<Enrolment>,
         env: Env,
     ) -> Result<Arc<Manager>, OpenError> {
-        let agents = RemoteAgents::new(credentials, Arc::clone(&env.clock), Arc::clone(&env.dial));
-        Manager::with_agents(config, store, Arc::new(agents), env.random)
+        let credentials = credentials.into();
+        let (clock, dial) = (Arc::clone(&env.clock), Arc::clone(&env.dial));
+        let agents = RemoteAgents::new(credentials.clone(), clock, dial);
+        let office = Office::new(credentials, env.clock, enrolment);
+        Manager::opened(config, store, Arc::new(agents), env.random, Some(office))
     }
 
     /// As [`Manager::open`], with another way to reach agents.
@@ -96,9 +102,19 @@ impl Manager {
         agents: Arc<dyn AgentCalls>,
         random: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
     ) -> Result<Arc<Manager>, OpenError> {
+        Manager::opened(config, store, agents, random, None)
+    }
+
+    fn opened(
+        config: ManagerConfig,
+        store: StoreLocation,
+        agents: Arc<dyn AgentCalls>,
+        random: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
+        office: Option<Office>,
+    ) -> Result<Arc<Manager>, OpenError> {
         let config = config.validated()?;
         let (store, contents) = Store::open(&store)?;
-        let app = Arc::new(App::new(config, store, contents, agents, random));
+        let app = Arc::new(App::new(config, store, contents, agents, random, office));
         background::give_up_unresumable(&app);
         Ok(Arc::new(Manager { app }))
     }
@@ -109,11 +125,16 @@ impl Manager {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         background::resume(&self.app);
         let app = &self.app;
-        tokio::join!(background::hear_hosts(app), async {
-            stop.cancelled().await;
-            app.stop.cancel();
-            app.tell_changed();
-        });
+        tokio::join!(
+            background::hear_hosts(app),
+            background::watch_health(app),
+            background::renew(app),
+            async {
+                stop.cancelled().await;
+                app.stop.cancel();
+                app.tell_changed();
+            }
+        );
         self.app.jobs.close();
         self.app.jobs.wait().await;
         self.app.lock().close_store();
@@ -152,5 +173,19 @@ impl Service for Manager {
         request: v1::Request,
     ) -> BoxFuture<'_, Result<v1::Reply, v1::Fault>> {
         Box::pin(api::answer(&self.app, caller, request))
+    }
+}
+
+/// Whoever has a token is admitted; a host that says where it is to be called is in the pool then.
+impl Registrar for Manager {
+    fn invitation(&self, token: &str) -> Option<Invitation> {
+        self.app.office.as_ref()?.invitation(token)
+    }
+
+    fn admit(
+        &self,
+        application: Application,
+    ) -> BoxFuture<'_, Result<CertificateDer<'static>, v1::Fault>> {
+        Box::pin(api::admit(&self.app, application))
     }
 }

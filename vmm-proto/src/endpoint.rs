@@ -11,6 +11,9 @@ pub const OPEN_PATH: &str = "/xvmp/1/open";
 /// Carries one request and its answer.
 pub const RPC_PATH: &str = "/xvmp/1/rpc";
 
+/// Asks for a first certificate. On connections of [`crate::tls::ALPN_JOIN`] only, and all that there is on them.
+pub const JOIN_PATH: &str = "/xvmp/1/join";
+
 /// Says that the server is up. Needs a certificate like everything else, but no session.
 pub const HEALTH_PATH: &str = "/healthz";
 
@@ -38,11 +41,17 @@ pub const CONNECTION_COUNT_MAX: usize = 1024;
 /// Of them, those of one principal; a further one is closed after the TLS handshake.
 pub const CONNECTION_SHARE_MAX: usize = 128;
 
+/// Connections of one address that are not authenticated yet.
+pub const HANDSHAKE_SHARE_MAX: usize = 64;
+
 /// Requests that a server works on; a further one gets status 503.
 pub const REQUEST_COUNT_MAX: usize = 512;
 
 /// Of them, those of one principal.
 pub const REQUEST_SHARE_MAX: usize = 256;
+
+/// Of those, the ones that only wait for something to happen. Less than a share, so that who waits can still ask.
+pub const WAIT_SHARE_MAX: usize = 128;
 
 /// Requests of one HTTP/2 connection at a time.
 pub const STREAM_COUNT_MAX: u32 = 64;

@@ -25,6 +25,7 @@ pub mod clock;
 pub mod convert;
 pub mod credentials;
 pub mod endpoint;
+pub mod enrolment;
 pub mod envelope;
 mod message;
 pub mod principal;

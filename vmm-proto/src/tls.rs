@@ -24,13 +24,17 @@ use thiserror::Error as ThisError;
 
 use crate::clock::{RustlsClock, WallClock};
 use crate::credentials::{Credentials, Identity, IdentityError};
-use crate::principal::Principal;
+use crate::enrolment::{PIN_BYTES, pin_of};
+use crate::principal::{Principal, Role};
 
 const VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
 /// ALPN names: HTTP/2 first.
 pub(crate) const ALPN_H2: &[u8] = b"h2";
 const ALPN_HTTP1: &[u8] = b"http/1.1";
+
+/// ALPN name of connections that have no certificate yet and want one. HTTP/1.1 on them, and one path.
+pub const ALPN_JOIN: &[u8] = b"xvmp-join/1";
 
 /// Why a peer's certificate was refused.
 #[derive(Debug, ThisError)]
@@ -49,6 +53,17 @@ pub enum PeerError {
     /// Of our authority, but with no identity.
     #[error("a certificate of our authority carries no identity: issue it anew")]
     Identity(#[from] IdentityError),
+    /// Another authority than the token's.
+    #[error(
+        "it is of another pool than the token: check the manager's address, or whether the pool's authority was made anew"
+    )]
+    Pin,
+    /// Of the pool, but no manager.
+    #[error("{found} answered: give the manager's address")]
+    NoManager {
+        /// Who answered.
+        found: Principal,
+    },
     /// Somebody else answered.
     #[error(
         "expected {expected} but {found} answered: check the address, or which host's credentials \
@@ -108,6 +123,45 @@ pub fn client_config(
     Ok(Arc::new(config))
 }
 
+/// The configuration of a server for those who have no certificate: it shows its own, and the authority's behind it.
+///
+/// # Errors
+/// rustls does not accept the certificate or key.
+pub fn join_server_config(
+    credentials: &Credentials,
+    clock: Arc<dyn WallClock>,
+) -> Result<Arc<ServerConfig>, Error> {
+    let chain = vec![credentials.certificate.clone(), credentials.ca.clone()];
+    let mut config = ServerConfig::builder_with_details(provider(), Arc::new(RustlsClock(clock)))
+        .with_protocol_versions(VERSIONS)?
+        .with_no_client_auth()
+        .with_single_cert(chain, credentials.tls_key())?;
+    config.alpn_protocols = vec![ALPN_JOIN.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+/// The configuration of an applicant: it speaks with a manager of the authority that the pin names.
+///
+/// # Errors
+/// rustls does not accept the provider.
+pub fn join_client_config(
+    pin: [u8; PIN_BYTES],
+    clock: Arc<dyn WallClock>,
+) -> Result<Arc<ClientConfig>, Error> {
+    let algorithms = provider().signature_verification_algorithms;
+    let mut config = ClientConfig::builder_with_details(provider(), Arc::new(RustlsClock(clock)))
+        .with_protocol_versions(VERSIONS)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(PinVerifier { pin, algorithms }))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN_JOIN.to_vec()];
+    config.resumption = Resumption::disabled();
+    config.enable_sni = false;
+    Ok(Arc::new(config))
+}
+
 /// The name that rustls wants and nobody looks at.
 pub(crate) fn server_name() -> ServerName<'static> {
     ServerName::try_from("xvmp.invalid").expect("a valid DNS name")
@@ -117,6 +171,16 @@ pub(crate) fn server_name() -> ServerName<'static> {
 pub(crate) fn check_key_matches(credentials: &Credentials) -> Result<(), Error> {
     let chain = vec![credentials.certificate.clone()];
     CertifiedKey::from_der(chain, credentials.tls_key(), &provider())?.keys_match()
+}
+
+/// Whether the certificate is of the authority that stands beside it, whenever it is valid.
+pub(crate) fn check_signed(credentials: &Credentials) -> Result<(), Error> {
+    let mut roots = RootCertStore::empty();
+    roots.add(credentials.ca.clone())?;
+    let parsed = ParsedCertificate::try_from(&credentials.certificate)?;
+    let now = UnixTime::since_unix_epoch(credentials.identity().not_before);
+    let algorithms = provider().signature_verification_algorithms.all;
+    verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], now, algorithms)
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -156,12 +220,69 @@ impl PeerVerifier {
     }
 }
 
+fn no_tls12() -> Error {
+    Error::General("TLS 1.2 is not spoken here".to_owned())
+}
+
 fn refused(certificate: &[u8], source: Error) -> Error {
     let claimed = match Identity::of(certificate) {
         Ok(identity) => identity.principal.to_string(),
         Err(_) => "an unknown party".to_owned(),
     };
     PeerError::Chain { claimed, source }.into()
+}
+
+/// The check of an applicant, who knows nothing but a pin.
+#[derive(Debug)]
+struct PinVerifier {
+    pin: [u8; PIN_BYTES],
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for PinVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let authority = intermediates.last().filter(|shown| pin_of(shown) == Some(self.pin));
+        let authority = authority.ok_or(PeerError::Pin)?;
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.clone())?;
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], now, self.algorithms.all)
+            .map_err(|source| refused(end_entity, source))?;
+        let found = Identity::of(end_entity).map_err(PeerError::from)?.principal;
+        if found.role != Role::Manager {
+            return Err(PeerError::NoManager { found }.into());
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
 }
 
 impl ServerCertVerifier for PeerVerifier {
@@ -193,7 +314,7 @@ impl ServerCertVerifier for PeerVerifier {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("TLS 1.2 is not spoken here".to_owned()))
+        Err(no_tls12())
     }
 
     fn verify_tls13_signature(

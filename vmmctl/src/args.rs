@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
+use vmm_proto::enrolment::JoinToken;
+
 use crate::commands::{host, task, vm};
 use crate::output::Format;
 
@@ -48,7 +50,7 @@ pub(crate) struct Global {
         value_name = "HOST:PORT"
     )]
     pub(crate) manager: String,
-    /// Your credentials, from `vmm-manager issue operator` [default: ~/.config/vmmctl].
+    /// Your credentials, made by `vmmctl join` [default: ~/.config/vmmctl].
     #[arg(long, global = true, env = "VMMCTL_CREDENTIALS", value_name = "DIR")]
     pub(crate) credentials: Option<PathBuf>,
     /// The form of the answer.
@@ -70,6 +72,14 @@ pub(crate) enum Noun {
     /// Changes under way, and the latest that are over.
     #[command(subcommand)]
     Task(task::Command),
+    /// Print what changes in the pool, as it changes; Ctrl-C ends it. With `-o json` a line an answer.
+    Watch,
+    /// Get credentials of your own: as `vmm-manager invite user NAME` prints it.
+    Join {
+        /// The token that the manager's operator gave you. It is good once.
+        #[arg(long)]
+        token: JoinToken,
+    },
 }
 
 #[cfg(test)]

@@ -34,13 +34,24 @@ pub(crate) fn print<T: Serialize>(
 
 /// Writes to stdout; a reader that has gone away is no failure.
 pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
+    write_while_read(bytes).map(|_| ())
+}
+
+/// Writes to stdout; false when the reader has gone away.
+pub(crate) fn write_while_read(bytes: &[u8]) -> Result<bool, Failure> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::Local(format!("writing to stdout failed: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::Local(format!("writing to stdout failed: {error}"))),
     }
+}
+
+/// One line of JSON.
+pub(crate) fn json_line<T: Serialize>(answer: &T) -> Result<String, Failure> {
+    let failed = |error: serde_json::Error| Failure::Local(format!("no form in JSON: {error}"));
+    let value = serde_json::to_value(answer).map(plain).map_err(failed)?;
+    serde_json::to_string(&value).map_err(failed)
 }
 
 fn json<T: Serialize>(answer: &T) -> Result<String, Failure> {

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use vmm_proto::client::{CallOptions, Client, ClientOptions, TcpConnector};
-use vmm_proto::clock::SystemClock;
-use vmm_proto::credentials::Credentials;
+use vmm_proto::clock::{SystemClock, WallClock as _};
+use vmm_proto::credentials::{CertificateDer, CredentialsError, LiveCredentials, NewKeys};
 use vmm_proto::principal::Principal;
-use vmm_proto::v1::{Fault, FaultCode, Reply, Request, verb};
+use vmm_proto::v1::{Certificate, Fault, FaultCode, RenewCertificate, Reply, Request, verb};
 
 use crate::args::Global;
 use crate::failure::Failure;
@@ -22,6 +24,7 @@ const CALL_DEADLINE: Duration = Duration::from_secs(20);
 /// What a command works with.
 pub(crate) struct Session {
     client: Client,
+    credentials: LiveCredentials,
     pub(crate) format: Format,
     /// How long a guest or a task may take.
     pub(crate) timeout: Duration,
@@ -29,18 +32,45 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(global: &Global) -> Result<Self, Failure> {
-        let directory = match &global.credentials {
-            Some(directory) => directory.clone(),
-            None => default_credentials()?,
-        };
-        let credentials = load(&directory)?;
+        let credentials = load(&credentials_directory(global)?)?;
         let client = Client::new(
-            Arc::new(credentials),
+            credentials.clone(),
             Principal::manager(MANAGER_ID),
             Arc::new(TcpConnector::new(global.manager.clone())),
             ClientOptions::new(Arc::new(SystemClock)),
         );
-        Ok(Self { client, format: global.output, timeout: Duration::from_secs(global.timeout) })
+        Ok(Self {
+            client,
+            credentials,
+            format: global.output,
+            timeout: Duration::from_secs(global.timeout),
+        })
+    }
+
+    /// Has new keys signed when half of the certificate's time is over. The command goes on when that fails: there is time to try again.
+    pub(crate) async fn renew_when_due(&self) {
+        let current = self.credentials.current();
+        if !current.identity().is_due(SystemClock.now()) {
+            return;
+        }
+        if let Err(error) = self.renew(current.authority()).await {
+            eprintln!("vmmctl: your credentials end soon and could not be renewed: {error}");
+        }
+    }
+
+    async fn renew(&self, authority: &[u8]) -> Result<(), Failure> {
+        let failed = |error: CredentialsError| Failure::Local(error.to_string());
+        let keys = NewKeys::generate().map_err(failed)?;
+        let signing_request = STANDARD.encode(keys.signing_request().map_err(failed)?);
+        let request = Request::RenewCertificate(RenewCertificate { signing_request });
+        let reply = self.call(request).await?;
+        let Reply::Certificate(Certificate { certificate, .. }) = &reply else {
+            return Err(unexpected(&reply));
+        };
+        let der = STANDARD.decode(certificate).map_err(|_| unexpected(&reply))?;
+        let (new, authority) =
+            (CertificateDer::from(der), CertificateDer::from(authority.to_vec()));
+        self.credentials.replace(keys.with(new, authority).map_err(failed)?).map_err(failed)
     }
 
     /// The timeout, as requests carry it.
@@ -62,6 +92,11 @@ pub(crate) fn unexpected(reply: &Reply) -> Failure {
     Failure::Fault(Fault::new(FaultCode::Internal, message))
 }
 
+/// Where the credentials are, or will be.
+pub(crate) fn credentials_directory(global: &Global) -> Result<PathBuf, Failure> {
+    global.credentials.clone().map_or_else(default_credentials, Ok)
+}
+
 fn default_credentials() -> Result<PathBuf, Failure> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     home.map(|home| home.join(".config/vmmctl")).ok_or_else(|| {
@@ -69,9 +104,9 @@ fn default_credentials() -> Result<PathBuf, Failure> {
     })
 }
 
-fn load(directory: &Path) -> Result<Credentials, Failure> {
-    Credentials::load(directory).map_err(|error| {
-        let hint = "your operator makes them with `vmm-manager issue operator NAME`; name their directory with --credentials";
+fn load(directory: &Path) -> Result<LiveCredentials, Failure> {
+    LiveCredentials::load(directory).map_err(|error| {
+        let hint = "your pool's operator prints the command that makes them with `vmm-manager invite user NAME`; name their directory with --credentials";
         Failure::Usage(format!("no credentials: {error}. {hint}"))
     })
 }

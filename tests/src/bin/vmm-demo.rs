@@ -13,10 +13,12 @@ use clap::Parser;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use vmm_e2e::pool::SimHost;
+use vmm_manager::enrolment::{Enrolment, Invitations};
 use vmm_manager::{MANAGER_ID, Manager, ManagerConfig, StoreLocation};
 use vmm_proto::client::{Connector, TcpConnector};
 use vmm_proto::clock::{SystemClock, WallClock};
 use vmm_proto::credentials::CertificateAuthority;
+use vmm_proto::enrolment::JoinToken;
 use vmm_proto::principal::Principal;
 use vmm_proto::server::{Server, ServerOptions, TcpListenerAdapter};
 use xen_bindings::sim::{SimConfig, SimMachine};
@@ -74,9 +76,7 @@ impl Demo {
     async fn start(directory: &Path, listen: &str) -> Result<Self> {
         let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
         let authority = CertificateAuthority::create(clock.now())?;
-        authority
-            .issue(&Principal::admin("operator"), clock.now())?
-            .save(&directory.join("operator"))?;
+        authority.save(&directory.join("authority"))?;
         std::fs::write(directory.join("kernel"), "SIMKERNEL")?;
         std::fs::write(directory.join("disk.img"), [0; 512])?;
         let listener = TcpListener::bind(listen)
@@ -100,12 +100,24 @@ impl Demo {
             dial: Arc::new(|address| Arc::new(TcpConnector::new(address)) as Arc<dyn Connector>),
         };
         let store = StoreLocation::File(directory.join("store.redb"));
+        let invitations = directory.join("invitations");
+        let enrolment = Enrolment::new(
+            CertificateAuthority::load(&directory.join("authority"))?,
+            Some(Invitations::of(invitations.clone())),
+        );
+        let own = Arc::clone(&credentials);
         let manager =
-            Manager::open(ManagerConfig::default(), store, Arc::clone(&credentials), env).await?;
-        let server =
-            Server::new(credentials, manager.clone(), ServerOptions::new(Arc::clone(&clock)));
+            Manager::open(ManagerConfig::default(), store, own, Some(enrolment), env).await?;
+        let mut options = ServerOptions::new(Arc::clone(&clock));
+        options.registrar = Some(manager.clone());
+        let server = Server::new(credentials, manager.clone(), options);
         tokio::spawn(server.serve(TcpListenerAdapter(listener), demo.stop.clone()));
         tokio::spawn(manager.run(demo.stop.clone()));
+        // Whoever uses the pool has joined it, as everybody does.
+        let token = JoinToken::generate(authority.certificate())?;
+        let expires = clock.now() + Duration::from_secs(60);
+        Invitations::of(invitations).add(&token, &Principal::admin("operator"), expires)?;
+        demo.vmmctl(&["join", "--token", &token.to_string()]).await?;
         for n in 1..=HOST_COUNT {
             let host = demo.start_host(n, &authority, Arc::clone(&clock)).await?;
             demo._hosts.push(host);

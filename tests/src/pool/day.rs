@@ -348,7 +348,7 @@ impl Day {
     }
 
     async fn vms(&self) -> Result<Vec<v1::Vm>> {
-        match self.pool.ask(Request::ListVms(v1::ListVms {})).await {
+        match self.pool.ask(Request::ListVms(v1::ListVms::default())).await {
             Ok(Reply::Vms(vms)) => Ok(vms.vms),
             Ok(other) => bail!("ListVms answered {other:?}"),
             // The cable of the manager may be out; an operator looks again later.

@@ -149,7 +149,8 @@ impl Pool {
         };
         let location = StoreLocation::Memory(self.store.clone());
         let credentials = Arc::clone(&self.credentials);
-        let manager = Manager::open(ManagerConfig::default(), location, credentials, env).await?;
+        let manager =
+            Manager::open(ManagerConfig::default(), location, credentials, None, env).await?;
         let stop = CancellationToken::new();
         let service: Arc<Manager> = Arc::clone(&manager);
         let options = ServerOptions::new(Arc::clone(&self.clock));

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use vmm_agent::dom0::linux::LinuxDom0;
+use vmm_agent::join::Join;
 use vmm_agent::worker::{self, Program, WorkerImage, Workers};
 use vmm_agent::{AgentConfig, Backend};
 
@@ -40,6 +41,14 @@ struct Args {
     /// Read the configuration, reach the hypervisor, say what it is, and end.
     #[arg(long)]
     check: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Get credentials for this host, and take it into the pool: as `vmm-manager invite host NAME` prints it.
+    Join(Join),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -56,6 +65,9 @@ fn main() -> anyhow::Result<ExitCode> {
 async fn agent() -> anyhow::Result<()> {
     let args = Args::parse();
     vmm_agent::run::start_log();
+    if let Some(Command::Join(join)) = args.command {
+        return vmm_agent::join::join(join, &args.config).await;
+    }
     let config = AgentConfig::load(&args.config)?;
     let mut xen = xen_bindings::libxc::open()
         .context("cannot reach the hypervisor: run as root in dom0, with xenstored running")?;

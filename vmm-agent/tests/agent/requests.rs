@@ -22,7 +22,7 @@ async fn only_the_manager_may_command_an_agent() {
             Err(fault) => assert!(!allowed && fault.code == FaultCode::Denied, "{fault}"),
         }
     }
-    let fault = host.change(Request::ListVms(ListVms {})).await.unwrap_err();
+    let fault = host.change(Request::ListVms(ListVms::default())).await.unwrap_err();
     assert_eq!((fault.code, fault.hop.as_str()), (FaultCode::Unsupported, "agent h1"));
 }
 

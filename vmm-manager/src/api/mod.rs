@@ -3,9 +3,11 @@
 //! Users ask, and a manager may; agents never do. A change is decided and stored before its reply is sent: the reply is a
 //! task, or the thing itself where it is done at once. Every fault that names no hop comes from here.
 
+mod certificate;
 mod change;
 mod create;
 mod define;
+mod event;
 mod host;
 mod read;
 mod saved;
@@ -13,11 +15,14 @@ mod task;
 
 use std::sync::Arc;
 
-use vmm_proto::principal::Principal;
+use vmm_proto::credentials::CertificateDer;
+use vmm_proto::enrolment::Application;
+use vmm_proto::principal::{Principal, Role};
 use vmm_proto::server::Caller;
-use vmm_proto::v1::{self, Fault, FaultCode, Permission, Reply, Request};
+use vmm_proto::v1::{self, AddHost, Fault, FaultCode, Permission, Reply, Request};
 
 use crate::app::{App, KeyUse};
+use crate::enrolment::Office;
 
 /// The hop that faults of this process name.
 const HOP: &str = "manager";
@@ -35,16 +40,56 @@ async fn dispatch(app: &Arc<App>, caller: &Caller, request: Request) -> Result<R
     match request {
         Request::Ping(ping) => Ok(Reply::Pong(ping)),
         Request::ListHosts(_) => Ok(read::list_hosts(app)),
-        Request::ListVms(_) => Ok(read::list_vms(app)),
+        Request::ListVms(list) => Ok(read::list_vms(app, &list)),
         Request::ShowVm(show) => read::show_vm(app, &show),
         Request::ReadConsole(read) => read::console(app, caller, read).await,
         Request::GetVmStats(get) => read::vm_stats(app, caller, get).await,
         Request::GetHostStats(get) => read::host_stats(app, caller, get).await,
         Request::ListTasks(_) => Ok(task::list(app)),
         Request::WaitTask(wait) => task::wait(app, caller, &wait).await,
+        Request::WaitEvents(wait) => event::wait(app, caller, &wait).await,
+        Request::RenewCertificate(renew) => certificate::renew(app, caller, &renew),
         Request::CancelTask(cancel) => task::cancel(app, &cancel),
         change => decide(app, caller, change),
     }
+}
+
+/// Admits somebody with a token. A host that says where it is to be called is in the pool then; if it cannot be, it gets no certificate, and
+/// may come again with the same token.
+pub(crate) async fn admit(
+    app: &Arc<App>,
+    application: Application,
+) -> Result<CertificateDer<'static>, Fault> {
+    let admitted = admit_as(app, &application).await.map_err(|fault| fault.at(HOP));
+    match &admitted {
+        Ok(_) => tracing::info!(principal = %application.principal, "admitted by a token"),
+        Err(fault) => tracing::warn!(principal = %application.principal, %fault, "not admitted"),
+    }
+    admitted
+}
+
+async fn admit_as(
+    app: &Arc<App>,
+    application: &Application,
+) -> Result<CertificateDer<'static>, Fault> {
+    let certificate = office(app)?.admit(application)?;
+    if let (Role::Agent, Some(address)) = (application.principal.role, &application.address) {
+        let add = AddHost { name: application.principal.id.clone(), address: address.clone() };
+        let caller = Caller {
+            principal: application.principal.clone(),
+            request_id: format!("join {}", application.token),
+            idempotency_key: Some(format!("join {} {address}", application.token)),
+            deadline: None,
+        };
+        decide(app, &caller, Request::AddHost(add))?;
+    }
+    Ok(certificate)
+}
+
+fn office(app: &App) -> Result<&Office, Fault> {
+    app.office.as_ref().ok_or_else(|| {
+        Fault::new(FaultCode::Unsupported, "this manager speaks over no wire and signs for nobody")
+    })
 }
 
 /// Denied by default: a verb that the manager does not answer is left to what follows, which says so.

@@ -10,7 +10,7 @@ use crate::app::{App, store_fault};
 use crate::store::{Put, TaskRecord};
 
 /// What of a caller's deadline is kept for the way back.
-const REPLY_MARGIN: Duration = Duration::from_millis(500);
+pub(super) const REPLY_MARGIN: Duration = Duration::from_millis(500);
 
 pub(super) fn list(app: &App) -> Reply {
     let state = app.lock();

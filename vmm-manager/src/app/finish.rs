@@ -3,8 +3,8 @@
 use vmm_core::id::TaskId;
 use vmm_proto::v1::{self, TaskState};
 
-use super::App;
 use super::state::State;
+use super::{App, Object};
 use crate::store::{Put, TaskRecord};
 
 impl App {
@@ -49,6 +49,7 @@ impl State {
         if let Some(memory) = shown.memory {
             vm.memory_now_kib = memory.reached_kib;
         }
+        self.journal.touched(Object::Vm(vm.record.id));
     }
 
     /// The finished task that must go so that one more can be kept.

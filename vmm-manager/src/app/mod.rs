@@ -9,6 +9,7 @@
 mod begin;
 mod devices;
 mod finish;
+mod news;
 mod placement;
 mod report;
 mod resolve;
@@ -16,6 +17,7 @@ mod state;
 mod view;
 
 pub(crate) use begin::{Begin, KeyUse, store_fault};
+pub(crate) use news::{Object, Seen};
 pub(crate) use placement::{charge_of, no_capacity};
 pub(crate) use report::{Observed, off_host};
 pub(crate) use state::{State, Vm};
@@ -30,6 +32,7 @@ use vmm_core::id::{HostId, TaskId, VmId};
 
 use crate::agents::{AgentAddress, AgentCalls};
 use crate::config::ManagerConfig;
+use crate::enrolment::Office;
 use crate::store::{Contents, Store};
 
 /// Sixteen random bytes a call.
@@ -42,6 +45,10 @@ pub(crate) struct App {
     /// Ends everything that runs.
     pub(crate) stop: CancellationToken,
     pub(crate) jobs: TaskTracker,
+    /// Signs certificates; none in a manager that speaks over no wire.
+    pub(crate) office: Option<Office>,
+    /// Which run of the manager this is: cursors of another one mean nothing here.
+    pub(crate) run: String,
     random: Random,
     state: Mutex<State>,
     changed: watch::Sender<u64>,
@@ -57,8 +64,12 @@ impl App {
         contents: Contents,
         agents: Arc<dyn AgentCalls>,
         random: Random,
+        office: Option<Office>,
     ) -> Self {
+        let run = (random)().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         Self {
+            run,
+            office,
             config,
             agents,
             stop: CancellationToken::new(),

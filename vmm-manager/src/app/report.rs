@@ -24,9 +24,9 @@ use vmm_core::units::Kib;
 use vmm_core::vm::{VmSpec, VmState};
 use vmm_proto::v1::{AgentReport, ReportedVm, VmPhase};
 
-use super::App;
 use super::placement::charge_of;
 use super::state::{State, Vm};
+use super::{App, Object};
 use crate::store::{Put, VmRecord};
 
 /// Of a saved VM whose restore nobody heard the end of.
@@ -141,11 +141,15 @@ impl State {
                 warn_of_second_domain(vm, id, seen);
                 continue;
             }
+            let before = (vm.vcpus_online, vm.memory_now_kib);
             let next = match (vm.record.host, seen) {
                 (Some(_), seen) => settle(vm, seen),
                 (None, Some(seen)) => adopt(vm, id, seen),
                 (None, None) => continue,
             };
+            if before != (vm.vcpus_online, vm.memory_now_kib) {
+                self.journal.touched(Object::Vm(vm.record.id));
+            }
             if next != vm.record {
                 batch.push(Put::Vm(Box::new(next)));
             }

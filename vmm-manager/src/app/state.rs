@@ -8,6 +8,7 @@ use vmm_core::host::{Health, HostCapacity, HostLoad, Ledger};
 use vmm_core::id::{HostId, TaskId, VmId};
 use vmm_proto::v1;
 
+use super::news::{Journal, Object};
 use crate::store::{Contents, HostRecord, KeyRecord, Put, Store, StoreError, TaskRecord, VmRecord};
 
 /// A host, and what is known of it now.
@@ -23,6 +24,8 @@ pub(crate) struct Host {
     pub(crate) observed_poll: u64,
     /// The next poll must ask for everything: news was passed over while a task owned the VM.
     pub(crate) refresh: bool,
+    /// As callers were told last.
+    pub(crate) health_told: Health,
     /// VMs that it runs and nobody here knows; logged once.
     pub(crate) unmanaged: BTreeSet<String>,
 }
@@ -37,6 +40,7 @@ impl Host {
             observed: BTreeMap::new(),
             observed_poll: 0,
             refresh: false,
+            health_told: Health::from_silence(None),
             unmanaged: BTreeSet::new(),
         };
         host.take_capacity();
@@ -83,6 +87,8 @@ pub(crate) struct State {
     store: Option<Store>,
     /// Orders polls and the ends of tasks.
     sequence: u64,
+    /// What changed when.
+    pub(crate) journal: Journal,
 }
 
 impl State {
@@ -94,6 +100,7 @@ impl State {
             keys: BTreeMap::new(),
             store: Some(store),
             sequence: 0,
+            journal: Journal::default(),
         };
         let hosts = contents.hosts.into_iter().map(Put::Host);
         let vms = contents.vms.into_iter().map(|vm| Put::Vm(Box::new(vm)));
@@ -140,17 +147,45 @@ impl State {
             Put::Vm(record) => self.take_vm(*record),
             Put::Task(record) => self.take_task(*record),
             Put::Key(record) => drop(self.keys.insert(record.key.clone(), record)),
-            Put::DropHost(id) => drop(self.hosts.remove(&id)),
+            Put::DropHost(id) => {
+                self.hosts.remove(&id);
+                self.journal.gone(Object::Host(id));
+            }
             Put::DropVm(id) => {
                 self.discharge(id);
                 self.vms.remove(&id);
+                self.journal.gone(Object::Vm(id));
             }
-            Put::DropTask(id) => drop(self.tasks.remove(&id)),
+            Put::DropTask(id) => {
+                self.tasks.remove(&id);
+                self.journal.gone(Object::Task(id));
+            }
             Put::DropKey(key) => drop(self.keys.remove(&key)),
         }
     }
 
+    /// Notes which hosts began to be heard or ceased to, and their VMs with them. True when any did.
+    pub(crate) fn note_health(&mut self, now: Instant) -> bool {
+        let mut changed = BTreeSet::new();
+        for (id, host) in &mut self.hosts {
+            let health = host.health(now);
+            if std::mem::replace(&mut host.health_told, health) != health {
+                changed.insert(*id);
+            }
+        }
+        for id in &changed {
+            self.journal.touched(Object::Host(*id));
+        }
+        for (id, vm) in &self.vms {
+            if vm.record.host.is_some_and(|host| changed.contains(&host)) {
+                self.journal.touched(Object::Vm(*id));
+            }
+        }
+        !changed.is_empty()
+    }
+
     fn take_host(&mut self, record: HostRecord) {
+        self.journal.touched(Object::Host(record.id));
         match self.hosts.get_mut(&record.id) {
             Some(host) => {
                 host.record = record;
@@ -162,11 +197,13 @@ impl State {
 
     fn take_vm(&mut self, record: VmRecord) {
         self.discharge(record.id);
+        self.journal.touched(Object::Vm(record.id));
         if let (Some(host), Some(charge)) = (record.host, record.charge)
             && let Some(host) = self.hosts.get_mut(&host)
         {
             // Whether it fits was decided before it was stored.
             host.ledger.acknowledge(record.id, charge.into());
+            self.journal.touched(Object::Host(host.record.id));
         }
         match self.vms.get_mut(&record.id) {
             Some(vm) => vm.record = record,
@@ -182,10 +219,12 @@ impl State {
         let host = self.vms.get(&vm).and_then(|vm| vm.record.host);
         if let Some(host) = host.and_then(|host| self.hosts.get_mut(&host)) {
             host.ledger.release(vm);
+            self.journal.touched(Object::Host(host.record.id));
         }
     }
 
     fn take_task(&mut self, record: TaskRecord) {
+        self.journal.touched(Object::Task(record.id));
         let over = record.is_over();
         let settled = if over { self.next_sequence() } else { 0 };
         if let Some(vm) = self.vms.get_mut(&record.vm) {

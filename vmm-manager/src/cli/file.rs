@@ -32,6 +32,8 @@ pub(super) struct Layout {
     pub(super) authority: PathBuf,
     /// The manager's own.
     pub(super) credentials: PathBuf,
+    /// Who may join.
+    pub(super) invitations: PathBuf,
     directory: PathBuf,
 }
 
@@ -41,6 +43,7 @@ impl Layout {
             config: directory.join("manager.toml"),
             authority: directory.join("authority"),
             credentials: directory.join("credentials"),
+            invitations: directory.join("invitations"),
             directory: directory.to_owned(),
         }
     }

@@ -23,6 +23,8 @@ pub(super) fn init(directory: &Path, listen: &str) -> Result<()> {
     println!(
         "made a pool in {directory}; its authority's key is in {directory}/authority: back it up, show it to nobody"
     );
-    println!("next: vmm-manager issue agent HOST-NAME --dir {directory} --out BUNDLE");
+    println!(
+        "next: vmm-manager run --dir {directory}, and vmm-manager invite host NAME --dir {directory}"
+    );
     Ok(())
 }

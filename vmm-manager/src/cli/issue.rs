@@ -22,7 +22,7 @@ pub(super) enum Whom {
     Operator(ToBundle),
     /// For a person or program who may look.
     Viewer(ToBundle),
-    /// For this manager itself, in place, when its own are about to expire. Restart it afterwards.
+    /// For this manager itself, in place: when it was down for so long that its own have expired. A manager that runs renews them by itself.
     Manager {
         /// The manager's directory, made by `init`.
         #[arg(long)]

@@ -2,6 +2,7 @@
 
 mod file;
 mod init;
+mod invite;
 mod issue;
 mod run;
 
@@ -11,13 +12,12 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 const EXAMPLE: &str = "\
-Example: a pool with one host and one operator
+Example: a pool with one host and one user
   vmm-manager init --dir /var/lib/smps-vmm/manager --listen 0.0.0.0:8440
-  vmm-manager issue agent host-1 --dir /var/lib/smps-vmm/manager --out ./host-1
-  vmm-manager issue admin ann    --dir /var/lib/smps-vmm/manager --out ./ann
-  (copy ./host-1 to the host as the agent's credentials, ./ann to ann as ~/.config/vmmctl)
   vmm-manager run --dir /var/lib/smps-vmm/manager
-  vmmctl --manager MANAGER:8440 host add host-1 HOST-1:8443
+  vmm-manager invite host host-1         --dir /var/lib/smps-vmm/manager --manager MANAGER:8440
+  vmm-manager invite user ann --role admin --dir /var/lib/smps-vmm/manager --manager MANAGER:8440
+  (each prints one command: run the first on the host, the second as ann)
   vmmctl --manager MANAGER:8440 host list
 
 What a VM is charged on its host: its memory and Xen's overhead for it, its --cpu-demand (10 % of
@@ -45,7 +45,12 @@ enum Command {
         #[arg(long, default_value = file::LISTEN_DEFAULT, value_name = "ADDRESS:PORT")]
         listen: String,
     },
-    /// Issue credentials, valid for 30 days, into a new directory to be copied to whom they are for.
+    /// Invite a host or a user: prints the one command by which they get credentials of their own.
+    Invite {
+        #[command(subcommand)]
+        guest: invite::Guest,
+    },
+    /// Make credentials for somebody who cannot join by himself, into a new directory to be copied to him. Prefer `invite`.
     Issue {
         #[command(subcommand)]
         whom: issue::Whom,
@@ -61,6 +66,7 @@ enum Command {
 pub(crate) fn run(args: Args) -> Result<()> {
     match args.command {
         Command::Init { dir, listen } => init::init(&dir, &listen),
+        Command::Invite { guest } => invite::invite(&guest),
         Command::Issue { whom } => issue::issue(whom),
         Command::Run { dir } => run::run(&dir),
     }

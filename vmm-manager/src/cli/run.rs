@@ -3,23 +3,21 @@
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use vmm_manager::enrolment::{Enrolment, Invitations};
 use vmm_manager::{Env, Manager, StoreLocation};
 use vmm_proto::client::{Connector, TcpConnector};
 use vmm_proto::clock::{SystemClock, WallClock as _};
-use vmm_proto::credentials::Credentials;
+use vmm_proto::credentials::{CertificateAuthority, CredentialsError, LiveCredentials};
+use vmm_proto::enrolment::Registrar;
 use vmm_proto::server::{Server, ServerOptions, TcpListenerAdapter};
 
 use super::file::{Config, Layout};
-
-/// From then on the log asks for new credentials.
-const EXPIRY_WARNING: Duration = Duration::from_secs(7 * 86_400);
 
 pub(super) fn run(directory: &Path) -> Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
@@ -30,41 +28,64 @@ pub(super) fn run(directory: &Path) -> Result<()> {
         .init();
     let layout = Layout::of(directory);
     let config = layout.read()?;
-    let credentials = Credentials::load(&layout.credentials)?;
-    check_expiry(&credentials)?;
+    let credentials = LiveCredentials::load(&layout.credentials)?;
+    let authority = authority(&layout)?;
+    renew_expired(&credentials, authority.as_ref())?;
+    let invitations = Invitations::of(layout.invitations);
+    let enrolment = authority.map(|authority| Enrolment::new(authority, Some(invitations)));
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
-    runtime.block_on(serve(config, Arc::new(credentials)))
+    runtime.block_on(serve(config, credentials, enrolment))
 }
 
-fn check_expiry(credentials: &Credentials) -> Result<()> {
-    let left = credentials.not_after().checked_sub(SystemClock.now());
-    let Some(left) = left else {
+/// A manager that was down for long comes back with a certificate that nobody accepts any more; with the authority's key it makes a new one.
+fn renew_expired(
+    credentials: &LiveCredentials,
+    enrolment: Option<&CertificateAuthority>,
+) -> Result<()> {
+    let now = SystemClock.now();
+    if now <= credentials.current().not_after() {
+        return Ok(());
+    }
+    let Some(authority) = enrolment else {
         bail!(
-            "the manager's credentials have expired: renew them with `vmm-manager issue manager`"
+            "the manager's credentials have expired, and its authority's key is not here: renew them with `vmm-manager issue manager` where it is"
         );
     };
-    if left < EXPIRY_WARNING {
-        tracing::warn!(
-            days = left.as_secs() / 86_400,
-            "the manager's credentials expire soon: renew them with `vmm-manager issue manager` and restart"
-        );
-    }
+    credentials.replace(authority.issue(credentials.principal(), now)?)?;
+    tracing::warn!("the manager's credentials had expired and were renewed");
     Ok(())
 }
 
-async fn serve(config: Config, credentials: Arc<Credentials>) -> Result<()> {
+/// None where the authority's key is kept elsewhere.
+fn authority(layout: &Layout) -> Result<Option<CertificateAuthority>> {
+    match CertificateAuthority::load(&layout.authority) {
+        Ok(authority) => Ok(Some(authority)),
+        Err(CredentialsError::Missing { path }) => {
+            tracing::warn!(path = %path.display(), "without the authority's key nobody can join and no certificate is renewed");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn serve(
+    config: Config,
+    credentials: LiveCredentials,
+    enrolment: Option<Enrolment>,
+) -> Result<()> {
     let env = Env {
         random: Arc::new(random),
         clock: Arc::new(SystemClock),
         dial: Arc::new(|address: &str| Arc::new(TcpConnector::new(address)) as Arc<dyn Connector>),
     };
     let store = StoreLocation::File(config.store);
-    let manager = Manager::open(config.manager, store, Arc::clone(&credentials), env).await?;
+    let manager = Manager::open(config.manager, store, credentials.clone(), enrolment, env).await?;
     let listener = TcpListener::bind(config.listen).await;
     let listener = listener.with_context(|| format!("listening on {}", config.listen))?;
     tracing::info!(listen = %config.listen, "the manager is up");
     let stop = CancellationToken::new();
-    let options = ServerOptions::new(Arc::new(SystemClock));
+    let mut options = ServerOptions::new(Arc::new(SystemClock));
+    options.registrar = Some(Arc::clone(&manager) as Arc<dyn Registrar>);
     let service: Arc<Manager> = Arc::clone(&manager);
     let server = Server::new(credentials, service, options);
     let serving = tokio::spawn(server.serve(TcpListenerAdapter(listener), stop.clone()));

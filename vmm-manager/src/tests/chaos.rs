@@ -64,7 +64,9 @@ fn request(dice: &mut Dice) -> Request {
 
 /// A host on which a VM is being built: the worst moment for it to fall silent.
 async fn builder(pool: &Pool) -> Option<String> {
-    let Reply::Vms(vms) = pool.ok(Request::ListVms(v1::ListVms {})).await else { panic!("VMs") };
+    let Reply::Vms(vms) = pool.ok(Request::ListVms(v1::ListVms::default())).await else {
+        panic!("VMs")
+    };
     vms.vms.into_iter().find(|vm| vm.phase == VmPhase::Starting).and_then(|vm| vm.host)
 }
 
@@ -103,7 +105,9 @@ fn check_vm1_and_cap1(pool: &Pool, seed: u64) {
 
 /// What is stored is what is there.
 async fn check_agreement(pool: &Pool, seed: u64) {
-    let Reply::Vms(vms) = pool.ok(Request::ListVms(v1::ListVms {})).await else { panic!("VMs") };
+    let Reply::Vms(vms) = pool.ok(Request::ListVms(v1::ListVms::default())).await else {
+        panic!("VMs")
+    };
     for vm in &vms.vms {
         let hosts = pool.agents.running_on(&vm.vm);
         assert_eq!(hosts.first(), vm.host.as_ref(), "seed {seed}: {vm:?}");

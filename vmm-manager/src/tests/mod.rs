@@ -3,6 +3,7 @@
 mod agent;
 mod asks;
 mod chaos;
+mod events;
 mod failures;
 mod placement;
 mod plans;

@@ -90,7 +90,7 @@ async fn an_agent_may_not_ask() {
         idempotency_key: None,
         deadline: None,
     };
-    let list = Request::ListVms(v1::ListVms {});
+    let list = Request::ListVms(v1::ListVms::default());
     let fault = pool.manager.call(caller, list).await.expect_err("denied");
     assert_eq!(fault.code, FaultCode::Denied);
 }
@@ -102,7 +102,7 @@ async fn a_user_may_do_what_the_role_says_and_no_more() {
     let vm = || "web".to_owned();
     let console = v1::ReadConsole { vm: vm(), bytes_max: 64 };
     let requests = [
-        (Request::ListVms(v1::ListVms {}), 1),
+        (Request::ListVms(v1::ListVms::default()), 1),
         (Request::ReadConsole(console), 2),
         (Request::PauseVm(v1::PauseVm { vm: vm() }), 2),
         (Request::DeleteVm(v1::DeleteVm { vm: vm() }), 2),
@@ -139,7 +139,7 @@ async fn a_change_without_an_idempotency_key_is_refused() {
     };
     let pause = Request::PauseVm(v1::PauseVm { vm: "web".into() });
     assert_eq!(call(pause).await.expect_err("refused").code, FaultCode::BadRequest);
-    call(Request::ListVms(v1::ListVms {})).await.expect("reading needs no key");
+    call(Request::ListVms(v1::ListVms::default())).await.expect("reading needs no key");
 }
 
 #[tokio::test(start_paused = true)]

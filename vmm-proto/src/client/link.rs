@@ -14,7 +14,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::exchange::{self, Failure};
 use super::{BoxedStream, CallError, Hop, Inner, explain};
-use crate::credentials::Identity;
+use crate::credentials::{Credentials, Identity};
 use crate::endpoint::{HEADER_BYTES_MAX, KEEP_ALIVE, OPEN_PATH, TLS_TIMEOUT};
 use crate::session::{ClientSession, Opening};
 use crate::tls;
@@ -42,12 +42,13 @@ impl Link {
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|error| client.failed(Hop::Connect, explain(&error)))?;
-        let stream = secure(client, stream).await?;
+        let own = client.credentials.current();
+        let stream = secure(client, &own, stream).await?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).cloned();
         let certificate =
             certificate.ok_or_else(|| client.failed(Hop::Tls, "it has no certificate"))?;
         let server = Identity::of(&certificate).map_err(|error| client.failed(Hop::Tls, error))?;
-        let (opening, document) = Opening::start(&client.credentials, &certificate, &server)
+        let (opening, document) = Opening::start(&own, &certificate, &server)
             .map_err(|error| client.failed(Hop::Session, error))?;
         let (sender, driver) = http(client, stream).await?;
         let answer = match exchange::post(&sender, OPEN_PATH, document.into_bytes()).await {
@@ -93,9 +94,13 @@ async fn http(
     Ok((sender, driver))
 }
 
-async fn secure(client: &Inner, stream: BoxedStream) -> Result<TlsStream<BoxedStream>, CallError> {
+async fn secure(
+    client: &Inner,
+    own: &Credentials,
+    stream: BoxedStream,
+) -> Result<TlsStream<BoxedStream>, CallError> {
     let clock = client.options.clock.clone();
-    let config = tls::client_config(&client.credentials, &client.server, clock)
+    let config = tls::client_config(own, &client.server, clock)
         .map_err(|error| client.failed(Hop::Tls, error))?;
     let handshake = TlsConnector::from(config).connect(tls::server_name(), stream);
     let stream = timeout(TLS_TIMEOUT, handshake)

@@ -31,7 +31,7 @@ pub use error::{CallError, Hop};
 pub(crate) use explain::explain;
 
 use crate::clock::WallClock;
-use crate::credentials::Credentials;
+use crate::credentials::LiveCredentials;
 use crate::message::Terms;
 use crate::principal::Principal;
 use crate::v1;
@@ -83,7 +83,7 @@ pub struct Client {
 }
 
 struct Inner {
-    credentials: Arc<Credentials>,
+    credentials: LiveCredentials,
     server: Principal,
     connector: Arc<dyn Connector>,
     options: ClientOptions,
@@ -99,13 +99,21 @@ impl fmt::Debug for Client {
 impl Client {
     /// A client that connects at its first call.
     pub fn new(
-        credentials: Arc<Credentials>,
+        credentials: impl Into<LiveCredentials>,
         server: Principal,
         connector: Arc<dyn Connector>,
         options: ClientOptions,
     ) -> Client {
         let link = Mutex::new(None);
-        Client { inner: Arc::new(Inner { credentials, server, connector, options, link }) }
+        Client {
+            inner: Arc::new(Inner {
+                credentials: credentials.into(),
+                server,
+                connector,
+                options,
+                link,
+            }),
+        }
     }
 
     /// Whom it calls.

@@ -11,19 +11,26 @@ use rustls::pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
 use super::identity::inner_key_uri;
-use super::{Credentials, CredentialsError, INNER_KEY_BYTES, files, inner_public_key};
-use crate::principal::Principal;
-
-/// How long an issued certificate is valid.
-pub const CERTIFICATE_DAYS: u64 = 30;
+use super::{Credentials, CredentialsError, NewKeys, SigningRequest, files};
+use crate::principal::{Principal, Role};
 
 /// How long the authority's own certificate is valid.
-const AUTHORITY_DAYS: u64 = 3650;
+const AUTHORITY_LIFETIME: Duration = DAY.saturating_mul(3650);
 
 /// Clocks may differ by this much: validity starts earlier by it.
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
 
 const DAY: Duration = Duration::from_secs(86_400);
+
+/// How long a certificate of this role is valid. Machines renew theirs by themselves when half of it is over; the rest is for a manager
+/// that is down. People may be away for longer.
+#[must_use]
+pub fn lifetime(role: Role) -> Duration {
+    match role {
+        Role::Manager | Role::Agent => DAY * 7,
+        Role::Admin | Role::Operator | Role::Viewer => DAY * 30,
+    }
+}
 
 /// Issues credentials. Whoever holds one can become any principal of the pool.
 pub struct CertificateAuthority {
@@ -40,7 +47,7 @@ impl CertificateAuthority {
     /// The key or certificate cannot be made.
     pub fn create(now: Duration) -> Result<CertificateAuthority, CredentialsError> {
         let key = new_key()?;
-        let mut params = params("SMPS-VMM pool authority", now, AUTHORITY_DAYS);
+        let mut params = params("SMPS-VMM pool authority", now, AUTHORITY_LIFETIME);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key).map_err(issue("authority's certificate"))?;
@@ -72,8 +79,7 @@ impl CertificateAuthority {
         files::write_key(&directory.join(files::CA_KEY), &self.key)
     }
 
-    /// Issues credentials with new keys, valid from `now` (since the epoch) for
-    /// [`CERTIFICATE_DAYS`].
+    /// Issues credentials with new keys, valid from `now` (since the epoch) for [`lifetime`].
     ///
     /// # Errors
     /// The principal may not stand in a certificate, or a key cannot be made.
@@ -82,23 +88,38 @@ impl CertificateAuthority {
         principal: &Principal,
         now: Duration,
     ) -> Result<Credentials, CredentialsError> {
+        let keys = NewKeys::generate()?;
+        let request = SigningRequest::parse(&keys.signing_request()?)?;
+        let certificate = self.sign(&request, principal, now)?;
+        keys.with(certificate, self.certificate.clone())
+    }
+
+    /// Signs for keys that their owner has made: whose they are, and for how long, is the authority's to say.
+    ///
+    /// # Errors
+    /// The principal may not stand in a certificate.
+    pub fn sign(
+        &self,
+        request: &SigningRequest,
+        principal: &Principal,
+        now: Duration,
+    ) -> Result<CertificateDer<'static>, CredentialsError> {
         principal.check()?;
-        let key = new_key()?;
-        let inner_key = new_inner_key()?;
-        let mut params = params(&principal.to_string(), now, CERTIFICATE_DAYS);
+        let mut params = params(&principal.to_string(), now, lifetime(principal.role));
         params.subject_alt_names =
-            vec![uri(principal.to_string())?, uri(inner_key_uri(&inner_public_key(&inner_key)))?];
+            vec![uri(principal.to_string())?, uri(inner_key_uri(&request.inner_key))?];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
-        let certificate = params.signed_by(&key, &self.issuer).map_err(issue("certificate"))?;
-        Credentials::new(
-            self.certificate.clone(),
-            certificate.der().clone(),
-            Zeroizing::new(key.serialize_der()),
-            inner_key,
-        )
+        let certificate =
+            params.signed_by(&request.public_key, &self.issuer).map_err(issue("certificate"))?;
+        Ok(certificate.der().clone())
+    }
+
+    /// The authority's own certificate.
+    pub fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
     }
 
     fn new(
@@ -118,7 +139,7 @@ impl std::fmt::Debug for CertificateAuthority {
     }
 }
 
-fn issue(what: &'static str) -> impl FnOnce(rcgen::Error) -> CredentialsError {
+pub(super) fn issue(what: &'static str) -> impl FnOnce(rcgen::Error) -> CredentialsError {
     move |source| CredentialsError::Issue { what, source }
 }
 
@@ -126,23 +147,17 @@ fn new_key() -> Result<KeyPair, CredentialsError> {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(issue("P-256 key"))
 }
 
-fn new_inner_key() -> Result<Zeroizing<[u8; INNER_KEY_BYTES]>, CredentialsError> {
-    let mut key = Zeroizing::new([0; INNER_KEY_BYTES]);
-    getrandom::fill(key.as_mut_slice()).map_err(CredentialsError::Random)?;
-    Ok(key)
-}
-
-fn uri(text: String) -> Result<SanType, CredentialsError> {
+pub(super) fn uri(text: String) -> Result<SanType, CredentialsError> {
     Ok(SanType::URI(text.try_into().map_err(issue("URI for a certificate"))?))
 }
 
-fn params(name: &str, now: Duration, days: u64) -> CertificateParams {
+fn params(name: &str, now: Duration, lifetime: Duration) -> CertificateParams {
     let mut params = CertificateParams::default();
     let mut distinguished_name = DistinguishedName::new();
     distinguished_name.push(DnType::CommonName, name);
     params.distinguished_name = distinguished_name;
     let epoch = date_time_ymd(1970, 1, 1);
     params.not_before = epoch + now.saturating_sub(CLOCK_SKEW);
-    params.not_after = epoch + now + DAY * u32::try_from(days).unwrap_or(u32::MAX);
+    params.not_after = epoch + now + lifetime;
     params
 }

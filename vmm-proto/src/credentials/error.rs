@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::identity::IdentityError;
-use crate::principal::PrincipalError;
+use crate::principal::{Principal, PrincipalError};
 
 /// Why credentials could not be made, read or written.
 #[derive(Debug, Error)]
@@ -67,6 +67,20 @@ pub enum CredentialsError {
         /// Why.
         #[source]
         source: rcgen::Error,
+    },
+    /// A certificate that the authority beside it did not sign.
+    #[error("the certificate is not of this pool's authority: {0}")]
+    Signature(#[from] rustls::Error),
+    /// A signing request that cannot be granted.
+    #[error(
+        "this is no signing request (PKCS#10) that its own key signed and that names one inner key"
+    )]
+    SigningRequest,
+    /// Credentials in place of other ones.
+    #[error("these are the credentials of {found}, or of another pool: the old ones stay")]
+    Another {
+        /// Whose they are.
+        found: Principal,
     },
     /// The system gave no random bytes.
     #[error("the system gave no random bytes: {0}")]

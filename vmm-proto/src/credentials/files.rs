@@ -19,11 +19,67 @@ pub(super) const CERTIFICATE: &str = "cert.pem";
 pub(super) const KEY: &str = "key.pem";
 pub(super) const INNER_KEY: &str = "inner.key";
 
+/// A whole new set, on its way into its directory.
+const NEXT: &str = "next";
+/// One that is being written.
+const NEXT_UNFINISHED: &str = "next.unfinished";
+
 const PEM_COLUMNS: usize = 64;
 
 pub(super) fn make_directory(path: &Path) -> Result<(), CredentialsError> {
     let result = DirBuilder::new().recursive(true).mode(0o700).create(path);
     result.map_err(|source| CredentialsError::Write { path: path.to_owned(), source })
+}
+
+/// Whoever reads or replaces the set does so alone; the lock ends with the value.
+pub(super) fn lock(directory: &Path) -> Result<File, CredentialsError> {
+    let locked = File::open(directory).and_then(|file| file.lock().map(|()| file));
+    locked.map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => CredentialsError::Missing { path: directory.to_owned() },
+        _ => CredentialsError::Read { path: directory.to_owned(), source },
+    })
+}
+
+/// Writes a new set beside the old one, and moves it into the directory once it is whole.
+pub(super) fn replace(
+    directory: &Path,
+    write_all: impl FnOnce(&Path) -> Result<(), CredentialsError>,
+) -> Result<(), CredentialsError> {
+    let unfinished = directory.join(NEXT_UNFINISHED);
+    let failed = |source| CredentialsError::Write { path: unfinished.clone(), source };
+    match fs::remove_dir_all(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    make_directory(&unfinished)?;
+    write_all(&unfinished)?;
+    sync(&unfinished).map_err(failed)?;
+    fs::rename(&unfinished, directory.join(NEXT)).map_err(failed)?;
+    sync(directory).map_err(failed)?;
+    finish_replacement(directory)
+}
+
+/// Moves a whole set that is waiting into its place. Does nothing when there is none.
+pub(super) fn finish_replacement(directory: &Path) -> Result<(), CredentialsError> {
+    let next = directory.join(NEXT);
+    let entries = match fs::read_dir(&next) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(CredentialsError::Read { path: next, source }),
+    };
+    let moved = (|| {
+        for entry in entries {
+            let entry = entry?;
+            fs::rename(entry.path(), directory.join(entry.file_name()))?;
+        }
+        fs::remove_dir(&next)?;
+        sync(directory)
+    })();
+    moved.map_err(|source| CredentialsError::Write { path: next, source })
+}
+
+fn sync(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
 }
 
 pub(super) fn read_certificate(path: &Path) -> Result<CertificateDer<'static>, CredentialsError> {

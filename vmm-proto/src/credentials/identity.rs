@@ -26,6 +26,13 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Whether it is time to renew: half of the validity is over.
+    #[must_use]
+    pub fn is_due(&self, now: Duration) -> bool {
+        let half = self.not_after.saturating_sub(self.not_before) / 2;
+        now >= self.not_before + half
+    }
+
     /// Reads a certificate (DER).
     ///
     /// # Errors
@@ -47,6 +54,11 @@ impl Identity {
             not_after: seconds(validity.not_after.timestamp()),
         })
     }
+}
+
+/// The inner public key that a URI carries; none when it is no such URI.
+pub(super) fn inner_key_of_uri(uri: &str) -> Option<Result<[u8; INNER_KEY_BYTES], IdentityError>> {
+    uri.strip_prefix(INNER_KEY_PREFIX).map(decode_key)
 }
 
 /// The URI SAN that carries an inner public key.

@@ -13,16 +13,18 @@
 //!   Credentials ── save ──► ca.pem cert.pem key.pem inner.key ── load ──► Server, Client
 //! ```
 //!
-//! Every file is made at run time, with mode 0600, by writing beside it and renaming. The directory
-//! of an authority and that of a principal may be the same one for a demonstration; `ca-key.pem`
-//! belongs on the manager alone. Private keys are made by the authority and carried to the host in
-//! this first form; a host that makes its own keys and asks for a signature comes with enrolment.
+//! Keys are made where they are used ([`NewKeys`]), and the authority signs for them
+//! ([`CertificateAuthority::sign`]); `issue` does both for whoever cannot ask. Every file is made at run
+//! time, with mode 0600. A set of four is replaced as one: it is written whole into `next/` beside the
+//! old one, and moved from there; a move that was cut off is finished by whoever loads the directory.
+//! The directory of an authority and that of a principal may be the same one for a demonstration;
+//! `ca-key.pem` belongs on the manager alone. [`LiveCredentials`] are replaced while they are in use.
 //!
 //! Failures: [`CredentialsError`] names the file and what to do about it.
 
 use std::path::Path;
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
 use crate::principal::Principal;
@@ -31,13 +33,19 @@ mod authority;
 mod error;
 mod files;
 mod identity;
+mod keys;
+mod live;
 
 #[cfg(test)]
 mod tests;
 
-pub use authority::{CERTIFICATE_DAYS, CertificateAuthority};
+pub use rustls::pki_types::CertificateDer;
+
+pub use authority::{CertificateAuthority, lifetime};
 pub use error::CredentialsError;
 pub use identity::{Identity, IdentityError};
+pub use keys::{NewKeys, SIGNING_REQUEST_BYTES_MAX, SigningRequest};
+pub use live::LiveCredentials;
 
 /// Bytes of an X25519 key, public or private.
 pub const INNER_KEY_BYTES: usize = 32;
@@ -75,6 +83,8 @@ impl Credentials {
     /// # Errors
     /// A file that is missing, unreadable or does not fit the others.
     pub fn load(directory: &Path) -> Result<Credentials, CredentialsError> {
+        let _lock = files::lock(directory)?;
+        files::finish_replacement(directory)?;
         Credentials::new(
             files::read_certificate(&directory.join(files::CA))?,
             files::read_certificate(&directory.join(files::CERTIFICATE))?,
@@ -83,16 +93,21 @@ impl Credentials {
         )
     }
 
-    /// Writes the four files, mode 0600, into a directory that is made (mode 0700) if missing.
+    /// Writes the four files, mode 0600, into a directory that is made (mode 0700) if missing. After a crash it holds the old four or the
+    /// new four.
     ///
     /// # Errors
     /// The directory or a file cannot be written.
     pub fn save(&self, directory: &Path) -> Result<(), CredentialsError> {
         files::make_directory(directory)?;
-        files::write_certificate(&directory.join(files::CA), &self.ca)?;
-        files::write_certificate(&directory.join(files::CERTIFICATE), &self.certificate)?;
-        files::write_key(&directory.join(files::KEY), &self.key)?;
-        files::write_inner_key(&directory.join(files::INNER_KEY), &self.inner_key)
+        let _lock = files::lock(directory)?;
+        files::finish_replacement(directory)?;
+        files::replace(directory, |next| {
+            files::write_certificate(&next.join(files::CA), &self.ca)?;
+            files::write_certificate(&next.join(files::CERTIFICATE), &self.certificate)?;
+            files::write_key(&next.join(files::KEY), &self.key)?;
+            files::write_inner_key(&next.join(files::INNER_KEY), &self.inner_key)
+        })
     }
 
     /// Who these credentials speak for.
@@ -103,6 +118,21 @@ impl Credentials {
     /// Last second of the certificate's validity, since the epoch.
     pub fn not_after(&self) -> std::time::Duration {
         self.identity.not_after
+    }
+
+    /// What the certificate says.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The certificate (DER).
+    pub fn certificate(&self) -> &[u8] {
+        &self.certificate
+    }
+
+    /// The authority's certificate (DER).
+    pub fn authority(&self) -> &[u8] {
+        &self.ca
     }
 
     pub(crate) fn tls_key(&self) -> PrivateKeyDer<'static> {

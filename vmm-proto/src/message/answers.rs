@@ -165,6 +165,10 @@ fn task() -> v1::Task {
     }
 }
 
+fn gone(object: v1::ObjectKind) -> v1::Gone {
+    v1::Gone { object, id: vm() }
+}
+
 /// Each reply.
 pub(in crate::message) fn replies() -> Vec<Reply> {
     vec![
@@ -183,11 +187,25 @@ pub(in crate::message) fn replies() -> Vec<Reply> {
         Reply::Vcpus(v1::Vcpus { asked: 2, online: 1, note: "short".into() }),
         Reply::Memory(v1::Memory { asked_kib: 2, reached_kib: 1, note: "short".into() }),
         Reply::Vm(Box::new(shown())),
-        Reply::Vms(v1::Vms { vms: vec![shown(), shown()] }),
+        Reply::Vms(v1::Vms { next: Some("web".into()), vms: vec![shown(), shown()] }),
         Reply::ConsoleText(v1::ConsoleText { dropped_bytes: 1, data: "aGkh".into() }),
         Reply::VmStats(vm_stats()),
         Reply::HostStats(host_stats()),
         Reply::Task(Box::new(task())),
         Reply::Tasks(v1::Tasks { tasks: vec![task(), task()] }),
+        Reply::Events(v1::Events {
+            cursor: "5f0c2a917be34d60.42".into(),
+            resync: true,
+            more: true,
+            hosts: vec![host(), host()],
+            vms: vec![shown(), shown()],
+            tasks: vec![task(), task()],
+            gone: vec![gone(v1::ObjectKind::Vm), gone(v1::ObjectKind::Task)],
+        }),
+        Reply::Certificate(v1::Certificate {
+            certificate: "MIIB".into(),
+            authority: "MIIC".into(),
+        }),
+        Reply::SigningRequest(v1::SigningRequest { signing_request: "MIHx".into() }),
     ]
 }

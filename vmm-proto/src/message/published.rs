@@ -12,7 +12,9 @@ use crate::published::{
     Changed, assert_golden, golden_names, valid, with_each_attribute,
     without_and_with_twice_each_element, without_each_attribute,
 };
-use crate::v1::{EventAction, FaultCode, GuestKind, HostHealth, Ping, TaskState, VmPhase, verb};
+use crate::v1::{
+    EventAction, FaultCode, GuestKind, HostHealth, ObjectKind, Ping, TaskState, VmPhase, verb,
+};
 
 /// These equal the outer header's, whatever the schema says of their form.
 const HEADER: &[&str] = &["id", "re", "session", "dir", "seq"];
@@ -21,7 +23,9 @@ const HEADER: &[&str] = &["id", "re", "session", "dir", "seq"];
 const READ_LATER: &[&str] = &[
     "affinity",
     "affinity-soft",
+    "authority",
     "bridge",
+    "certificate",
     "data",
     "device",
     "host",
@@ -30,6 +34,7 @@ const READ_LATER: &[&str] = &[
     "path",
     "restore-from",
     "saved-path",
+    "signing-request",
     "task",
     "vm",
 ];
@@ -161,6 +166,7 @@ fn every_word_of_each_list_is_in_the_schema() {
         ("health", variants::<HostHealth>()),
         ("state", variants::<TaskState>()),
         ("kind", variants::<GuestKind>()),
+        ("object", variants::<ObjectKind>()),
         ("crash", variants::<EventAction>()),
     ] {
         let changed: Vec<String> = words

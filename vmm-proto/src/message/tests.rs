@@ -35,9 +35,9 @@ fn a_request_survives() {
     assert_eq!(terms.idempotency_key.as_deref(), Some("key"));
     assert_eq!(terms.deadline, Some(Duration::from_millis(1500)));
     assert_eq!(body, Request::Ping(Ping { text: "hi".to_owned() }));
-    let plain = write_request(&request(), &Terms::default(), &Request::ListVms(ListVms {}));
+    let plain = write_request(&request(), &Terms::default(), &Request::ListVms(ListVms::default()));
     let (terms, body) = read_request(plain.unwrap().as_bytes(), &request()).unwrap();
-    assert_eq!((terms, body), (Terms::default(), Request::ListVms(ListVms {})));
+    assert_eq!((terms, body), (Terms::default(), Request::ListVms(ListVms::default())));
 }
 
 #[test]

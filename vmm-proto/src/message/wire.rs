@@ -150,7 +150,7 @@ fn the_published_protocol_names_every_verb_reply_phase_and_fault() {
     assert_eq!(missing(variants::<crate::v1::VmPhase>()), Vec::<String>::new());
 }
 
-/// A row of the table of verbs says who answers whom, and whether it changes anything, as the code does.
+/// A row of the table of verbs says who answers whom, whether it changes anything and what it costs, as the code does.
 #[test]
 fn the_published_table_agrees_with_the_code() {
     for request in requests() {
@@ -167,7 +167,8 @@ fn the_published_table_agrees_with_the_code() {
         };
         let changes = if verb.mutating { "yes" } else { "no" };
         let least = verb.manager.map_or("–", |permission| permission.least().as_str());
-        assert_eq!(cells.get(2..5), Some(&[who, changes, least][..]), "{row}");
+        let cost = verb.cost.as_str();
+        assert_eq!(cells.get(2..6), Some(&[who, changes, least, cost][..]), "{row}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! One connection: TLS, then HTTP by what ALPN chose.
 
 use std::convert::Infallible;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -9,25 +10,40 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
+use rustls::server::Acceptor;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::time::timeout;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::{Shared, http};
-use crate::credentials::Identity;
+use crate::credentials::{Credentials, Identity};
 use crate::endpoint::{
-    HEADER_BYTES_MAX, HEADER_TIMEOUT, KEEP_ALIVE, STREAM_COUNT_MAX, TLS_TIMEOUT,
+    BODY_TIMEOUT, HEADER_BYTES_MAX, HEADER_TIMEOUT, KEEP_ALIVE, STREAM_COUNT_MAX, TLS_TIMEOUT,
 };
-use crate::tls::ALPN_H2;
+use crate::tls::{ALPN_H2, ALPN_JOIN};
 use crate::transport::{Accepted, BoxedStream};
+
+/// Who is at the other end, and as whom we spoke with it.
+pub(super) struct Peer {
+    pub(super) identity: Identity,
+    /// Ours, as they were when the connection began: the handshakes of its sessions are bound to their certificate.
+    pub(super) own: Arc<Credentials>,
+}
 
 /// Serves a connection to its end.
 pub(super) async fn run(shared: Arc<Shared>, accepted: Accepted) {
     let Accepted { stream, peer } = accepted;
-    let stream = tokio::select! {
+    let address = peer.rsplit_once(':').map_or(peer.as_str(), |(address, _)| address).to_owned();
+    let Some(handshake_share) = shared.handshake_shares.take(&address) else {
+        tracing::warn!(peer, "too many connections of one address that say not who they are");
+        return;
+    };
+    let own = shared.credentials.current();
+    let secured = tokio::select! {
         () = shared.abort.cancelled() => return,
-        stream = timeout(TLS_TIMEOUT, shared.tls.accept(stream)) => match stream {
-            Ok(Ok(stream)) => stream,
+        secured = timeout(TLS_TIMEOUT, secure(&shared, &own, stream)) => match secured {
+            Ok(Ok(secured)) => secured,
             Ok(Err(error)) => {
                 tracing::warn!(peer, error = crate::client::explain(&error), "TLS handshake failed");
                 return;
@@ -38,6 +54,10 @@ pub(super) async fn run(shared: Arc<Shared>, accepted: Accepted) {
             }
         },
     };
+    let stream = match secured {
+        Secured::Join(stream) => return serve_applicant(&shared, stream, own, &peer).await,
+        Secured::Mutual(stream) => stream,
+    };
     match identity(&stream) {
         Some(identity) => {
             let principal = &identity.principal;
@@ -45,10 +65,32 @@ pub(super) async fn run(shared: Arc<Shared>, accepted: Accepted) {
                 tracing::warn!(peer, %principal, "too many connections of one principal");
                 return;
             };
+            drop(handshake_share);
             tracing::debug!(peer, %principal, "connected");
-            serve(&shared, stream, Arc::new(identity)).await;
+            serve(&shared, stream, Arc::new(Peer { identity, own })).await;
         }
         None => tracing::error!(peer, "TLS let a connection pass without an identity"),
+    }
+}
+
+enum Secured {
+    Mutual(TlsStream<BoxedStream>),
+    Join(TlsStream<BoxedStream>),
+}
+
+/// The client's first message says whether it has a certificate or wants one.
+async fn secure(
+    shared: &Shared,
+    own: &Arc<Credentials>,
+    stream: BoxedStream,
+) -> io::Result<Secured> {
+    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    let wants_to_join =
+        start.client_hello().alpn().is_some_and(|mut offered| offered.any(|p| p == ALPN_JOIN));
+    let configs = shared.configs.of(own).map_err(io::Error::other)?;
+    match wants_to_join {
+        true => Ok(Secured::Join(start.into_stream(configs.join).await?)),
+        false => Ok(Secured::Mutual(start.into_stream(configs.mutual).await?)),
     }
 }
 
@@ -56,7 +98,30 @@ fn identity(stream: &TlsStream<BoxedStream>) -> Option<Identity> {
     Identity::of(stream.get_ref().1.peer_certificates()?.first()?).ok()
 }
 
-async fn serve(shared: &Arc<Shared>, stream: TlsStream<BoxedStream>, peer: Arc<Identity>) {
+/// One request of somebody without a certificate.
+async fn serve_applicant(
+    shared: &Arc<Shared>,
+    stream: TlsStream<BoxedStream>,
+    own: Arc<Credentials>,
+    peer: &str,
+) {
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        let (shared, own) = (shared.clone(), own.clone());
+        async move { Ok::<_, Infallible>(http::admit(shared, own, peer, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    // Who has no certificate has no claim to more than one exchange takes.
+    let limit = HEADER_TIMEOUT + BODY_TIMEOUT + HEADER_TIMEOUT;
+    if timeout(limit, drive(shared, connection)).await.is_err() {
+        tracing::warn!(peer, "an applicant took too long");
+    }
+}
+
+async fn serve(shared: &Arc<Shared>, stream: TlsStream<BoxedStream>, peer: Arc<Peer>) {
     let is_h2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_H2);
     // hyper waits for the first byte as long as it takes.
     let mut stream = BufReader::new(stream);

@@ -11,33 +11,35 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::timeout;
 
+use super::connection::Peer;
 use super::refusal::{Refusal, respond};
 use super::{Shared, rpc};
-use crate::credentials::Identity;
+use crate::credentials::Credentials;
 use crate::endpoint::{
-    self, BODY_BYTES_MAX, BODY_TIMEOUT, HEALTH_PATH, OPEN_BYTES_MAX, OPEN_PATH, RPC_PATH,
+    self, BODY_BYTES_MAX, BODY_TIMEOUT, HEALTH_PATH, JOIN_PATH, OPEN_BYTES_MAX, OPEN_PATH, RPC_PATH,
 };
+use crate::enrolment;
 
 /// Answers a request, whatever happens.
 pub(super) async fn handle(
     shared: Arc<Shared>,
-    peer: Arc<Identity>,
+    peer: Arc<Peer>,
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
     let answer = AssertUnwindSafe(route(&shared, &peer, request)).catch_unwind().await;
     let answer = answer.unwrap_or_else(|_| {
-        tracing::error!(principal = %peer.principal, "a request panicked");
+        tracing::error!(principal = %peer.identity.principal, "a request panicked");
         Err(Refusal::Status(StatusCode::INTERNAL_SERVER_ERROR))
     });
     answer.unwrap_or_else(|refusal| {
-        tracing::warn!(principal = %peer.principal, %refusal, "request refused");
+        tracing::warn!(principal = %peer.identity.principal, %refusal, "request refused");
         refusal.into_response()
     })
 }
 
 async fn route(
     shared: &Arc<Shared>,
-    peer: &Arc<Identity>,
+    peer: &Arc<Peer>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Refusal> {
     let path = request.uri().path();
@@ -51,7 +53,7 @@ async fn route(
         return Err(Refusal::Status(StatusCode::METHOD_NOT_ALLOWED));
     }
     // Before the body is read, so that the bodies in memory are bounded too.
-    let place = shared.place(&peer.principal).ok_or(Refusal::Busy)?;
+    let place = shared.place(&peer.identity.principal).ok_or(Refusal::Busy)?;
     let is_open = path == OPEN_PATH;
     let body = body(request, if is_open { OPEN_BYTES_MAX } else { BODY_BYTES_MAX }).await?;
     let answer = match is_open {
@@ -59,6 +61,37 @@ async fn route(
         false => rpc::call(shared, peer, &body, place).await?,
     };
     Ok(respond(StatusCode::OK, answer))
+}
+
+/// Answers somebody without a certificate.
+pub(super) async fn admit(
+    shared: Arc<Shared>,
+    own: Arc<Credentials>,
+    peer: &str,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
+    let answer = AssertUnwindSafe(join(&shared, &own, request)).catch_unwind().await;
+    let answer = answer.unwrap_or(Err(Refusal::Status(StatusCode::INTERNAL_SERVER_ERROR)));
+    answer.unwrap_or_else(|refusal| {
+        tracing::warn!(peer, %refusal, "nobody was admitted");
+        refusal.into_response()
+    })
+}
+
+async fn join(
+    shared: &Shared,
+    own: &Credentials,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Refusal> {
+    match (request.uri().path(), &shared.registrar) {
+        (HEALTH_PATH, _) if request.method() == Method::GET => Ok(respond(StatusCode::OK, "")),
+        (JOIN_PATH, Some(registrar)) if request.method() == Method::POST => {
+            let body = body(request, OPEN_BYTES_MAX).await?;
+            let answer = enrolment::answer(registrar.as_ref(), own, &body).await;
+            Ok(respond(StatusCode::OK, answer.map_err(Refusal::bad)?))
+        }
+        _ => Err(Refusal::Status(StatusCode::NOT_FOUND)),
+    }
 }
 
 async fn body(request: Request<Incoming>, bytes_max: usize) -> Result<Bytes, Refusal> {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   Listener ─► TLS (certificate → Identity) ─► HTTP/2 or 1.1 by ALPN ─► path, type, body
+//!        │ ALPN xvmp-join/1, no certificate ─► /xvmp/1/join ─► enrolment, if the server has a registrar
 //!        /xvmp/1/open ─► handshake ─► SessionTable
 //!        /xvmp/1/rpc  ─► parse ─► session of this principal ─► tag ─► replay ─► inner document
 //!                        ─► task: Service::call ─► sealed answer
@@ -18,8 +19,11 @@
 //! its tag has verified (form, session, tag, replay) is answered by status 400 and the same bytes,
 //! [`BAD_MESSAGE`]; the reason goes to the log. After that, faults are sealed. A panic becomes the
 //! fault `Internal`, a passed deadline `TimedOut`, too many requests status 503 with `Retry-After`.
-//! Stopping: no new connections, requests under way get [`crate::endpoint::DRAIN_TIMEOUT`], then
-//! everything is cut.
+//! Stopping: no new connections; requests that only wait are answered `Busy` at once, others get
+//! [`crate::endpoint::DRAIN_TIMEOUT`], then everything is cut.
+//!
+//! A server's own certificate is replaced while it runs: by whoever holds its [`LiveCredentials`], and an
+//! agent's by its manager, see [`renewal`]. Connections that stand keep the one that they began with.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +31,6 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -36,23 +39,29 @@ pub use crate::transport::{Accepted, Listener};
 pub use refusal::BAD_MESSAGE;
 
 use crate::clock::WallClock;
-use crate::credentials::Credentials;
+use crate::credentials::LiveCredentials;
 use crate::endpoint::{
-    CONNECTION_COUNT_MAX, CONNECTION_SHARE_MAX, DRAIN_TIMEOUT, REQUEST_COUNT_MAX, REQUEST_SHARE_MAX,
+    CONNECTION_COUNT_MAX, CONNECTION_SHARE_MAX, DRAIN_TIMEOUT, HANDSHAKE_SHARE_MAX,
+    REQUEST_COUNT_MAX, REQUEST_SHARE_MAX, WAIT_SHARE_MAX,
 };
+use crate::enrolment::Registrar;
 use crate::principal::{Principal, Role};
 use crate::session::SessionTable;
-use crate::{tls, v1};
+use crate::v1;
 
+mod configs;
 mod connection;
 mod http;
 mod refusal;
+mod renewal;
 mod rpc;
 mod shares;
 
 #[cfg(test)]
 mod tests;
 
+use configs::TlsConfigs;
+use renewal::Renewal;
 use shares::{Share, Shares};
 
 /// How long the accept loop rests after the listener failed, out of file descriptors perhaps.
@@ -83,7 +92,7 @@ pub trait Service: Send + Sync + 'static {
 }
 
 /// How a server behaves.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ServerOptions {
     /// Dates certificates.
     pub clock: Arc<dyn WallClock>,
@@ -95,8 +104,12 @@ pub struct ServerOptions {
     pub request_count_max: usize,
     /// Requests of one principal.
     pub request_share_max: usize,
+    /// Requests of one principal that only wait for something to happen.
+    pub wait_share_max: usize,
     /// How long requests may finish after the stop.
     pub drain_timeout: Duration,
+    /// Admits those who have a join token; nobody is admitted without one.
+    pub registrar: Option<Arc<dyn Registrar>>,
 }
 
 impl ServerOptions {
@@ -108,14 +121,16 @@ impl ServerOptions {
             connection_share_max: CONNECTION_SHARE_MAX,
             request_count_max: REQUEST_COUNT_MAX,
             request_share_max: REQUEST_SHARE_MAX,
+            wait_share_max: WAIT_SHARE_MAX,
             drain_timeout: DRAIN_TIMEOUT,
+            registrar: None,
         }
     }
 }
 
 /// Answers requests until told to stop.
 pub struct Server {
-    credentials: Arc<Credentials>,
+    credentials: LiveCredentials,
     service: Arc<dyn Service>,
     options: ServerOptions,
 }
@@ -123,13 +138,18 @@ pub struct Server {
 /// What all connections share.
 struct Shared {
     clock: Arc<dyn WallClock>,
-    credentials: Arc<Credentials>,
+    credentials: LiveCredentials,
+    configs: TlsConfigs,
+    renewal: Renewal,
+    registrar: Option<Arc<dyn Registrar>>,
     service: Arc<dyn Service>,
     sessions: SessionTable,
     requests: Arc<Semaphore>,
-    request_shares: Arc<Shares>,
-    connection_shares: Arc<Shares>,
-    tls: TlsAcceptor,
+    request_shares: Arc<Shares<Principal>>,
+    wait_shares: Arc<Shares<Principal>>,
+    connection_shares: Arc<Shares<Principal>>,
+    /// By address: connections that are not authenticated yet.
+    handshake_shares: Arc<Shares<String>>,
     tasks: TaskTracker,
     /// Finish what is under way.
     stop: CancellationToken,
@@ -138,7 +158,7 @@ struct Shared {
 }
 
 /// A request's place in the server, and in what its principal may hold; given back when dropped.
-type Place = (OwnedSemaphorePermit, Share);
+type Place = (OwnedSemaphorePermit, Share<Principal>);
 
 impl Shared {
     /// `None` when the server, or this principal, has as many requests as it may.
@@ -160,11 +180,11 @@ impl Shared {
 impl Server {
     /// A server that is not running yet.
     pub fn new(
-        credentials: Arc<Credentials>,
+        credentials: impl Into<LiveCredentials>,
         service: Arc<dyn Service>,
         options: ServerOptions,
     ) -> Server {
-        Server { credentials, service, options }
+        Server { credentials: credentials.into(), service, options }
     }
 
     /// Serves until `stop` is cancelled, then drains.
@@ -177,17 +197,21 @@ impl Server {
         stop: CancellationToken,
     ) -> Result<(), ServeError> {
         let Server { credentials, service, options } = self;
-        let config = tls::server_config(&credentials, options.clock.clone())
-            .map_err(|source| ServeError::Credentials { source })?;
+        let configs = TlsConfigs::new(Arc::clone(&options.clock));
+        configs.of(&credentials.current()).map_err(|source| ServeError::Credentials { source })?;
         let shared = Arc::new(Shared {
             clock: Arc::clone(&options.clock),
+            renewal: Renewal::new(credentials.clone(), Arc::clone(&options.clock)),
+            configs,
             credentials,
+            registrar: options.registrar,
             service,
             sessions: SessionTable::default(),
             requests: Arc::new(Semaphore::new(options.request_count_max)),
             request_shares: Shares::new(options.request_share_max),
+            wait_shares: Shares::new(options.wait_share_max),
             connection_shares: Shares::new(options.connection_share_max),
-            tls: TlsAcceptor::from(config),
+            handshake_shares: Shares::new(HANDSHAKE_SHARE_MAX),
             tasks: TaskTracker::new(),
             stop,
             abort: CancellationToken::new(),

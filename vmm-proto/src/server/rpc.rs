@@ -5,24 +5,26 @@ use std::sync::Arc;
 use hyper::StatusCode;
 use tokio::time::timeout;
 
+use super::connection::Peer;
 use super::refusal::Refusal;
+use super::shares::Share;
 use super::{Caller, Place, Shared};
-use crate::credentials::Identity;
 use crate::endpoint::DEADLINE_MAX;
 use crate::envelope::Sealed;
 use crate::message::{self, MessageError};
+use crate::principal::Principal;
 use crate::session::{ServerSession, SessionError};
-use crate::v1::{Fault, FaultCode, Reply, Request, verb};
+use crate::v1::{Cost, Fault, FaultCode, Reply, Request, Verb, verb};
 
 /// Opens a session.
-pub(super) fn open(shared: &Shared, peer: &Identity, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+pub(super) fn open(shared: &Shared, peer: &Peer, body: &[u8]) -> Result<Vec<u8>, Refusal> {
     // TLS looked when the connection began; connections can be long.
-    if shared.clock.now() > peer.not_after {
+    if shared.clock.now() > peer.identity.not_after {
         return Err(Refusal::bad("the certificate has expired since the connection began"));
     }
     let (session, document) =
-        ServerSession::accept(&shared.credentials, peer, body).map_err(Refusal::bad)?;
-    tracing::debug!(principal = %peer.principal, session = session.id(), "session opened");
+        ServerSession::accept(&peer.own, &peer.identity, body).map_err(Refusal::bad)?;
+    tracing::debug!(principal = %peer.identity.principal, session = session.id(), "session opened");
     match shared.sessions.insert(session) {
         Ok(()) => Ok(document.into_bytes()),
         Err(SessionError::TooMany) => Err(Refusal::Busy),
@@ -33,7 +35,7 @@ pub(super) fn open(shared: &Shared, peer: &Identity, body: &[u8]) -> Result<Vec<
 /// Carries out one request.
 pub(super) async fn call(
     shared: &Arc<Shared>,
-    peer: &Identity,
+    peer: &Peer,
     body: &[u8],
     place: Place,
 ) -> Result<Vec<u8>, Refusal> {
@@ -41,13 +43,13 @@ pub(super) async fn call(
     let header = sealed.header();
     let session = shared
         .sessions
-        .find(&header.session, &peer.principal)
+        .find(&header.session, &peer.identity.principal)
         .ok_or_else(|| Refusal::bad("no such session of this principal"))?;
     let plaintext = session.open(&sealed).map_err(Refusal::bad)?;
     let outcome = match message::read_request(&plaintext, header) {
         Ok((terms, request)) => {
             let caller = Caller {
-                principal: peer.principal.clone(),
+                principal: peer.identity.principal.clone(),
                 request_id: header.id.clone(),
                 idempotency_key: terms.idempotency_key,
                 deadline: terms.deadline,
@@ -75,14 +77,22 @@ async fn run(
     request: Request,
     place: Place,
 ) -> Result<Reply, Fault> {
+    if let Some(outcome) = shared.renewal.answer(&caller, &request) {
+        return outcome;
+    }
     let deadline = caller.deadline.unwrap_or(DEADLINE_MAX).min(DEADLINE_MAX);
-    let (request_id, verb) = (caller.request_id.clone(), verb(&request).name);
-    let (service, abort) = (shared.service.clone(), shared.abort.clone());
+    let (request_id, Verb { name: verb, cost, .. }) = (caller.request_id.clone(), verb(&request));
+    // Who only waits has nothing to lose, and gives its place up at once.
+    let (waiting, end) = match cost {
+        Cost::Wait => (Some(wait_share(shared, &caller)?), shared.stop.clone()),
+        _ => (None, shared.abort.clone()),
+    };
+    let service = shared.service.clone();
     let task = shared.tasks.spawn(async move {
-        let _place = place;
+        let _places = (place, waiting);
         tokio::select! {
             result = service.call(caller, request) => result,
-            () = abort.cancelled() => Err(Fault::new(FaultCode::Busy, "this server stops")),
+            () = end.cancelled() => Err(Fault::new(FaultCode::Busy, "this server stops")),
         }
     });
     match timeout(deadline, task).await {
@@ -97,6 +107,14 @@ async fn run(
             Err(Fault::new(FaultCode::TimedOut, message))
         }
     }
+}
+
+fn wait_share(shared: &Shared, caller: &Caller) -> Result<Share<Principal>, Fault> {
+    shared.wait_shares.take(&caller.principal).ok_or_else(|| {
+        let text =
+            "too many of your requests wait at once: one WaitEvents sees what many WaitTask do";
+        Fault::new(FaultCode::Busy, text)
+    })
 }
 
 fn answer(

@@ -1,35 +1,31 @@
-//! What one principal may hold of a server at once, so that no one takes it from the others.
+//! What one party may hold of a server at once, so that no one takes it from the others: a principal, or, before it has proved who it is,
+//! an address.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::principal::Principal;
-
 /// Who holds how many places.
-pub(super) struct Shares {
+pub(super) struct Shares<K> {
     each: usize,
-    held: Mutex<HashMap<Principal, usize>>,
+    held: Mutex<HashMap<K, usize>>,
 }
 
 /// One place; given back when dropped.
-pub(super) struct Share {
-    shares: Arc<Shares>,
-    who: Principal,
+pub(super) struct Share<K: Eq + Hash> {
+    shares: Arc<Shares<K>>,
+    who: K,
 }
 
-impl Shares {
+impl<K: Clone + Eq + Hash> Shares<K> {
     /// At most `each` for everybody.
-    pub(super) fn new(each: usize) -> Arc<Shares> {
+    pub(super) fn new(each: usize) -> Arc<Shares<K>> {
         Arc::new(Shares { each, held: Mutex::default() })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Principal, usize>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// `None` when this principal has its share already.
-    pub(super) fn take(self: &Arc<Self>, who: &Principal) -> Option<Share> {
-        let mut held = self.lock();
+    /// `None` when this one has its share already.
+    pub(super) fn take(self: &Arc<Self>, who: &K) -> Option<Share<K>> {
+        let mut held = lock(&self.held);
         let mine = held.get(who).copied().unwrap_or_default();
         (mine < self.each).then(|| {
             held.insert(who.clone(), mine + 1);
@@ -38,9 +34,13 @@ impl Shares {
     }
 }
 
-impl Drop for Share {
+fn lock<K>(held: &Mutex<HashMap<K, usize>>) -> MutexGuard<'_, HashMap<K, usize>> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<K: Eq + Hash> Drop for Share<K> {
     fn drop(&mut self) {
-        let mut held = self.shares.lock();
+        let mut held = lock(&self.shares.held);
         if let Some(mine) = held.get_mut(&self.who) {
             *mine -= 1;
             if *mine == 0 {
@@ -53,6 +53,7 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::principal::Principal;
 
     #[test]
     fn each_has_its_share_and_nothing_of_the_others() {
@@ -65,6 +66,6 @@ mod tests {
         drop(first);
         assert!(shares.take(&ann).is_some());
         drop(second);
-        assert!(shares.lock().is_empty(), "nobody is remembered for nothing");
+        assert!(lock(&shares.held).is_empty(), "nobody is remembered for nothing");
     }
 }

@@ -17,10 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::clock::TokioClock;
-use crate::credentials::{CertificateAuthority, Identity};
+use crate::credentials::{CertificateAuthority, Credentials, Identity};
 use crate::endpoint::{CONTENT_TYPE as XVMP, HEALTH_PATH, OPEN_PATH, RPC_PATH};
 use crate::message::{self, Terms};
 use crate::session::{ClientSession, Opening};
+use crate::tls;
 use crate::transport::memory::MemoryNetwork;
 use crate::transport::{BoxedStream, Connector as _};
 use crate::v1::{Done, ListVms, Reply};
@@ -112,7 +113,7 @@ async fn post(sender: &Sender, path: &str, body: impl Into<Bytes>) -> Answer {
 
 fn request(session: &ClientSession, inner: impl FnOnce(String) -> String) -> Vec<u8> {
     let header = session.next_header("m").unwrap();
-    let body = v1::Request::ListVms(ListVms {});
+    let body = v1::Request::ListVms(ListVms::default());
     let document = message::write_request(&header, &Terms::default(), &body).unwrap();
     session.seal(&header, inner(document.to_string()).as_bytes()).unwrap()
 }

@@ -4,9 +4,11 @@
 //! refuses what those refuse. Every variant of [`Request`] and [`Reply`] is one XML element of the same name; quantities
 //! carry their unit in the attribute's name; ids are uuids in text; bytes are base64.
 //!
-//! One table, [`verb()`], says of each request what it is called, who may send it, and whether it changes anything.
+//! One table, [`verb()`], says of each request what it is called, who may send it, whether it changes anything, and what it costs.
 
+mod certificate;
 mod device;
+mod event;
 mod fault;
 mod host;
 mod policy;
@@ -16,7 +18,11 @@ mod task;
 mod verb;
 mod vm;
 
+pub use certificate::{
+    Certificate, InstallCertificate, PrepareKeys, RenewCertificate, ShowCertificate, SigningRequest,
+};
 pub use device::{AttachDisk, AttachNic, DetachDisk, DetachNic, Disk, Nic, ResizeDisk};
+pub use event::{Events, Gone, ObjectKind, WaitEvents};
 pub use fault::{Fault, FaultCode};
 pub use host::{
     AddHost, AgentReport, AwaitReport, Host, HostFacts, HostHealth, HostLoad, HostRef, Hosts,
@@ -29,7 +35,7 @@ pub use stats::{
     VmStats,
 };
 pub use task::{CancelTask, ListTasks, Task, TaskState, Tasks, WaitTask};
-pub use verb::{Permission, Verb, verb};
+pub use verb::{Cost, Permission, Verb, verb};
 pub use vm::{
     BuildVm, Candidate, ConfigureVm, ConsoleText, CreateVm, DeleteVm, DestroyVm, DiscardSaved,
     ListVms, Memory, PauseVm, Placement, ReadConsole, RebootVm, RenameVm, RestoreVm, ResumeVm,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{device, host, stats, task, vm};
+use super::{certificate, device, event, host, stats, task, vm};
 
 /// Is anybody there? Answers with the same text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,11 @@ pub enum Request {
     ListTasks(task::ListTasks),
     WaitTask(task::WaitTask),
     CancelTask(task::CancelTask),
+    WaitEvents(event::WaitEvents),
+    RenewCertificate(certificate::RenewCertificate),
+    ShowCertificate(certificate::ShowCertificate),
+    PrepareKeys(certificate::PrepareKeys),
+    InstallCertificate(certificate::InstallCertificate),
 }
 
 /// A reply.
@@ -78,4 +83,7 @@ pub enum Reply {
     HostStats(stats::HostStats),
     Task(Box<task::Task>),
     Tasks(task::Tasks),
+    Events(event::Events),
+    Certificate(certificate::Certificate),
+    SigningRequest(certificate::SigningRequest),
 }

@@ -1,4 +1,5 @@
-//! The table of verbs: the one place that says what a request is called, who may send it to whom, and whether it changes anything.
+//! The table of verbs: the one place that says what a request is called, who may send it to whom, whether it changes anything,
+//! and what it costs whoever answers.
 
 use super::request::Request;
 use crate::principal::Role;
@@ -37,6 +38,35 @@ impl Permission {
     }
 }
 
+/// What a request costs whoever answers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cost {
+    /// A look into memory.
+    Look,
+    /// A look whose answer grows with the pool; it comes in pages.
+    List,
+    /// Xen, xenstore or dom0 are asked.
+    Host,
+    /// A place in the server until something happens. Each principal has few of them, and they end at once when the server stops.
+    Wait,
+    /// Something is decided and stored; what it takes beyond that is a task's, or the agent's own.
+    Work,
+}
+
+impl Cost {
+    /// The class as documents write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Look => "look",
+            Self::List => "list",
+            Self::Host => "host",
+            Self::Wait => "wait",
+            Self::Work => "work",
+        }
+    }
+}
+
 /// What is known of a verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verb {
@@ -48,14 +78,16 @@ pub struct Verb {
     pub manager: Option<Permission>,
     /// An agent answers it, to the manager.
     pub agent: bool,
+    /// What it costs.
+    pub cost: Cost,
 }
 
-const fn read(name: &'static str, manager: Option<Permission>, agent: bool) -> Verb {
-    Verb { name, mutating: false, manager, agent }
+const fn read(name: &'static str, cost: Cost, manager: Option<Permission>, agent: bool) -> Verb {
+    Verb { name, mutating: false, manager, agent, cost }
 }
 
 const fn change(name: &'static str, manager: Option<Permission>, agent: bool) -> Verb {
-    Verb { name, mutating: true, manager, agent }
+    Verb { name, mutating: true, manager, agent, cost: Cost::Work }
 }
 
 const VIEW: Option<Permission> = Some(Permission::View);
@@ -66,17 +98,22 @@ const ADMINISTER: Option<Permission> = Some(Permission::Administer);
 #[must_use]
 pub fn verb(request: &Request) -> Verb {
     match request {
-        //                                        to the manager, to an agent
-        Request::Ping(_) => read("Ping", VIEW, true),
-        Request::ListHosts(_) => read("ListHosts", VIEW, false),
-        Request::AwaitReport(_) => read("AwaitReport", None, true),
-        Request::ShowVm(_) => read("ShowVm", VIEW, false),
-        Request::ListVms(_) => read("ListVms", VIEW, false),
-        Request::ReadConsole(_) => read("ReadConsole", OPERATE, true),
-        Request::GetVmStats(_) => read("GetVmStats", VIEW, true),
-        Request::GetHostStats(_) => read("GetHostStats", VIEW, true),
-        Request::ListTasks(_) => read("ListTasks", VIEW, false),
-        Request::WaitTask(_) => read("WaitTask", VIEW, false),
+        //                                         cost, to the manager, to an agent
+        Request::Ping(_) => read("Ping", Cost::Look, VIEW, true),
+        Request::ListHosts(_) => read("ListHosts", Cost::List, VIEW, false),
+        Request::AwaitReport(_) => read("AwaitReport", Cost::Wait, None, true),
+        Request::ShowVm(_) => read("ShowVm", Cost::Look, VIEW, false),
+        Request::ListVms(_) => read("ListVms", Cost::List, VIEW, false),
+        Request::ReadConsole(_) => read("ReadConsole", Cost::Host, OPERATE, true),
+        Request::GetVmStats(_) => read("GetVmStats", Cost::Host, VIEW, true),
+        Request::GetHostStats(_) => read("GetHostStats", Cost::Host, VIEW, true),
+        Request::ListTasks(_) => read("ListTasks", Cost::List, VIEW, false),
+        Request::WaitTask(_) => read("WaitTask", Cost::Wait, VIEW, false),
+        Request::WaitEvents(_) => read("WaitEvents", Cost::Wait, VIEW, false),
+        Request::RenewCertificate(_) => read("RenewCertificate", Cost::Look, VIEW, false),
+        Request::ShowCertificate(_) => read("ShowCertificate", Cost::Look, None, true),
+        Request::PrepareKeys(_) => read("PrepareKeys", Cost::Look, None, true),
+        Request::InstallCertificate(_) => change("InstallCertificate", None, true),
         Request::AddHost(_) => change("AddHost", ADMINISTER, false),
         Request::RemoveHost(_) => change("RemoveHost", ADMINISTER, false),
         Request::SetMaintenance(_) => change("SetMaintenance", ADMINISTER, false),

@@ -284,9 +284,16 @@ pub struct ConsoleText {
     pub data: String,
 }
 
-/// To the manager: all VMs.
+/// To the manager: VMs in order of name, a page at a time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListVms {}
+pub struct ListVms {
+    /// Those behind this name; from the first one when missing.
+    #[serde(rename = "@after", default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// At most so many; when missing, as many as the manager gives.
+    #[serde(rename = "@count-max", default, skip_serializing_if = "Option::is_none")]
+    pub count_max: Option<u32>,
+}
 
 /// What a VM does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -360,9 +367,12 @@ pub struct Vm {
     pub spec: Spec,
 }
 
-/// All VMs.
+/// A page of VMs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vms {
+    /// Ask for those after this name; missing on the last page.
+    #[serde(rename = "@next", default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
     /// In order of name.
     #[serde(rename = "Vm", default)]
     pub vms: Vec<Vm>,

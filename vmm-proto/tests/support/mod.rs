@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vmm_proto::client::{Client, ClientOptions, Connector};
 use vmm_proto::clock::{TokioClock, WallClock};
-use vmm_proto::credentials::{CertificateAuthority, Credentials};
+use vmm_proto::credentials::{CertificateAuthority, Credentials, LiveCredentials};
 use vmm_proto::principal::Principal;
 use vmm_proto::server::{Caller, ServeError, Server, ServerOptions, Service};
 use vmm_proto::transport::memory::MemoryNetwork;
@@ -58,7 +58,11 @@ impl Pool {
         self.serve(self.issue(principal), self.options())
     }
 
-    pub(crate) fn serve(&self, credentials: Arc<Credentials>, options: ServerOptions) -> Running {
+    pub(crate) fn serve(
+        &self,
+        credentials: impl Into<LiveCredentials>,
+        options: ServerOptions,
+    ) -> Running {
         let stop = CancellationToken::new();
         let server = Server::new(credentials, self.service.clone(), options);
         let task = tokio::spawn(server.serve(self.network.listener(SERVER), stop.clone()));
@@ -119,5 +123,5 @@ pub(crate) fn pong(text: impl Into<String>) -> Reply {
 }
 
 pub(crate) fn list_vms() -> Request {
-    Request::ListVms(ListVms {})
+    Request::ListVms(ListVms::default())
 }

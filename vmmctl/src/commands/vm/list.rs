@@ -8,9 +8,17 @@ use crate::output::{mib, or_dash, print, table};
 use crate::session::{Session, unexpected};
 
 pub(super) async fn run(session: &Session) -> Result<(), Failure> {
-    match session.call(Request::ListVms(ListVms {})).await? {
-        Reply::Vms(vms) => print(session.format, &vms.vms, |vms| show(vms)),
-        other => Err(unexpected(&other)),
+    let (mut vms, mut after) = (Vec::new(), None);
+    loop {
+        let page = match session.call(Request::ListVms(ListVms { after, count_max: None })).await? {
+            Reply::Vms(page) => page,
+            other => return Err(unexpected(&other)),
+        };
+        vms.extend(page.vms);
+        after = page.next;
+        if after.is_none() {
+            return print(session.format, &vms, |vms| show(vms));
+        }
     }
 }
 

@@ -14,7 +14,7 @@ mod power;
 mod rename;
 mod saved;
 mod set;
-mod show;
+pub(in crate::commands) mod show;
 mod stats;
 mod vcpus;
 
@@ -135,7 +135,7 @@ fn falls_short(failure: Failure) -> Failure {
 }
 
 /// A phase in words.
-fn phase(phase: VmPhase, stale: bool) -> String {
+pub(in crate::commands) fn phase(phase: VmPhase, stale: bool) -> String {
     let words = match phase {
         VmPhase::Starting => "starting",
         VmPhase::Running => "running",

@@ -139,7 +139,7 @@ disk demand  0.0 MiB/s
 ";
 
     /// A VM with everything.
-    pub(in crate::commands::vm) fn sample() -> Vm {
+    pub(in crate::commands) fn sample() -> Vm {
         let disk = |device: &str, path: &str, read_only| Disk {
             path: path.into(),
             device: device.into(),

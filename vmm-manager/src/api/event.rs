@@ -1,0 +1,126 @@
+//! WaitEvents: what has changed since a cursor.
+//!
+//! A cursor is `RUN.REVISION.BASE`: of which run of the manager, and how far it has seen (see [`crate::app::Seen`]). One of another run, or of a
+//! time that is forgotten, is answered from the beginning, and says so.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+use vmm_proto::server::Caller;
+use vmm_proto::v1::{Events, Fault, FaultCode, Gone, ObjectKind, Reply, WaitEvents};
+
+use super::read::page;
+use super::task::REPLY_MARGIN;
+use crate::app::{App, Object, Seen, State};
+
+/// Less than what proxies and clients take for silence.
+const WAIT_MAX: Duration = Duration::from_secs(55);
+
+/// Where a caller goes on.
+struct Place {
+    seen: Seen,
+    resync: bool,
+}
+
+/// Answers when there is something to tell, or when the wait is over.
+pub(super) async fn wait(app: &App, caller: &Caller, wait: &WaitEvents) -> Result<Reply, Fault> {
+    let asked = Duration::from_millis(wait.wait_ms_max).min(WAIT_MAX);
+    let left = caller.deadline.map_or(asked, |deadline| deadline.saturating_sub(REPLY_MARGIN));
+    let end = Instant::now() + asked.min(left);
+    let mut changes = app.changes();
+    let mut place = find_place(app, &wait.cursor)?;
+    loop {
+        let events = look(app, &mut place, wait);
+        let tells = events.resync || events.more || !is_empty(&events);
+        let ended = app.stop.is_cancelled();
+        if tells || ended || timeout_at(end, changes.changed()).await.is_err() {
+            return Ok(Reply::Events(events));
+        }
+    }
+}
+
+fn is_empty(events: &Events) -> bool {
+    events.hosts.is_empty()
+        && events.vms.is_empty()
+        && events.tasks.is_empty()
+        && events.gone.is_empty()
+}
+
+fn find_place(app: &App, cursor: &str) -> Result<Place, Fault> {
+    let state = app.lock();
+    if cursor.is_empty() {
+        return Ok(Place { seen: state.journal.start(), resync: false });
+    }
+    let bad = || {
+        let text = "this is no cursor of WaitEvents; begin with an empty one";
+        Fault::new(FaultCode::BadRequest, text)
+    };
+    let (run, seen) = parse(cursor).ok_or_else(bad)?;
+    if run == app.run && state.journal.knows(seen) {
+        return Ok(Place { seen, resync: false });
+    }
+    Ok(Place { seen: state.journal.start(), resync: true })
+}
+
+fn parse(cursor: &str) -> Option<(&str, Seen)> {
+    let mut parts = cursor.split('.');
+    let run = parts.next().filter(|run| run.len() == 16)?;
+    let (revision, base) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    parts.next().is_none().then_some((run, Seen { revision, base }))
+}
+
+/// Everything since the place, a page of it; the place is behind it then.
+fn look(app: &App, place: &mut Place, wait: &WaitEvents) -> Events {
+    let mut state = app.lock();
+    let now = Instant::now();
+    state.note_health(now);
+    let mut events = Events { resync: place.resync, ..Events::default() };
+    let count = page(Some(wait.count_max));
+    let mut told = 0;
+    let mut seen = place.seen;
+    for news in state.journal.since(place.seen) {
+        let is_wanted = match news.object {
+            Object::Host(_) => wait.hosts,
+            Object::Vm(_) => wait.vms,
+            Object::Task(_) => wait.tasks,
+        };
+        if is_wanted && told == count {
+            events.more = true;
+            break;
+        }
+        seen.revision = news.revision;
+        if is_wanted {
+            told += 1;
+            tell(&state, &mut events, news.object, news.is_gone, now);
+        }
+    }
+    if !events.more {
+        seen = state.journal.end();
+    }
+    place.seen = seen;
+    events.cursor = format!("{}.{}.{}", app.run, seen.revision, seen.base);
+    events
+}
+
+fn tell(state: &State, events: &mut Events, object: Object, is_gone: bool, now: Instant) {
+    if is_gone {
+        let (object, id) = match object {
+            Object::Host(id) => (ObjectKind::Host, id.to_string()),
+            Object::Vm(id) => (ObjectKind::Vm, id.to_string()),
+            Object::Task(id) => (ObjectKind::Task, id.to_string()),
+        };
+        events.gone.push(Gone { object, id });
+        return;
+    }
+    match object {
+        Object::Host(id) => {
+            events.hosts.extend(state.hosts.get(&id).map(|host| state.show_host(host, now)));
+        }
+        Object::Vm(id) => {
+            events.vms.extend(state.vms.get(&id).map(|vm| state.show_vm(vm, now)));
+        }
+        Object::Task(id) => {
+            events.tasks.extend(state.tasks.get(&id).map(|task| task.record.shown.clone()));
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! `vmmctl watch`: what changes in the pool, as it changes.
+
+use std::time::Duration;
+
+use vmm_proto::v1::{Events, Host, Reply, Request, Task, Vm, WaitEvents};
+
+use super::vm::phase;
+use crate::failure::Failure;
+use crate::output::{Format, json_line, write_while_read};
+use crate::session::{Session, unexpected};
+
+/// Less than the manager's own limit, and than what a call may take.
+const WAIT: Duration = Duration::from_secs(15);
+/// Objects in one answer.
+const COUNT: u32 = 500;
+
+/// Prints a line for each object there is, and then for each change, until it is interrupted. Changes of one object that come fast are one.
+pub(crate) async fn run(session: &Session) -> Result<(), Failure> {
+    let mut cursor = String::new();
+    let wait_ms_max = u64::try_from(WAIT.as_millis()).unwrap_or(u64::MAX);
+    loop {
+        let wait = WaitEvents {
+            cursor,
+            wait_ms_max,
+            count_max: COUNT,
+            hosts: true,
+            vms: true,
+            tasks: true,
+        };
+        let events = match session.call(Request::WaitEvents(wait)).await? {
+            Reply::Events(events) => events,
+            other => return Err(unexpected(&other)),
+        };
+        for line in lines(&events, session.format)? {
+            if !write_while_read(format!("{line}\n").as_bytes())? {
+                return Ok(());
+            }
+        }
+        cursor = events.cursor;
+    }
+}
+
+fn lines(events: &Events, format: Format) -> Result<Vec<String>, Failure> {
+    if format == Format::Json {
+        return json_line(events).map(|line| vec![line]);
+    }
+    let resync = events.resync.then(|| "--     what the manager knows, anew".to_owned());
+    let hosts = events.hosts.iter().map(host);
+    let tasks = events.tasks.iter().map(task);
+    let gone = events.gone.iter().map(|gone| {
+        format!("{:<6} {} is gone", format!("{:?}", gone.object).to_lowercase(), gone.id)
+    });
+    Ok(resync
+        .into_iter()
+        .chain(hosts)
+        .chain(events.vms.iter().map(vm))
+        .chain(tasks)
+        .chain(gone)
+        .collect())
+}
+
+fn host(host: &Host) -> String {
+    let health = format!("{:?}", host.health).to_lowercase();
+    let maintenance = if host.maintenance { ", in maintenance" } else { "" };
+    format!("host   {} is {health}{maintenance}, {} VMs", host.name, host.vm_count)
+}
+
+fn vm(vm: &Vm) -> String {
+    let on = vm.host.as_ref().map_or_else(String::new, |host| format!(" on {host}"));
+    let why = if vm.reason.is_empty() { String::new() } else { format!(": {}", vm.reason) };
+    let size =
+        format!("{}/{} vCPUs, {} MiB", vm.vcpus_online, vm.spec.vcpus_max, vm.memory_now_kib >> 10);
+    format!("vm     {} is {}{on}, {size}{why}", vm.spec.name, phase(vm.phase, vm.stale))
+}
+
+fn task(task: &Task) -> String {
+    let state = format!("{:?}", task.state).to_lowercase();
+    let how = match &task.fault {
+        Some(fault) => format!(": {fault}"),
+        None if task.step.is_empty() => String::new(),
+        None => format!(", {}", task.step),
+    };
+    format!("task   {} of {} is {state}{how}", task.verb, task.vm_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use vmm_proto::v1::{Gone, ObjectKind};
+
+    use super::super::vm::show::sample;
+    use super::*;
+
+    #[test]
+    fn each_object_has_its_line() {
+        let events = Events {
+            resync: true,
+            vms: vec![sample()],
+            gone: vec![Gone { object: ObjectKind::Task, id: "7".into() }],
+            ..Events::default()
+        };
+        let text = lines(&events, Format::Table).expect("lines");
+        assert_eq!(text.len(), 3, "{text:?}");
+        assert!(text[1].starts_with("vm     web is saved"), "{text:?}");
+        assert_eq!(text[2], "task   7 is gone");
+        assert_eq!(lines(&events, Format::Json).expect("lines").len(), 1);
+    }
+}
