@@ -26,7 +26,9 @@ NSMAP: dict[Any, str] = {None: NAMESPACE}
 
 _MIB = 1 << 20
 _DECLARATION = re.compile(
-    rb'<\?xml version="1\.0"(?: encoding="utf-8")?\?>'
+    rb"<\?xml\s+version\s*=\s*(?:\"1\.0\"|'1\.0')"
+    rb"(?:\s+encoding\s*=\s*(?:\"utf-8\"|'utf-8'))?\s*\?>",
+    re.IGNORECASE,
 )
 _LONG_REFERENCE = re.compile(rb"&#(?:[0-9]{8}|x[0-9A-Fa-f]{8})")
 _NAMESPACE_VALUE = re.compile(
