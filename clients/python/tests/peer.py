@@ -128,7 +128,9 @@ class Peer:
         context.set_alpn_protocols(["http/1.1"])
         return context
 
-    def _handler(peer) -> type[BaseHTTPRequestHandler]:  # noqa: N805
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        peer = self
+
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
