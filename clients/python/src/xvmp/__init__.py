@@ -6,6 +6,7 @@ The rooms, from the wire inwards:
 ========== ==========================================================
 credentials who we are, and whether the server is whom we mean
 transport   mutual TLS 1.3, HTTP/1.1, verified connections kept open
+values      numbers, bytes, ids in text: one form each
 gate        bytes to XML, by the strict rules of section 3
 keys        the key schedule, pure functions
 envelope    messages: W3C XML Encryption in one shape, replay window

@@ -5,7 +5,7 @@ A field is an attribute of its name, with ``-`` for ``_``:
 
 =============== =====================================================
 int             digits, the first not 0; below 2**64
-float           maybe ``-``, digits, maybe ``.`` and digits
+Decimal         maybe ``-``, digits, maybe ``.`` and digits
 bool            ``true``, ``false``
 str, StrEnum    as it is
 bytes           base64
@@ -22,26 +22,30 @@ more than we understand. A value in a second form, or one that is missing, is
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import re
 import types
 import typing
+from collections.abc import Callable
+from decimal import Decimal
 from enum import StrEnum
 from functools import cache
 from typing import Any, TypeVar
 
 from lxml import etree
 
-from .envelope import unbase64
-from .faults import BadMessage, UnexpectedReply
+from . import values
+from .faults import UnexpectedReply
 from .gate import NAMESPACE, NSMAP, carriable
 
 T = TypeVar("T")
 
-_WHOLE = re.compile(r"0|[1-9][0-9]{0,19}")
-_FRACTION = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
-_WHOLE_END = 1 << 64
+#: How a value is read and written; all others are text.
+_FORMS: dict[type[Any], tuple[Callable[[str], Any], Callable[[Any], str]]] = {
+    int: (values.whole, values.write_whole),
+    Decimal: (values.fraction, values.write_fraction),
+    bool: (values.boolean, values.write_boolean),
+    bytes: (values.unbase64, values.write_base64),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,16 +84,16 @@ def read(kind: type[T], element: etree._Element) -> T:
         raise UnexpectedReply(
             f"a {etree.QName(element).localname} came, not a {_tag(kind)}"
         )
-    values: dict[str, Any] = {}
+    content: dict[str, Any] = {}
     for field in _fields(kind):
         found = _children(field, element) if field.child else _attribute(
             field, element
         )
         if found is not None:
-            values[field.name] = found
+            content[field.name] = found
         elif field.required:
             raise UnexpectedReply(f"{_tag(kind)} has no {field.attribute}")
-    return kind(**values)
+    return kind(**content)
 
 
 def _children(field: _Field, element: etree._Element) -> Any:
@@ -111,55 +115,20 @@ def _attribute(field: _Field, element: etree._Element) -> Any:
         return None
     try:
         return _value(field.kind, text)
-    except (ValueError, BadMessage):
+    except ValueError:
         raise UnexpectedReply(
             f"{field.attribute} is not a {field.kind.__name__}"
         ) from None
 
 
 def _value(kind: type[Any], text: str) -> Any:
-    if kind is bool:
-        return {"true": True, "false": False}[_one_of(text, "true", "false")]
-    if kind is int:
-        number = int(_matching(_WHOLE, text))
-        return _below(number, _WHOLE_END)
-    if kind is float:
-        return float(_matching(_FRACTION, text))
-    if kind is bytes:
-        return unbase64(text)
-    return kind(text)
+    read_value, _ = _FORMS.get(kind, (kind, str))
+    return read_value(text)
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        if not 0 <= value < _WHOLE_END:
-            raise ValueError(f"{value} is not a whole number below 2**64")
-        return str(value)
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode("ascii")
-    if isinstance(value, str):
-        return carriable(value)
-    raise TypeError(f"{type(value).__name__} has no form on the wire")
-
-
-def _one_of(text: str, *allowed: str) -> str:
-    if text not in allowed:
-        raise ValueError(text)
-    return text
-
-
-def _matching(form: re.Pattern[str], text: str) -> str:
-    if not form.fullmatch(text):
-        raise ValueError(text)
-    return text
-
-
-def _below(number: int, end: int) -> int:
-    if number >= end:
-        raise ValueError(number)
-    return number
+    _, write_value = _FORMS.get(type(value), (str, carriable))
+    return write_value(value)
 
 
 def _tag(kind: type[Any]) -> str:
@@ -192,7 +161,7 @@ def _field(field: dataclasses.Field[Any], hint: Any) -> _Field:
     required = field.default is dataclasses.MISSING and not many
     child = dataclasses.is_dataclass(hint)
     if not child and not issubclass(
-        hint, (bool, int, float, bytes, str, StrEnum)
+        hint, (bool, int, Decimal, bytes, str, StrEnum)
     ):
         raise TypeError(f"{field.name}: {hint} has no form on the wire")
     return _Field(field.name, hint, child, many, required)

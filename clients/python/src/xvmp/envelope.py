@@ -16,9 +16,6 @@ Every refusal is ``BadMessage``, whatever the reason.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
@@ -26,7 +23,7 @@ from threading import Lock
 import xmlsec
 from lxml import etree
 
-from . import gate
+from . import gate, values
 from .faults import BadMessage
 from .keys import Direction, Header, SessionKeys
 
@@ -36,12 +33,8 @@ _ALGORITHM = "http://www.w3.org/2009/xmlenc11#aes256-gcm"
 _TYPE = _XENC + "Element"
 _IV_BYTES = 12
 _TAG_BYTES = 16
-_SEQ_END = 1 << 64
 _SPACE = " \t\r\n"
-
-_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_SESSION = re.compile(r"[0-9a-f]{32}")
-_WHOLE = re.compile(r"0|[1-9][0-9]{0,19}")
+_HEADER_NAMES = {"version", "session", "dir", "seq", "id"}
 
 _MESSAGE = (
     '<v:Message xmlns:v="{ns}" version="1" session="{session}" dir="{dir}"'
@@ -84,7 +77,7 @@ def encrypt(key: bytes, plaintext: bytes) -> bytes:
     text = filled.findtext(f".//{{{_XENC}}}CipherValue")
     if text is None:
         raise RuntimeError("xmlsec has left the template empty")
-    return base64.b64decode("".join(text.split()), validate=True)
+    return values.unbase64(text)
 
 
 def decrypt(key: bytes, cipher: bytes) -> bytes:
@@ -92,7 +85,7 @@ def decrypt(key: bytes, cipher: bytes) -> bytes:
     if len(cipher) < _IV_BYTES + _TAG_BYTES:
         raise BadMessage
     node = etree.fromstring(_BARE)
-    node[1][0].text = base64.b64encode(cipher).decode("ascii")
+    node[1][0].text = values.write_base64(cipher)
     try:
         plaintext = _context(key).decrypt(node)
     except xmlsec.Error:
@@ -110,7 +103,7 @@ def write(header: Header, cipher: bytes) -> bytes:
         algorithm=_ALGORITHM,
         dsig=_DSIG,
         name=key_name(header),
-        value=base64.b64encode(cipher).decode("ascii"),
+        value=values.write_base64(cipher),
     )
     message = _MESSAGE.format(
         ns=gate.NAMESPACE,
@@ -140,22 +133,10 @@ def read(document: bytes) -> Sealed:
     (value,) = _parts(data, _XENC, "CipherData", 1)
     _attributes(data, {})
     _attributes(value, {})
-    cipher = unbase64(_leaf(value, _XENC, "CipherValue"))
+    cipher = _bytes(_leaf(value, _XENC, "CipherValue"))
     if len(cipher) < _IV_BYTES + _TAG_BYTES:
         raise BadMessage
     return Sealed(header, cipher)
-
-
-def unbase64(text: str) -> bytes:
-    """Bytes of base64; white space is ignored, any second form refused."""
-    compact = text.translate(str.maketrans("", "", _SPACE))
-    try:
-        data = base64.b64decode(compact, validate=True)
-    except (binascii.Error, ValueError):
-        raise BadMessage from None
-    if base64.b64encode(data).decode("ascii") != compact:
-        raise BadMessage
-    return data
 
 
 def key_name(header: Header) -> str:
@@ -262,20 +243,18 @@ def _context(key: bytes) -> xmlsec.EncryptionContext:
 
 
 def _header(root: etree._Element) -> Header:
-    names = {"version", "session", "dir", "seq", "id"}
-    values = {str(key): str(value) for key, value in root.attrib.items()}
-    if values.keys() != names or values["version"] != "1":
+    found = {str(key): str(value) for key, value in root.attrib.items()}
+    if found.keys() != _HEADER_NAMES or found["version"] != "1":
         raise BadMessage
-    if not _SESSION.fullmatch(values["session"]):
-        raise BadMessage
-    if not _WHOLE.fullmatch(values["seq"]) or not _ID.fullmatch(values["id"]):
-        raise BadMessage
-    seq = int(values["seq"])
-    if seq >= _SEQ_END or values["dir"] not in list(Direction):
-        raise BadMessage
-    return Header(
-        values["session"], Direction(values["dir"]), seq, values["id"]
-    )
+    try:
+        return Header(
+            values.session_id(found["session"]),
+            Direction(found["dir"]),
+            values.whole(found["seq"]),
+            values.message_id(found["id"]),
+        )
+    except ValueError:
+        raise BadMessage from None
 
 
 def _check_key_info(info: etree._Element, header: Header) -> None:
@@ -284,6 +263,13 @@ def _check_key_info(info: etree._Element, header: Header) -> None:
     _attributes(name, {})
     if _leaf(name, _DSIG, "KeyName") != key_name(header):
         raise BadMessage
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return values.unbase64(text)
+    except ValueError:
+        raise BadMessage from None
 
 
 def _parts(

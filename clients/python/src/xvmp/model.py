@@ -12,6 +12,7 @@ Nothing here fails, but for lookups of an enum: a value that is none of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar
 
@@ -274,10 +275,10 @@ class Candidate:
     tag: ClassVar[str] = "Candidate"
     host: str
     eligible: bool
-    cost_cpu: float
-    cost_memory: float
-    cost_disk_io: float
-    cost: float
+    cost_cpu: Decimal
+    cost_memory: Decimal
+    cost_disk_io: Decimal
+    cost: Decimal
     reason: str
 
 

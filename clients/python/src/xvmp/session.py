@@ -11,15 +11,12 @@ What is not exactly so is a ``BadMessage``.
 
 from __future__ import annotations
 
-import base64
-import re
-
 from cryptography.exceptions import InvalidTag
 from lxml import etree
 from noise.connection import Keypair, NoiseConnection
 from noise.exceptions import NoiseValueError
 
-from . import envelope, gate, keys
+from . import envelope, gate, keys, values
 from .credentials import Credentials, Identity
 from .faults import BadMessage
 from .keys import Direction, Header, SessionKeys
@@ -34,8 +31,6 @@ _OPEN = (
     f'<OpenSession xmlns="{gate.NAMESPACE}" version="1">'
     "<Noise>{}</Noise></OpenSession>"
 )
-_SESSION = re.compile(r"[0-9a-f]{32}")
-_WHOLE = re.compile(r"0|[1-9][0-9]{0,19}")
 
 
 class Session:
@@ -112,7 +107,7 @@ class Handshake:
     def open_session(self) -> bytes:
         """The document with message 1."""
         message = bytes(self._noise.write_message(_HELLO.encode()))
-        return _OPEN.format(base64.b64encode(message).decode()).encode()
+        return _OPEN.format(values.write_base64(message)).encode()
 
     def finish(self, document: bytes, opened_s: float) -> Session:
         """The session, from the document with message 2."""
@@ -171,21 +166,23 @@ def _message_2(document: bytes) -> bytes:
         raise BadMessage
     if ((root.text or "") + (noise.tail or "")).strip():
         raise BadMessage
-    return envelope.unbase64(noise.text or "")
+    return values.unbase64(noise.text or "")
 
 
 def _welcome(payload: bytes) -> tuple[str, int, int]:
     """The session's id, its life in seconds, its messages a direction."""
     root = gate.parse_plain(payload, gate.CONTENT)
-    values = {str(key): str(value) for key, value in root.attrib.items()}
+    found = {str(key): str(value) for key, value in root.attrib.items()}
     names = {"session", "minor", "lifetime-s", "message-count-max"}
     if root.tag != f"{{{gate.NAMESPACE}}}Welcome" or len(root):
         raise BadMessage
-    if values.keys() != names or values["minor"] != "0":
+    if found.keys() != names or found["minor"] != "0":
         raise BadMessage
-    lifetime_s, count_max = values["lifetime-s"], values["message-count-max"]
-    if not _SESSION.fullmatch(values["session"]):
-        raise BadMessage
-    if not _WHOLE.fullmatch(lifetime_s) or not _WHOLE.fullmatch(count_max):
-        raise BadMessage
-    return values["session"], int(lifetime_s), int(count_max)
+    try:
+        return (
+            values.session_id(found["session"]),
+            values.whole(found["lifetime-s"]),
+            values.whole(found["message-count-max"]),
+        )
+    except ValueError:
+        raise BadMessage from None

@@ -39,7 +39,8 @@ def main() -> None:
     ]
     iv = bytes(range(12))
     whole = document(keys[0], iv, "<Request/>")
-    print(json.dumps({"keys": keys, "document": whole}, indent=2))
+    licence = {"SPDX-License-Identifier": "MIT OR Apache-2.0"}
+    print(json.dumps({**licence, "keys": keys, "document": whole}, indent=2))
 
 
 def entry(
