@@ -14,7 +14,8 @@ from xvmp.model import Phase, Spec, Vm
 from xvmp.watch import Change, changes
 
 FAULT = (
-    '<Fault code="UnknownVm" hop="manager" retryable="false" message="no web"/>'
+    '<Fault code="UnknownVm" hop="manager" retryable="false"'
+    ' message="no web"/>'
 )
 DONE = (
     '<Task task="t" verb="PauseVm" vm="v" vm-name="web" state="Done" step=""/>'

@@ -167,7 +167,12 @@ def test_the_answer_to_another_request_is_refused(
     client: Client, peer: Peer
 ) -> None:
     kept: list[bytes] = []
-    peer.script.append(bent(lambda body: kept.append(body) or body))
+
+    def keep(body: bytes) -> bytes:
+        kept.append(body)
+        return body
+
+    peer.script.append(bent(keep))
     client.call(PING)
     peer.script.append(bent(lambda _body: kept[0]))
     with pytest.raises(BadMessage):

@@ -24,7 +24,7 @@ AGENT_ONLY = {"AwaitReport", "BuildVm", "AgentReport"}
 def classes(module: Any, names: set[str]) -> dict[str, type[Any]]:
     """The classes of a module by tag; of two with one, the plain one."""
     found = {
-        each.tag: each
+        str(getattr(each, "tag")): each
         for each in reversed(list(vars(module).values()))
         if isinstance(each, type) and isinstance(getattr(each, "tag", 0), str)
     }
@@ -32,7 +32,8 @@ def classes(module: Any, names: set[str]) -> dict[str, type[Any]]:
 
 
 REQUESTS = {
-    path.stem: path for path in sorted((PUBLISHED / "golden/request").iterdir())
+    path.stem: path
+    for path in sorted((PUBLISHED / "golden/request").iterdir())
     if path.stem not in AGENT_ONLY
 }
 REPLIES = {
@@ -123,7 +124,9 @@ def sample(attributes: str) -> etree._Element:
         *(f'fraction="{text}"' for text in (
             "", ".5", "5.", "01.5", "+1", "1e3", "inf", "NaN", "--1", "1_0",
         )),
-        *(f'flag="{text}"' for text in ("", "1", "0", "True", "yes", " true")),
+        *(f'flag="{text}"' for text in (
+            "", "1", "0", "True", "yes", " true",
+        )),
         *(f'data="{text}"' for text in ("A", "AB==", "AA=", "-_-_")),
         *(f'phase="{text}"' for text in ("", "running", "Asleep")),
     ],

@@ -114,7 +114,9 @@ MISSHAPEN: dict[str, Change] = {
     "a number with a space": swap('seq="7"', 'seq=" 7"'),
     "a number of other digits": swap('seq="7"', 'seq="٧"'),
     "2 to the 64": swap('seq="7"', f'seq="{1 << 64}"'),
-    "a session in capitals": swap('session="0123456789ab', 'session="0123456789AB'),
+    "a session in capitals": swap(
+        'session="0123456789ab', 'session="0123456789AB'
+    ),
     "a short session": swap('session="01', 'session="'),
     "another direction": swap('dir="c2s"', 'dir="both"'),
     "version 2": swap('version="1"', 'version="2"'),

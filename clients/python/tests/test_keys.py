@@ -49,9 +49,8 @@ def test_known_answers(vector: Vector) -> None:
         vector["content_type"],
     )
     assert message_key.hex() == vector["message_key_hex"]
-    session = SessionKeys.derive(
-        *(bytes.fromhex(vector[name]) for name in ("k1_hex", "k2_hex", "h_hex"))
-    )
+    inputs = (vector[name] for name in ("k1_hex", "k2_hex", "h_hex"))
+    session = SessionKeys.derive(*map(bytes.fromhex, inputs))
     assert session.message_key(header(vector)) == message_key
 
 

@@ -186,6 +186,24 @@ def test_the_console_is_read(client: Client, vm: str) -> None:
     assert 0 < len(text.data) <= 4096
 
 
+def test_the_example_of_the_readme_works(
+    client: Client, kernel: str
+) -> None:
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    example = text.split("```python\n")[1].split("```")[0]
+    name = f"python-{uuid.uuid4().hex[:8]}"
+    for old, new in {
+        "manager.example:7400": needed("XVMP_MANAGER"),
+        '"operator"': repr(needed("XVMP_CREDENTIALS")),
+        "/boot/guest": kernel,
+        '"web"': repr(name),
+        "create web, 1": f"create {name}",
+    }.items():
+        assert old in example
+        example = example.replace(old, new)
+    exec(compile(example, "README.md", "exec"), {})
+
+
 def test_an_unknown_vm_is_a_fault(client: Client) -> None:
     with pytest.raises(Fault) as raised:
         client.call(verbs.StartVm(vm="there-is-none"))
