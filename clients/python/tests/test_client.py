@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from lxml import etree
 from peer import BAD, Bend, Bent, Peer
 
 from xvmp import (
@@ -21,8 +22,10 @@ from xvmp import (
     SessionRefused,
     UnexpectedReply,
     WrongPeer,
+    model,
     verbs,
 )
+from xvmp.keys import Header
 
 PING = verbs.Ping(text="ping")
 PAUSE = verbs.PauseVm(vm="web")
@@ -230,6 +233,35 @@ def test_threads_that_lose_a_session_open_one_new_one(
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda _: client.call(PING), range(8)))
     assert peer.opened == 2
+
+
+def test_a_task_is_waited_for(client: Client, peer: Peer) -> None:
+    states = ["Running", "Cancelling", "Done"]
+    whole = (
+        '<Task task="t" verb="PauseVm" vm="v" vm-name="web" state="{}"'
+        ' step="s"/>'
+    )
+    answer = peer.response
+
+    def next_state(header: Header) -> bytes:
+        peer.reply = whole.format(states.pop(0))
+        return answer(header)
+
+    peer.response = next_state  # type: ignore[method-assign]
+    assert client.carry_out(PAUSE).state is model.TaskState.DONE
+    assert states == []
+    sent = [etree.QName(each[0]).localname for each in peer.requests]
+    assert sent == ["PauseVm", "WaitTask", "WaitTask"]
+
+
+def test_waiting_has_an_end(client: Client, peer: Peer) -> None:
+    peer.reply = (
+        '<Task task="t" verb="PauseVm" vm="v" vm-name="web"'
+        ' state="Running" step="s"/>'
+    )
+    with pytest.raises(DeadlinePassed) as raised:
+        client.carry_out(PAUSE, timeout_s=0.3)
+    assert raised.value.maybe_done
 
 
 def test_a_server_with_another_name_is_refused(

@@ -142,8 +142,8 @@ def test_what_is_read() -> None:
         ' data="AAE=" phase="Lost" more="ignored"'
     ))
     assert read == Sample(
-        whole=(1 << 64) - 1, fraction=Decimal("-0.25"), flag=True, data=b"\0\1",
-        phase=model.Phase.LOST,
+        whole=(1 << 64) - 1, fraction=Decimal("-0.25"), flag=True,
+        data=b"\0\1", phase=model.Phase.LOST,
     )
 
 

@@ -7,6 +7,7 @@ import base64
 import os
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import xmlsec
@@ -246,6 +247,22 @@ def test_order_does_not_matter_but_each_is_taken_once() -> None:
         server.open(message)
         with pytest.raises(BadMessage):
             server.open(message)
+
+
+def test_of_racing_copies_one_is_taken() -> None:
+    client, server = ends()
+    for _ in range(20):
+        document = client.seal("m", content)
+
+        def taken(_: int, document: bytes = document) -> bool:
+            try:
+                server.open(document)
+            except BadMessage:
+                return False
+            return True
+
+        with ThreadPoolExecutor(4) as threads:
+            assert sum(threads.map(taken, range(4))) == 1
 
 
 def test_what_is_1024_below_is_too_old() -> None:

@@ -79,6 +79,9 @@ ACCEPTED = {
     "the five": b"<a>&lt;&gt;&amp;&quot;&apos;</a>",
     "a reference of 7 digits": b'<a b="&#0000065;"/>',
     "what looks like a namespace": b"<a>xmlns:xml=\"a&amp;b\"</a>",
+    "what looks like one in a value": (
+        b"<a xmlns='x' b=\" xmlns='a&amp;b'\"/>"
+    ),
     "as deep as may be": b"<a>" * 8 + b"</a>" * 8,
     "as many as may be": b"<a>" + b"<b/>" * 31 + b"</a>",
     "as many attributes as may be": (

@@ -53,6 +53,8 @@ TIMEOUT_S = 30.0
 TIMEOUT_S_MAX = 600.0
 #: How long one WaitTask may be held by the manager.
 _WAIT_STEP_S = 20.0
+#: Between one WaitTask and the next.
+_WAIT_PAUSE_S = 0.1
 #: What a reply may take to travel, beyond what the server was told.
 _TRAVEL_S = 5.0
 
@@ -101,6 +103,8 @@ class Client:
 
         ``idem`` (1 to 128 bytes) names a change, so that calling again does
         not do it again; without it each call is a change of its own.
+        ``timeout_s`` is how long the manager may take, at most 600; five
+        seconds are added for the way of its answer.
         """
         if verb.changes and idem is None:
             idem = str(uuid.uuid4())
@@ -137,6 +141,9 @@ class Client:
             step_s = min(left_s, _WAIT_STEP_S)
             verb = WaitTask(task=task.task, wait_ms_max=int(step_s * 1000))
             task = self.call(verb, timeout_s=step_s + TIMEOUT_S)
+            if not task.over:
+                # A manager may answer sooner than asked; do not hurry it.
+                time.sleep(min(left_s, _WAIT_PAUSE_S))
         if task.state is TaskState.DONE:
             return task
         if task.fault is not None:

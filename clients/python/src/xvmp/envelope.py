@@ -153,6 +153,11 @@ class ReplayWindow:
         self._newest = -1
         self._seen = 0  # bit n: newest - n
 
+    @property
+    def newest(self) -> int:
+        """The highest number so far; -1 before the first."""
+        return self._newest
+
     def fresh(self, seq: int) -> bool:
         """Whether a message with this number may still be accepted."""
         age = self._newest - seq
@@ -183,14 +188,13 @@ class Channel:
         self._keys = keys
         self._sends = sends
         self._seq = 0
-        self._received = 0
         self._window = ReplayWindow()
         self._lock = Lock()
 
     @property
     def busiest_count(self) -> int:
-        """Messages in the direction that had more of them."""
-        return max(self._seq, self._received)
+        """Numbers used up in the direction that used more of them."""
+        return max(self._seq, self._window.newest + 1)
 
     def seal(
         self, message_id: str, content: Callable[[Header], bytes]
@@ -214,7 +218,6 @@ class Channel:
         with self._lock:
             self._refuse_seen(header.seq)
             self._window.mark(header.seq)
-            self._received += 1
         return header, _content(plaintext, header)
 
     def _refuse_seen(self, seq: int) -> None:

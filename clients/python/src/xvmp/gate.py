@@ -31,9 +31,7 @@ _DECLARATION = re.compile(
     re.IGNORECASE,
 )
 _LONG_REFERENCE = re.compile(rb"&#(?:[0-9]{8}|x[0-9A-Fa-f]{8})")
-_NAMESPACE_VALUE = re.compile(
-    rb"\sxmlns(?::[^\s=]+)?\s*=\s*(\"[^\"]*\"|'[^']*')"
-)
+_ATTRIBUTE = re.compile(rb"\s([^\s=]+)\s*=\s*(\"[^\"]*\"|'[^']*')")
 _START_TAG = re.compile(rb"<[^\s/>]+(?:[^>\"']|\"[^\"]*\"|'[^']*')*>")
 _UNCARRIED = re.compile(
     "[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
@@ -180,8 +178,8 @@ class _Walk:
         tag = _START_TAG.match(self._data, self._parser.CurrentByteIndex)
         if tag is None:
             raise BadMessage
-        for value in _NAMESPACE_VALUE.findall(tag.group()):
-            if re.search(rb"[\s&]", value):
+        for name, value in _ATTRIBUTE.findall(tag.group()):
+            if _declares(name.decode()) and re.search(rb"[\s&]", value):
                 raise BadMessage
 
 
