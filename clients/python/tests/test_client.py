@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from http.client import NotConnected
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from xvmp import (
     verbs,
 )
 from xvmp.keys import Header
+from xvmp.transport import Deadline
 
 PING = verbs.Ping(text="ping")
 PAUSE = verbs.PauseVm(vm="web")
@@ -136,6 +138,36 @@ def test_a_broken_connection_is_tried_again_once(
     assert raised.value.maybe_done
 
 
+def test_what_may_be_done_after_a_break_stays_so(
+    client: Client, peer: Peer
+) -> None:
+    peer.script += [hang_up, status(404)]
+    with pytest.raises(HttpRefused) as raised:
+        client.call(PING)
+    assert raised.value.maybe_done
+
+    def go_away(_body: bytes) -> Bent:
+        client._transport._address = ("127.0.0.1", 1)
+        return None
+
+    peer.script.append(go_away)
+    with pytest.raises(ConnectionLost, match="cannot connect") as lost:
+        client.call(PING)
+    assert lost.value.maybe_done
+
+
+def test_a_connection_is_not_made_anew_without_verification(
+    client: Client,
+) -> None:
+    client.call(PING)
+    deadline = Deadline.after(5)
+    with pytest.raises(ConnectionLost) as raised:
+        with client._transport.connection(deadline) as connection:
+            connection.close()
+            connection.post("/xvmp/1/rpc", b"", deadline)
+    assert isinstance(raised.value.__cause__, NotConnected)
+
+
 @pytest.mark.parametrize("code", [404, 405, 408, 413, 415, 500])
 def test_other_statuses_are_the_end(
     client: Client, peer: Peer, code: int
@@ -182,6 +214,18 @@ def test_the_answer_to_another_request_is_refused(
         client.call(PING)
 
 
+def test_a_genuine_answer_to_nobody_is_refused(
+    client: Client, peer: Peer
+) -> None:
+    def to_nobody(_body: bytes) -> bytes:
+        (channel,) = peer.sessions.values()
+        return channel.seal("m-nobody", peer.response)
+
+    peer.script.append(bent(to_nobody))
+    with pytest.raises(BadMessage):
+        client.call(PING)
+
+
 def test_another_content_type_is_refused(client: Client, peer: Peer) -> None:
     peer.script.append(lambda body: (200, {"Content-Type": "text/xml"}, body))
     with pytest.raises(BadMessage):
@@ -223,6 +267,19 @@ def test_threads_share_one_session(client: Client, peer: Peer) -> None:
     assert texts == ["pong"] * 40
     assert peer.opened == 1
     assert sorted(header.seq for header in peer.headers) == list(range(40))
+
+
+def test_only_the_session_that_failed_is_forgotten(
+    client: Client, peer: Peer
+) -> None:
+    client.call(PING)
+    failed = client._session
+    client.renew_session()
+    client.call(PING)
+    assert failed is not None
+    client._forget(failed)
+    client.call(PING)
+    assert peer.opened == 2
 
 
 def test_threads_that_lose_a_session_open_one_new_one(

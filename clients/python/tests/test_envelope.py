@@ -327,6 +327,14 @@ def test_a_message_of_another_session_is_refused() -> None:
             server.open(each)
 
 
+def test_a_session_is_its_name_and_not_only_its_keys() -> None:
+    keys = SessionKeys(os.urandom(32), os.urandom(32))
+    client = Channel(SESSION, keys, Direction.C2S)
+    server = Channel("f" * 32, keys, Direction.S2C)
+    with pytest.raises(BadMessage):
+        server.open(client.seal("m", content))
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
