@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.client import NotConnected
@@ -138,6 +139,20 @@ def test_a_broken_connection_is_tried_again_once(
     assert raised.value.maybe_done
 
 
+def test_a_connection_that_idled_is_not_used_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport, deadline = client._transport, Deadline.after(30)
+    with transport.connection(deadline) as first:
+        pass
+    with transport.connection(deadline) as again:
+        assert again is first
+    real = time.monotonic
+    monkeypatch.setattr("xvmp.transport.time.monotonic", lambda: real() + 9)
+    with transport.connection(deadline) as later:
+        assert later is not first and not first.usable
+
+
 def test_what_may_be_done_after_a_break_stays_so(
     client: Client, peer: Peer
 ) -> None:
@@ -252,7 +267,7 @@ def test_a_session_is_renewed_when_three_quarters_of_its_time_are_over(
     client: Client, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client.call(PING)
-    real = __import__("time").monotonic
+    real = time.monotonic
     monkeypatch.setattr("xvmp.client.time.monotonic", lambda: real() + 2699)
     client.call(PING, timeout_s=30)
     assert peer.opened == 1

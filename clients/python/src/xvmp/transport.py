@@ -28,6 +28,9 @@ from .keys import CONTENT_TYPE
 
 _ALPN = "http/1.1"
 _IDLE_MAX = 8
+#: A server closes what has been idle for 10 s; sending into that leaves open
+#: whether it arrived.
+_IDLE_S_MAX = 8.0
 _CHUNK_BYTES = 64 << 10
 
 
@@ -158,18 +161,15 @@ class Transport:
         self._address = _parse(address)
         self._context = credentials.tls()
         self._principal = principal
-        self._idle: list[Connection] = []
+        self._idle: list[tuple[float, Connection]] = []  # since, s
         self._lock = Lock()
 
     @contextmanager
     def connection(self, deadline: Deadline) -> Iterator[Connection]:
         """Lends a connection; one that has failed is not lent again."""
-        with self._lock:
-            connection = self._idle.pop() if self._idle else None
-        if connection is None:
-            connection = Connection(
-                self._address, self._context, self._principal, deadline
-            )
+        connection = self._take() or Connection(
+            self._address, self._context, self._principal, deadline
+        )
         try:
             yield connection
         except BaseException:
@@ -181,13 +181,25 @@ class Transport:
         """Closes what nobody uses; also when one was found to be stale."""
         with self._lock:
             idle, self._idle = self._idle, []
-        for connection in idle:
+        for _, connection in idle:
             connection.close()
+
+    def _take(self) -> Connection | None:
+        """The connection that was used last, if that is not long ago."""
+        with self._lock:
+            if not self._idle:
+                return None
+            since_s, connection = self._idle.pop()
+        if time.monotonic() - since_s < _IDLE_S_MAX:
+            return connection
+        connection.close()
+        self.close()  # all others have been idle for longer
+        return None
 
     def _keep(self, connection: Connection) -> None:
         with self._lock:
             if connection.usable and len(self._idle) < _IDLE_MAX:
-                self._idle.append(connection)
+                self._idle.append((time.monotonic(), connection))
                 return
         connection.close()
 
