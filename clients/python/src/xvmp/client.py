@@ -101,6 +101,9 @@ class Client:
     ) -> Reply:
         """Carries out a verb and returns its reply; raises its ``Fault``.
 
+        ``ValueError`` when the verb cannot be sent: too large, a number that
+        does not fit.
+
         ``idem`` (1 to 128 bytes) names a change, so that calling again does
         not do it again; without it each call is a change of its own.
         ``timeout_s`` is how long the manager may take, at most 600; five

@@ -11,7 +11,7 @@ algorithm's URI before there is a key. And it decrypts a bare copy, without
 ``Type``, so that the plaintext comes back as bytes and the gate parses it,
 and without ``KeyInfo``, so that no hint of the sender chooses a key.
 
-Every refusal is ``BadMessage``, whatever the reason.
+Every refusal of what came is ``BadMessage``, whatever the reason.
 """
 
 from __future__ import annotations
@@ -199,13 +199,21 @@ class Channel:
     def seal(
         self, message_id: str, content: Callable[[Header], bytes]
     ) -> bytes:
-        """A message with the next number; its content repeats the header."""
+        """A message with the next number; its content repeats the header.
+
+        ``ValueError`` when a receiver would refuse what is to be sent.
+        """
         with self._lock:
             seq, self._seq = self._seq, self._seq + 1
         header = Header(self.session, self._sends, seq, message_id)
         plaintext = content(header)
-        gate.check(plaintext, gate.CONTENT)
-        return seal(self._keys.message_key(header), header, plaintext)
+        try:
+            gate.check(plaintext, gate.CONTENT)
+            return seal(self._keys.message_key(header), header, plaintext)
+        except BadMessage:
+            raise ValueError(
+                "what is to be sent breaks a rule or limit of the protocol"
+            ) from None
 
     def open(self, document: bytes) -> tuple[Header, etree._Element]:
         """The header and the content of a message from the other side."""
