@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""A client of XVMP/1, the wire protocol of the Xen VM manager smps-vmm.
+
+The rooms, from the wire inwards:
+
+========== ==========================================================
+credentials who we are, and whether the server is whom we mean
+transport   mutual TLS 1.3, HTTP/1.1, verified connections kept open
+values      numbers, bytes, ids in text: one form each
+gate        bytes to XML, by the strict rules of section 3
+keys        the key schedule, pure functions
+envelope    messages: W3C XML Encryption in one shape, replay window
+session     the Noise handshake, and when a session is old
+codec       dataclasses to elements and back, one form a value
+model       what a VM, a host, a task is
+verbs       one class a request, each knows its reply
+client      one call from verb to reply, with all its retries
+watch       changes of VMs, one after the other
+faults      everything that can be raised
+========== ==========================================================
+
+>>> from xvmp import Client, Credentials, verbs
+>>> with Client("manager:7400", Credentials.load("operator")) as client:
+...     client.call(verbs.ListHosts())
+"""
+
+from . import model, verbs
+from .client import Client
+from .credentials import Credentials
+from .faults import (
+    BadMessage,
+    ConnectionLost,
+    CredentialsError,
+    DeadlinePassed,
+    Fault,
+    HttpRefused,
+    SessionRefused,
+    TransportError,
+    UnexpectedReply,
+    WrongPeer,
+    XvmpError,
+)
+
+__all__ = [
+    "BadMessage",
+    "Client",
+    "ConnectionLost",
+    "Credentials",
+    "CredentialsError",
+    "DeadlinePassed",
+    "Fault",
+    "HttpRefused",
+    "SessionRefused",
+    "TransportError",
+    "UnexpectedReply",
+    "WrongPeer",
+    "XvmpError",
+    "model",
+    "verbs",
+]

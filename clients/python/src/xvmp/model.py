@@ -1,0 +1,449 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""What a VM, a host, a task is (section 7): one class an element.
+
+Plain data in the order of the schema. Every quantity has its unit at the end
+of its name: KiB, bytes, milliseconds, thousandths of a CPU. ``None`` means
+that the element or attribute is missing; what that means stands beside it.
+``tag`` is the element's name.
+
+Nothing here fails, but for lookups of an enum: a value that is none of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import ClassVar
+
+from .faults import Fault
+
+
+class Phase(StrEnum):
+    """Where a VM is in its life."""
+
+    NEW = "New"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    PAUSED = "Paused"
+    SHUTTING_DOWN = "ShuttingDown"
+    REBOOTING = "Rebooting"
+    SUSPENDING = "Suspending"
+    SUSPENDED = "Suspended"
+    SAVING = "Saving"
+    SAVED = "Saved"
+    PRESERVED = "Preserved"
+    POWERED_OFF = "PoweredOff"
+    CRASHED = "Crashed"
+    DESTROYED = "Destroyed"
+    FAILED = "Failed"
+    LOST = "Lost"
+
+
+class Kind(StrEnum):
+    """How Xen runs a guest; ``Hvm`` is refused."""
+
+    PVH = "Pvh"
+    PV = "Pv"
+    HVM = "Hvm"
+
+
+class Health(StrEnum):
+    """Whether a host is heard."""
+
+    UNKNOWN = "Unknown"
+    UP = "Up"
+    SILENT = "Silent"
+
+
+class TaskState(StrEnum):
+    """The last three are final."""
+
+    RUNNING = "Running"
+    CANCELLING = "Cancelling"
+    DONE = "Done"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+
+class EventAction(StrEnum):
+    """What happens to a VM whose guest has ended."""
+
+    DESTROY = "Destroy"
+    RESTART = "Restart"
+    PRESERVE = "Preserve"
+
+
+# What a VM shall be.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disk:
+    """``path`` is absolute, on the host; ``device`` is xvda to xvdp."""
+
+    tag: ClassVar[str] = "Disk"
+    path: str
+    device: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nic:
+    """``index`` 0 to 7, ``mac`` unicast, ``bridge`` of 1 to 15 bytes."""
+
+    tag: ClassVar[str] = "Nic"
+    index: int
+    mac: str
+    bridge: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scheduling:
+    """``weight`` 1 to 65535; a cap of 0 is none; no affinity is all CPUs."""
+
+    tag: ClassVar[str] = "Scheduling"
+    weight: int = 256
+    cap_percent: int = 0
+    affinity: str | None = None
+    affinity_soft: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnEvent:
+    """What follows when the guest ends by itself."""
+
+    tag: ClassVar[str] = "OnEvent"
+    poweroff: EventAction = EventAction.DESTROY
+    reboot: EventAction = EventAction.RESTART
+    crash: EventAction = EventAction.DESTROY
+
+
+@dataclass(frozen=True, kw_only=True)
+class Autostart:
+    """Lower ``order`` starts earlier; ``delay_s`` (0 to 3600) follows."""
+
+    tag: ClassVar[str] = "Autostart"
+    enabled: bool = True
+    order: int
+    delay_s: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """The definition of a VM; paths are those of its host.
+
+    ``memory_min_kib``: as ``memory_kib``. ``kind``: Pvh.
+    """
+
+    tag: ClassVar[str] = "Spec"
+    name: str
+    kind: Kind | None = None
+    vcpus: int
+    vcpus_max: int
+    memory_min_kib: int | None = None
+    memory_kib: int
+    memory_max_kib: int
+    kernel: str
+    initramfs: str | None = None
+    cmdline: str = ""
+    cpu_demand_milli: int = 0
+    disk_demand_bytes_per_s: int = 0
+    disks: tuple[Disk, ...] = ()
+    nics: tuple[Nic, ...] = ()
+    scheduling: Scheduling | None = None
+    on_event: OnEvent | None = None
+    autostart: Autostart | None = None
+
+
+# What is.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pong:
+    """The text of the ``Ping``."""
+
+    tag: ClassVar[str] = "Pong"
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """It is done, and there is nothing to say."""
+
+    tag: ClassVar[str] = "Done"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFault:
+    """A fault as data; ``error`` is the exception."""
+
+    tag: ClassVar[str] = "Fault"
+    code: str
+    hop: str
+    retryable: bool
+    message: str
+
+    def error(self) -> Fault:
+        return Fault(self.code, self.hop, self.retryable, self.message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostRef:
+    """The id of a host."""
+
+    tag: ClassVar[str] = "HostRef"
+    host: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostFacts:
+    """What a host has; ``backend`` is libxc or simulator."""
+
+    tag: ClassVar[str] = "Facts"
+    pcpus: int
+    memory_kib: int
+    disk_bytes_per_s: int
+    xen_version: str
+    backend: str
+    agent_version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostLoad:
+    """What of it is used now; shells are VMs prepared in advance."""
+
+    tag: ClassVar[str] = "Load"
+    cpu_milli: int
+    memory_free_kib: int
+    disk_bytes_per_s: int
+    shell_count: int = 0
+    shell_memory_kib: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """A host as the manager knows it; facts come with its first report."""
+
+    tag: ClassVar[str] = "Host"
+    host: str
+    name: str
+    address: str
+    health: Health
+    heard_ms_ago: int | None = None
+    maintenance: bool
+    vm_count: int
+    memory_reserved_kib: int
+    cpu_reserved_milli: int
+    disk_reserved_bytes_per_s: int
+    facts: HostFacts | None = None
+    load: HostLoad | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hosts:
+    tag: ClassVar[str] = "Hosts"
+    hosts: tuple[Host, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vm:
+    """A VM; ``stale`` when its host is not heard and this is what was."""
+
+    tag: ClassVar[str] = "Vm"
+    vm: str
+    phase: Phase
+    reason: str | None = None
+    host: str | None = None
+    stale: bool
+    vcpus_online: int
+    memory_now_kib: int
+    saved_path: str | None = None
+    saved_host: str | None = None
+    spec: Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vms:
+    tag: ClassVar[str] = "Vms"
+    vms: tuple[Vm, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """What a placement thinks of one host; costs are without unit."""
+
+    tag: ClassVar[str] = "Candidate"
+    host: str
+    eligible: bool
+    cost_cpu: Decimal
+    cost_memory: Decimal
+    cost_disk_io: Decimal
+    cost: Decimal
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where a VM goes; ``chosen`` is None when no host can take it."""
+
+    tag: ClassVar[str] = "Placement"
+    chosen: str | None = None
+    candidates: tuple[Candidate, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vcpus:
+    """How far a guest came; ``note`` says why no further."""
+
+    tag: ClassVar[str] = "Vcpus"
+    asked: int
+    online: int
+    note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """How far a guest came; ``note`` says why no further."""
+
+    tag: ClassVar[str] = "Memory"
+    asked_kib: int
+    reached_kib: int
+    note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A change that takes its time."""
+
+    tag: ClassVar[str] = "Task"
+    task: str
+    verb: str
+    vm: str
+    vm_name: str
+    state: TaskState
+    step: str
+    fault: TaskFault | None = None
+    placement: Placement | None = None
+    vcpus: Vcpus | None = None
+    memory: Memory | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.state not in (TaskState.RUNNING, TaskState.CANCELLING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tasks:
+    """The newest first."""
+
+    tag: ClassVar[str] = "Tasks"
+    tasks: tuple[Task, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsoleText:
+    """``data`` is the end of what the guest wrote; any bytes."""
+
+    tag: ClassVar[str] = "ConsoleText"
+    dropped_bytes: int
+    data: bytes
+
+
+# What is measured. A rate needs two samples: None in the first.
+
+
+@dataclass(frozen=True, kw_only=True)
+class VcpuStats:
+    tag: ClassVar[str] = "Vcpu"
+    index: int
+    online: bool
+    cpu_time_ns: int
+    running: bool | None = None
+    blocked: bool | None = None
+    pcpu: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiskStats:
+    tag: ClassVar[str] = "Disk"
+    device: str
+    reads: int
+    writes: int
+    read_bytes: int
+    written_bytes: int
+    errors: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NicStats:
+    tag: ClassVar[str] = "Nic"
+    index: int
+    received_bytes: int
+    received_packets: int
+    received_drops: int
+    sent_bytes: int
+    sent_packets: int
+    sent_drops: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class VmStats:
+    tag: ClassVar[str] = "VmStats"
+    vm: str
+    at_ms: int
+    cpu_milli: int | None = None
+    cpu_time_ns: int
+    memory_kib: int
+    memory_target_kib: int
+    memory_max_kib: int
+    memory_guest_free_kib: int | None = None
+    disk_bytes_per_s: int | None = None
+    network_bytes_per_s: int | None = None
+    vcpus: tuple[VcpuStats, ...] = ()
+    disks: tuple[DiskStats, ...] = ()
+    nics: tuple[NicStats, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PcpuStats:
+    tag: ClassVar[str] = "Pcpu"
+    index: int
+    idle_ns: int
+    busy_milli: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostDiskStats:
+    tag: ClassVar[str] = "Disk"
+    device: str
+    reads: int
+    writes: int
+    read_bytes: int
+    written_bytes: int
+    bytes_per_s: int | None = None
+    latency_us: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostNicStats:
+    tag: ClassVar[str] = "Nic"
+    device: str
+    received_bytes: int
+    sent_bytes: int
+    drops: int
+    bytes_per_s: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostStats:
+    tag: ClassVar[str] = "HostStats"
+    at_ms: int
+    cpu_milli: int | None = None
+    memory_total_kib: int
+    memory_free_kib: int
+    disk_bytes_per_s: int | None = None
+    xen_version: str | None = None
+    xen_capabilities: str | None = None
+    pcpus: tuple[PcpuStats, ...] = ()
+    disks: tuple[HostDiskStats, ...] = ()
+    nics: tuple[HostNicStats, ...] = ()

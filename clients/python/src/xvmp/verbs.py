@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""The requests that a manager answers (section 7): one class a verb.
+
+A verb knows its element's name, its reply, and whether it changes something;
+what changes something is sent with ``idem``. ``vm`` is an id or a name,
+``host`` too; ``wait_ms_max`` is how long the guest may take.
+
+A new verb is a new class here, and nothing else. Until it has one, it goes
+through ``Client.call_element``.
+
+Nothing here fails; the manager judges what a verb says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
+
+from . import model
+from .model import Autostart, Disk, Nic, OnEvent, Scheduling, Spec, Task
+
+Reply = TypeVar("Reply", covariant=True)
+
+#: How long a guest may take, if nobody says.
+WAIT_MS_MAX = 30_000
+
+
+class Verb(Generic[Reply]):
+    """A request whose reply is a ``Reply``."""
+
+    tag: ClassVar[str]
+    reply: ClassVar[type[Any]]
+    changes: ClassVar[bool] = False
+
+
+class TaskVerb(Verb[Task]):
+    """A change that is answered with a task when it is decided."""
+
+    reply = Task
+    changes = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OneVm(TaskVerb):
+    vm: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OneVmInTime(TaskVerb):
+    vm: str
+    wait_ms_max: int = WAIT_MS_MAX
+
+
+# Hosts.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ping(Verb[model.Pong]):
+    tag = "Ping"
+    reply = model.Pong
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddHost(Verb[model.HostRef]):
+    """``address`` is host:port."""
+
+    tag = "AddHost"
+    reply = model.HostRef
+    changes = True
+    name: str
+    address: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveHost(Verb[model.Done]):
+    tag = "RemoveHost"
+    reply = model.Done
+    changes = True
+    host: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetMaintenance(Verb[model.Done]):
+    tag = "SetMaintenance"
+    reply = model.Done
+    changes = True
+    host: str
+    maintenance: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListHosts(Verb[model.Hosts]):
+    tag = "ListHosts"
+    reply = model.Hosts
+
+
+@dataclass(frozen=True, kw_only=True)
+class GetHostStats(Verb[model.HostStats]):
+    tag = "GetHostStats"
+    reply = model.HostStats
+    host: str
+
+
+# The life of a VM.
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateVm(TaskVerb):
+    """Defines and starts a VM."""
+
+    tag = "CreateVm"
+    dry_run: bool = field(default=False, init=False)
+    spec: Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class TryCreateVm(Verb[model.Placement]):
+    """Where ``CreateVm`` would put it now; nothing is done."""
+
+    tag = "CreateVm"
+    reply = model.Placement
+    changes = True
+    dry_run: bool = field(default=True, init=False)
+    spec: Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartVm(_OneVm):
+    tag = "StartVm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PauseVm(_OneVm):
+    """Stops the vCPUs; the guest does not know."""
+
+    tag = "PauseVm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnpauseVm(_OneVm):
+    tag = "UnpauseVm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShutdownVm(_OneVmInTime):
+    tag = "ShutdownVm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RebootVm(_OneVmInTime):
+    tag = "RebootVm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuspendVm(_OneVmInTime):
+    """The guest suspends by itself; its memory stays on its host."""
+
+    tag = "SuspendVm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumeVm(_OneVm):
+    tag = "ResumeVm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaveVm(TaskVerb):
+    """Writes the memory to ``path`` on its host, where nothing may be."""
+
+    tag = "SaveVm"
+    vm: str
+    path: str
+    wait_ms_max: int = WAIT_MS_MAX
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreVm(TaskVerb):
+    """``path``: where it was saved to."""
+
+    tag = "RestoreVm"
+    vm: str
+    path: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscardSaved(Verb[model.Done]):
+    """A saved VM becomes an ordinary stopped one; the file stays."""
+
+    tag = "DiscardSaved"
+    reply = model.Done
+    changes = True
+    vm: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DestroyVm(_OneVm):
+    """Takes a VM off its host at once, without asking the guest."""
+
+    tag = "DestroyVm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteVm(Verb[model.Done]):
+    """Forgets a stopped VM."""
+
+    tag = "DeleteVm"
+    reply = model.Done
+    changes = True
+    vm: str
+
+
+# A VM that changes.
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetVcpus(TaskVerb):
+    """The task's ``vcpus`` says how far the guest came."""
+
+    tag = "SetVcpus"
+    vm: str
+    vcpus: int
+    wait_ms_max: int = WAIT_MS_MAX
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetMemory(TaskVerb):
+    """The task's ``memory`` says how far the guest came."""
+
+    tag = "SetMemory"
+    vm: str
+    memory_kib: int
+    wait_ms_max: int = WAIT_MS_MAX
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttachDisk(TaskVerb):
+    tag = "AttachDisk"
+    vm: str
+    wait_ms_max: int = WAIT_MS_MAX
+    disk: Disk
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetachDisk(TaskVerb):
+    """``force`` takes it although the guest holds it: writes are lost."""
+
+    tag = "DetachDisk"
+    vm: str
+    device: str
+    wait_ms_max: int = WAIT_MS_MAX
+    force: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResizeDisk(TaskVerb):
+    """Larger only; a multiple of 512."""
+
+    tag = "ResizeDisk"
+    vm: str
+    device: str
+    size_bytes: int
+    wait_ms_max: int = WAIT_MS_MAX
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttachNic(TaskVerb):
+    tag = "AttachNic"
+    vm: str
+    wait_ms_max: int = WAIT_MS_MAX
+    nic: Nic
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetachNic(TaskVerb):
+    """``force`` takes it although the guest holds it."""
+
+    tag = "DetachNic"
+    vm: str
+    index: int
+    wait_ms_max: int = WAIT_MS_MAX
+    force: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenameVm(TaskVerb):
+    tag = "RenameVm"
+    vm: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigureVm(TaskVerb):
+    """What is None stays as it was; something must be said."""
+
+    tag = "ConfigureVm"
+    vm: str
+    memory_min_kib: int | None = None
+    scheduling: Scheduling | None = None
+    on_event: OnEvent | None = None
+    autostart: Autostart | None = None
+
+
+# Looking.
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowVm(Verb[model.Vm]):
+    tag = "ShowVm"
+    reply = model.Vm
+    vm: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListVms(Verb[model.Vms]):
+    tag = "ListVms"
+    reply = model.Vms
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadConsole(Verb[model.ConsoleText]):
+    """The latest bytes that the guest wrote."""
+
+    tag = "ReadConsole"
+    reply = model.ConsoleText
+    vm: str
+    bytes_max: int = 65_536
+
+
+@dataclass(frozen=True, kw_only=True)
+class GetVmStats(Verb[model.VmStats]):
+    tag = "GetVmStats"
+    reply = model.VmStats
+    vm: str
+
+
+# Tasks.
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListTasks(Verb[model.Tasks]):
+    tag = "ListTasks"
+    reply = model.Tasks
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitTask(Verb[Task]):
+    """Answers when the task is over, or after ``wait_ms_max``."""
+
+    tag = "WaitTask"
+    reply = Task
+    task: str
+    wait_ms_max: int = WAIT_MS_MAX
+
+
+@dataclass(frozen=True, kw_only=True)
+class CancelTask(TaskVerb):
+    tag = "CancelTask"
+    task: str
