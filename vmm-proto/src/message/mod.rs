@@ -170,7 +170,7 @@ pub(crate) fn read_request(
     if document.attributes.iter().any(|(name, _)| !known.contains(name)) {
         return Err(MessageError::Field { field: "of Request" });
     }
-    match xml::read_checked::<Body<Request>>(&document, REQUEST) {
+    match xml::read_exactly::<Body<Request>>(&document, REQUEST) {
         Ok(Body { body }) => Ok((terms, body)),
         Err(error) => Err(unknown_verb(&document, &error).unwrap_or(error.into())),
     }

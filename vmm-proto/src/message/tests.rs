@@ -94,3 +94,47 @@ fn an_unknown_verb_is_named() {
     let error = read_request(changed.as_bytes(), &request()).unwrap_err();
     assert!(matches!(error, MessageError::Verb { verb } if verb == "Levitate"));
 }
+
+#[test]
+fn a_part_of_a_request_that_is_not_known_is_refused_and_of_an_answer_passed_over() {
+    use super::answers::replies;
+    use super::samples::requests;
+
+    let c2s = request();
+    for sample in requests() {
+        let document = write_request(&c2s, &Terms::default(), &sample).unwrap().to_string();
+        let starts: Vec<usize> = document.match_indices('<').map(|(at, _)| at).collect();
+        // Behind each name but the root's, and but those of closing tags.
+        for at in starts.into_iter().skip(1).filter(|at| !document[at + 1..].starts_with('/')) {
+            let end = at + document[at..].find([' ', '/', '>']).unwrap();
+            let changed = format!("{} forse=\"true\"{}", &document[..end], &document[end..]);
+            let error = read_request(changed.as_bytes(), &c2s).unwrap_err();
+            let MessageError::Read(ReadError::Unknown { name, .. }) = error else {
+                panic!("{changed}: {error}")
+            };
+            assert_eq!(name, "forse");
+            let declared = format!(
+                "{} xmlns=\"urn:smps-vmm:xvmp:1\" xmlns:x=\"urn:x\"{}",
+                &document[..end],
+                &document[end..]
+            );
+            assert_eq!(read_request(declared.as_bytes(), &c2s).unwrap().1, sample);
+        }
+    }
+    for (from, to) in [
+        ("<ListHosts/>", "<ListHosts>all</ListHosts>"),
+        ("<ListHosts/>", "<ListHosts><All/></ListHosts>"),
+        ("<ListHosts/>", "all<ListHosts/>"),
+    ] {
+        let list = Request::ListHosts(crate::v1::ListHosts {});
+        let document = write_request(&c2s, &Terms::default(), &list).unwrap().replace(from, to);
+        assert!(read_request(document.as_bytes(), &c2s).is_err(), "{document}");
+    }
+    let s2c = header(Direction::ServerToClient);
+    for reply in replies() {
+        let document = write_response(&s2c, &Ok(reply.clone())).unwrap().to_string();
+        let end = document.rfind("/>").unwrap();
+        let changed = format!("{} newer=\"1\"{}", &document[..end], &document[end..]);
+        assert_eq!(read_response(changed.as_bytes(), &s2c).unwrap(), Ok(reply));
+    }
+}

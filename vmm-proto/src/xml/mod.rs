@@ -31,6 +31,6 @@ mod tests;
 pub(crate) use lexer::attribute_value as value_of;
 
 pub use gate::{Checked, GateError, Limits, Namespaces, check};
-pub use reader::{ReadError, read, read_checked};
+pub use reader::{ReadError, read, read_checked, read_exactly};
 pub use strict::{ValueError, ValueForm};
 pub use writer::{WriteError, write};

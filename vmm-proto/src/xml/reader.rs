@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::gate::{Checked, GateError, Limits, Namespaces, check};
-use super::strict::{Refused, Strict, ValueError};
+use super::strict::{Refused, Rest, Strict, ValueError};
 use crate::v1::NAMESPACE;
 
 /// Why a document gave no value.
@@ -29,6 +29,14 @@ pub enum ReadError {
         /// What stands where.
         source: ValueError,
     },
+    /// An attribute, element or text that is not known here.
+    #[error("in {root}, {name} is not known: check how it is written, or update the older side")]
+    Unknown {
+        /// The document.
+        root: &'static str,
+        /// The attribute or element; `$text` for text.
+        name: String,
+    },
     /// The elements do not fit the type.
     #[error("the content of {root} does not fit: {source}")]
     Content {
@@ -47,7 +55,8 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8], root: &'static str) -> Result<T, 
     read_checked(&check(bytes, &Limits::INNER, Namespaces::Only(NAMESPACE))?, root)
 }
 
-/// As [`read`], for a document that passed the gate with [`Namespaces::Only`] already.
+/// As [`read`], for a document that passed the gate with [`Namespaces::Only`] already. What the type does not know is of a newer version,
+/// and is ignored.
 ///
 /// # Errors
 /// See [`ReadError`].
@@ -55,13 +64,35 @@ pub fn read_checked<T: DeserializeOwned>(
     document: &Checked<'_>,
     root: &'static str,
 ) -> Result<T, ReadError> {
+    read_content(document, root, Rest::Ignored)
+}
+
+/// As [`read_checked`], but what the type does not know is refused: for whoever acts on what he reads.
+///
+/// # Errors
+/// See [`ReadError`].
+pub fn read_exactly<T: DeserializeOwned>(
+    document: &Checked<'_>,
+    root: &'static str,
+) -> Result<T, ReadError> {
+    read_content(document, root, Rest::Refused)
+}
+
+fn read_content<T: DeserializeOwned>(
+    document: &Checked<'_>,
+    root: &'static str,
+    rest: Rest,
+) -> Result<T, ReadError> {
     if document.root != root || document.namespace != NAMESPACE {
         return Err(ReadError::Root { expected: root, found: document.root.to_owned() });
     }
-    let refused = Refused::default();
+    let refused = Refused::new(rest);
     let mut content = quick_xml::de::Deserializer::from_str(document.text);
-    T::deserialize(Strict::new(&mut content, &refused)).map_err(|source| match refused.take() {
-        Some(source) => ReadError::Value { root, source },
-        None => ReadError::Content { root, source },
+    T::deserialize(Strict::new(&mut content, &refused)).map_err(|source| {
+        match (refused.value(), refused.unknown()) {
+            (Some(source), _) => ReadError::Value { root, source },
+            (None, Some(name)) => ReadError::Unknown { root, name },
+            (None, None) => ReadError::Content { root, source },
+        }
     })
 }

@@ -12,6 +12,9 @@
 //! | boolean | `true`, `false` |
 //!
 //! What does not fit is a [`ValueError`]. It is left in a cell beside the deserializer, because serde's errors carry words only.
+//!
+//! Who acts on a document must not pass over a part of it that it does not know: a misspelt attribute would be a wish that is not heard. With
+//! [`Rest::Refused`] a part that the type would ignore is a fault, but for attributes of the root, which is the message's envelope.
 
 use std::cell::Cell;
 use std::str::FromStr;
@@ -52,8 +55,46 @@ pub enum ValueForm {
     Boolean,
 }
 
-/// Where the text that did not fit is left.
-pub(super) type Refused = Cell<Option<ValueError>>;
+/// What becomes of parts that the type does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// They are of a newer version, and mean nothing here.
+    Ignored,
+    /// They are refused.
+    Refused,
+}
+
+/// Where the reason of a refusal is left.
+pub(super) struct Refused {
+    value: Cell<Option<ValueError>>,
+    unknown: Cell<Option<String>>,
+    rest: Rest,
+    depth: Cell<usize>,
+    /// Of the part that is being read.
+    may_be_ignored: Cell<bool>,
+}
+
+impl Refused {
+    pub(super) fn new(rest: Rest) -> Refused {
+        Refused {
+            value: Cell::default(),
+            unknown: Cell::default(),
+            rest,
+            depth: Cell::default(),
+            may_be_ignored: Cell::new(true),
+        }
+    }
+
+    /// A value that did not fit.
+    pub(super) fn value(&self) -> Option<ValueError> {
+        self.value.take()
+    }
+
+    /// A part that the type does not know.
+    pub(super) fn unknown(&self) -> Option<String> {
+        self.unknown.take()
+    }
+}
 
 /// Any part of serde's way into a document, strict at every value.
 pub(super) struct Strict<'c, T> {
@@ -76,7 +117,7 @@ impl<'c, T> Strict<'c, T> {
             let written = text.chars().take(SHOWN_CHARACTERS_MAX).collect();
             let error = ValueError { field: String::new(), written, form };
             let words = T::Error::custom(&error);
-            self.refused.set(Some(error));
+            self.refused.value.set(Some(error));
             words
         })
     }
@@ -151,7 +192,14 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<'_, D> {
         deserialize_struct(name: &'static str, fields: &'static [&'static str]);
         deserialize_enum(name: &'static str, variants: &'static [&'static str]);
         deserialize_identifier();
-        deserialize_ignored_any();
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        if self.refused.rest == Rest::Refused && !self.refused.may_be_ignored.get() {
+            self.refused.unknown.set(Some(String::new()));
+            return Err(D::Error::custom("a part that is not known"));
+        }
+        self.inner.deserialize_ignored_any(visitor)
     }
 }
 
@@ -207,7 +255,12 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Strict<'_, V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        self.inner.visit_map(Fields { map: Strict::new(map, self.refused), field: String::new() })
+        let (map, refused) = (Strict::new(map, self.refused), self.refused);
+        let depth = refused.depth.get();
+        refused.depth.set(depth + 1);
+        let value = self.inner.visit_map(Fields { map, field: String::new(), is_root: depth == 0 });
+        refused.depth.set(depth);
+        value
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, choice: A) -> Result<V::Value, A::Error> {
@@ -274,6 +327,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Strict<'_, A> {
 struct Fields<'c, A> {
     map: Strict<'c, A>,
     field: String,
+    is_root: bool,
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for Fields<'_, A> {
@@ -290,14 +344,31 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Fields<'_, A> {
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        let result = self.map.inner.next_value_seed(Strict::new(seed, self.map.refused));
-        if let (Err(_), Some(mut error)) = (&result, self.map.refused.take()) {
-            // The innermost element knows its field best.
-            if error.field.is_empty() {
-                self.field.trim_start_matches('@').clone_into(&mut error.field);
-            }
-            self.map.refused.set(Some(error));
+        let refused = self.map.refused;
+        let is_attribute = self.field.starts_with('@');
+        let declares = self.field == "@xmlns" || self.field.starts_with("@xmlns:");
+        refused.may_be_ignored.set(declares || (self.is_root && is_attribute));
+        let result = self.map.inner.next_value_seed(Strict::new(seed, refused));
+        if result.is_err() {
+            self.name_field();
         }
         result
+    }
+}
+
+impl<A> Fields<'_, A> {
+    /// The innermost element knows its field best.
+    fn name_field(&self) {
+        let refused = self.map.refused;
+        let field = self.field.trim_start_matches('@');
+        if let Some(mut error) = refused.value.take() {
+            if error.field.is_empty() {
+                field.clone_into(&mut error.field);
+            }
+            refused.value.set(Some(error));
+        }
+        if let Some(name) = refused.unknown.take() {
+            refused.unknown.set(Some(if name.is_empty() { field.to_owned() } else { name }));
+        }
     }
 }
