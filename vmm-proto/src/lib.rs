@@ -20,6 +20,8 @@
 //! (status 400 and constant bytes), an authenticated one gets a fault that says where and what to do,
 //! the log gets the reason. `docs/protocol.md` is the normative text.
 
+pub mod aead;
+pub mod bulk;
 pub mod client;
 pub mod clock;
 pub mod convert;

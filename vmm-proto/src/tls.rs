@@ -33,6 +33,9 @@ const VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13
 pub(crate) const ALPN_H2: &[u8] = b"h2";
 const ALPN_HTTP1: &[u8] = b"http/1.1";
 
+/// ALPN name of connections that carry one bulk stream.
+pub const ALPN_BULK: &[u8] = b"xvmp-bulk/1";
+
 /// ALPN name of connections that have no certificate yet and want one. HTTP/1.1 on them, and one path.
 pub const ALPN_JOIN: &[u8] = b"xvmp-join/1";
 
@@ -96,7 +99,7 @@ pub fn server_config(
         .with_protocol_versions(VERSIONS)?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_single_cert(vec![credentials.certificate.clone()], credentials.tls_key())?;
-    config.alpn_protocols = vec![ALPN_H2.to_vec(), ALPN_HTTP1.to_vec()];
+    config.alpn_protocols = vec![ALPN_H2.to_vec(), ALPN_HTTP1.to_vec(), ALPN_BULK.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))

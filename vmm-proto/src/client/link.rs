@@ -1,6 +1,7 @@
 //! A connection with its session.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,12 +39,8 @@ type Driver = JoinHandle<Option<String>>;
 impl Link {
     /// Connects and opens a session.
     pub(super) async fn open(client: &Inner) -> Result<Link, CallError> {
-        let stream = timeout(CONNECT_TIMEOUT, client.connector.connect())
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(|error| client.failed(Hop::Connect, explain(&error)))?;
         let own = client.credentials.current();
-        let stream = secure(client, &own, stream).await?;
+        let stream = connect(client, &own, tls::ALPN_H2).await?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).cloned();
         let certificate =
             certificate.ok_or_else(|| client.failed(Hop::Tls, "it has no certificate"))?;
@@ -94,21 +91,27 @@ async fn http(
     Ok((sender, driver))
 }
 
-async fn secure(
+/// A connection that stands, with TLS on it, for one protocol.
+pub(super) async fn connect(
     client: &Inner,
     own: &Credentials,
-    stream: BoxedStream,
+    alpn: &'static [u8],
 ) -> Result<TlsStream<BoxedStream>, CallError> {
+    let stream = timeout(CONNECT_TIMEOUT, client.connector.connect())
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        .map_err(|error| client.failed(Hop::Connect, explain(&error)))?;
     let clock = client.options.clock.clone();
-    let config = tls::client_config(own, &client.server, clock)
+    let mut config = tls::client_config(own, &client.server, clock)
         .map_err(|error| client.failed(Hop::Tls, error))?;
+    Arc::make_mut(&mut config).alpn_protocols = vec![alpn.to_vec()];
     let handshake = TlsConnector::from(config).connect(tls::server_name(), stream);
     let stream = timeout(TLS_TIMEOUT, handshake)
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         .map_err(|error| client.failed(Hop::Tls, explain(&error)))?;
-    if stream.get_ref().1.alpn_protocol() != Some(tls::ALPN_H2) {
-        return Err(client.failed(Hop::Tls, "it speaks no HTTP/2"));
+    if stream.get_ref().1.alpn_protocol() != Some(alpn) {
+        return Err(client.failed(Hop::Tls, "it does not speak this protocol there"));
     }
     Ok(stream)
 }

@@ -30,10 +30,13 @@ pub use crate::transport::{BoxedStream, Connector};
 pub use error::{CallError, Hop};
 pub(crate) use explain::explain;
 
+use crate::aead::Backend;
+use crate::bulk::{self, BulkError, BulkReceiver, BulkSender, Frames, Role, StreamName};
 use crate::clock::WallClock;
 use crate::credentials::LiveCredentials;
 use crate::message::Terms;
 use crate::principal::Principal;
+use crate::tls::ALPN_BULK;
 use crate::v1;
 use exchange::Failure;
 use link::Link;
@@ -121,6 +124,31 @@ impl Client {
         &self.inner.server
     }
 
+    /// Opens a stream of a transfer to send it; the server says from where.
+    ///
+    /// # Errors
+    /// See [`BulkError`].
+    pub async fn send_stream(
+        &self,
+        name: StreamName,
+        backend: Backend,
+    ) -> Result<BulkSender, BulkError> {
+        self.inner.bulk(name, Role::Sender, backend).await?.into_sender().await
+    }
+
+    /// Opens a stream of a transfer to receive it from this offset on.
+    ///
+    /// # Errors
+    /// See [`BulkError`].
+    pub async fn receive_stream(
+        &self,
+        name: StreamName,
+        offset: u64,
+        backend: Backend,
+    ) -> Result<BulkReceiver, BulkError> {
+        self.inner.bulk(name, Role::Receiver, backend).await?.into_receiver(offset).await
+    }
+
     /// Sends a request and waits for its reply.
     ///
     /// # Errors
@@ -175,6 +203,20 @@ impl Inner {
                 _ => self.forget(&link).await,
             }
         }
+    }
+
+    /// A connection of its own, under the keys of the standing session.
+    async fn bulk(
+        &self,
+        name: StreamName,
+        role: Role,
+        backend: Backend,
+    ) -> Result<Frames, BulkError> {
+        let failed = |error: CallError| BulkError::Opening(error.to_string());
+        let link = self.link().await.map_err(failed)?;
+        let own = self.credentials.current();
+        let stream = link::connect(self, &own, ALPN_BULK).await.map_err(failed)?;
+        bulk::open(Box::new(stream), link.session.keys(), name, role, backend).await
     }
 
     /// The standing link, or a new one.

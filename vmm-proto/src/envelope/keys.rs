@@ -65,7 +65,7 @@ pub(crate) fn push_prefixed(out: &mut Vec<u8>, part: &[u8]) {
     out.extend_from_slice(part);
 }
 
-fn expand(key: &[u8; KEY_BYTES], info: &[u8]) -> Zeroizing<[u8; KEY_BYTES]> {
+pub(crate) fn expand(key: &[u8; KEY_BYTES], info: &[u8]) -> Zeroizing<[u8; KEY_BYTES]> {
     let hkdf = Hkdf::<Sha256>::from_prk(key).expect("32 bytes suffice for a PRK of SHA-256");
     let mut out = Zeroizing::new([0; KEY_BYTES]);
     hkdf.expand(info, out.as_mut_slice()).expect("32 bytes are one block of SHA-256");

@@ -33,7 +33,7 @@ pub use error::EnvelopeError;
 pub(crate) use header::canonical_u64;
 pub use header::{Direction, Header, ID_BYTES_MAX, SESSION_CHARACTERS};
 pub use keys::DirectionKey;
-pub(crate) use keys::push_prefixed;
+pub(crate) use keys::{expand, push_prefixed};
 pub use open::Sealed;
 pub use seal::seal;
 

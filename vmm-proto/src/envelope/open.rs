@@ -1,7 +1,5 @@
 //! Opening: the outer document to header and plaintext.
 
-use aes_gcm::aead::{Aead as _, KeyInit as _};
-use aes_gcm::{Aes256Gcm, Nonce};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
@@ -12,6 +10,7 @@ use super::{
     AES256_GCM, DSIG, Direction, DirectionKey, ELEMENT, EnvelopeError, Header, IV_BYTES, TAG_BYTES,
     XENC,
 };
+use crate::aead::Backend;
 use crate::v1::NAMESPACE;
 use crate::xml::{Limits, Namespaces, check};
 
@@ -71,10 +70,14 @@ impl Sealed {
             return Err(EnvelopeError::Tag);
         }
         let message_key = key.message_key(&self.header);
-        Aes256Gcm::new((&*message_key).into())
-            .decrypt(&Nonce::from(self.iv), self.ciphertext.as_slice())
-            .map(Zeroizing::new)
-            .map_err(|_| EnvelopeError::Tag)
+        let mut text = Zeroizing::new(self.ciphertext.clone());
+        let cipher = Backend::default().cipher(&message_key);
+        let length = match cipher.open(&self.iv, b"", &mut text) {
+            Ok(plaintext) => plaintext.len(),
+            Err(_) => return Err(EnvelopeError::Tag),
+        };
+        text.truncate(length);
+        Ok(text)
     }
 }
 

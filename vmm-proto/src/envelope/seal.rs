@@ -1,11 +1,12 @@
 //! Sealing: plaintext and header to the outer document.
 
-use aes_gcm::aead::{Aead as _, KeyInit as _};
-use aes_gcm::{Aes256Gcm, Nonce};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{AES256_GCM, DSIG, DirectionKey, ELEMENT, EnvelopeError, Header, IV_BYTES, XENC};
+use super::{
+    AES256_GCM, DSIG, DirectionKey, ELEMENT, EnvelopeError, Header, IV_BYTES, TAG_BYTES, XENC,
+};
+use crate::aead::Backend;
 use crate::endpoint::BODY_BYTES_MAX;
 use crate::v1::NAMESPACE;
 
@@ -34,11 +35,12 @@ pub(super) fn seal_with_iv(
         return Err(EnvelopeError::Header { field: "dir" });
     }
     let message_key = key.message_key(header);
-    let cipher = Aes256Gcm::new((&*message_key).into());
-    let sealed =
-        cipher.encrypt(&Nonce::from(iv), plaintext).map_err(|_| EnvelopeError::TooLarge)?;
-    let mut value = iv.to_vec();
-    value.extend_from_slice(&sealed);
+    let mut value = Vec::with_capacity(IV_BYTES + plaintext.len() + TAG_BYTES);
+    value.extend_from_slice(&iv);
+    value.extend_from_slice(plaintext);
+    let cipher = Backend::default().cipher(&message_key);
+    let tag = cipher.seal(&iv, b"", &mut value[IV_BYTES..]).map_err(|_| EnvelopeError::TooLarge)?;
+    value.extend_from_slice(&tag);
     let document = document(header, &STANDARD.encode(value));
     if document.len() > BODY_BYTES_MAX {
         return Err(EnvelopeError::TooLarge);

@@ -17,11 +17,14 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::{Shared, http};
+use crate::bulk;
 use crate::credentials::{Credentials, Identity};
 use crate::endpoint::{
     BODY_TIMEOUT, HEADER_BYTES_MAX, HEADER_TIMEOUT, KEEP_ALIVE, STREAM_COUNT_MAX, TLS_TIMEOUT,
 };
-use crate::tls::{ALPN_H2, ALPN_JOIN};
+use crate::principal::Principal;
+use crate::session::ServerSession;
+use crate::tls::{ALPN_BULK, ALPN_H2, ALPN_JOIN};
 use crate::transport::{Accepted, BoxedStream};
 
 /// Who is at the other end, and as whom we spoke with it.
@@ -67,6 +70,9 @@ pub(super) async fn run(shared: Arc<Shared>, accepted: Accepted) {
             };
             drop(handshake_share);
             tracing::debug!(peer, %principal, "connected");
+            if stream.get_ref().1.alpn_protocol() == Some(ALPN_BULK) {
+                return serve_bulk(&shared, stream, principal, &peer).await;
+            }
             serve(&shared, stream, Arc::new(Peer { identity, own })).await;
         }
         None => tracing::error!(peer, "TLS let a connection pass without an identity"),
@@ -96,6 +102,30 @@ async fn secure(
 
 fn identity(stream: &TlsStream<BoxedStream>) -> Option<Identity> {
     Identity::of(stream.get_ref().1.peer_certificates()?.first()?).ok()
+}
+
+/// One bulk stream. It ends with its connection, its service, or the server.
+async fn serve_bulk(
+    shared: &Arc<Shared>,
+    stream: TlsStream<BoxedStream>,
+    principal: &Principal,
+    peer: &str,
+) {
+    let Some(service) = &shared.bulk else {
+        tracing::warn!(peer, %principal, "this server has no bulk streams");
+        return;
+    };
+    let find = |id: &str| shared.sessions.find(id, principal);
+    let stream: BoxedStream = Box::new(stream);
+    let backend = shared.bulk_backend;
+    let opened = bulk::answer(stream, principal.clone(), find, ServerSession::keys, backend).await;
+    match opened {
+        Ok(incoming) => tokio::select! {
+            () = service.stream(incoming) => {}
+            () = shared.abort.cancelled() => {}
+        },
+        Err(error) => tracing::warn!(peer, %principal, %error, "a bulk stream was not opened"),
+    }
 }
 
 /// One request of somebody without a certificate.

@@ -3,6 +3,7 @@
 //! ```text
 //!   Listener ─► TLS (certificate → Identity) ─► HTTP/2 or 1.1 by ALPN ─► path, type, body
 //!        │ ALPN xvmp-join/1, no certificate ─► /xvmp/1/join ─► enrolment, if the server has a registrar
+//!        │ ALPN xvmp-bulk/1 ─► opening ─► session of this principal ─► BulkService, if the server has one
 //!        /xvmp/1/open ─► handshake ─► SessionTable
 //!        /xvmp/1/rpc  ─► parse ─► session of this principal ─► tag ─► replay ─► inner document
 //!                        ─► task: Service::call ─► sealed answer
@@ -38,6 +39,8 @@ pub use crate::transport::tcp::TcpListenerAdapter;
 pub use crate::transport::{Accepted, Listener};
 pub use refusal::BAD_MESSAGE;
 
+use crate::aead::Backend;
+use crate::bulk::BulkService;
 use crate::clock::WallClock;
 use crate::credentials::LiveCredentials;
 use crate::endpoint::{
@@ -108,6 +111,10 @@ pub struct ServerOptions {
     pub wait_share_max: usize,
     /// How long requests may finish after the stop.
     pub drain_timeout: Duration,
+    /// Takes and gives bulk streams; none are opened without one.
+    pub bulk: Option<Arc<dyn BulkService>>,
+    /// Which library decrypts and encrypts them.
+    pub bulk_backend: Backend,
     /// Admits those who have a join token; nobody is admitted without one.
     pub registrar: Option<Arc<dyn Registrar>>,
 }
@@ -123,6 +130,8 @@ impl ServerOptions {
             request_share_max: REQUEST_SHARE_MAX,
             wait_share_max: WAIT_SHARE_MAX,
             drain_timeout: DRAIN_TIMEOUT,
+            bulk: None,
+            bulk_backend: Backend::Fast,
             registrar: None,
         }
     }
@@ -142,6 +151,8 @@ struct Shared {
     configs: TlsConfigs,
     renewal: Renewal,
     registrar: Option<Arc<dyn Registrar>>,
+    bulk: Option<Arc<dyn BulkService>>,
+    bulk_backend: Backend,
     service: Arc<dyn Service>,
     sessions: SessionTable,
     requests: Arc<Semaphore>,
@@ -205,6 +216,8 @@ impl Server {
             configs,
             credentials,
             registrar: options.registrar,
+            bulk: options.bulk,
+            bulk_backend: options.bulk_backend,
             service,
             sessions: SessionTable::default(),
             requests: Arc::new(Semaphore::new(options.request_count_max)),

@@ -65,6 +65,11 @@ pub(crate) struct ClientSession {
 }
 
 impl ClientSession {
+    /// Its name and keys, for bulk streams.
+    pub(crate) fn keys(&self) -> (&str, &SessionKeys) {
+        (&self.id, &self.keys)
+    }
+
     /// Whether three quarters of time or count are used.
     pub(crate) fn is_due(&self) -> bool {
         let used = self.next_seq.load(Ordering::Relaxed);

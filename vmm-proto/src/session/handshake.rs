@@ -5,6 +5,7 @@ use snow::{Builder, HandshakeState};
 use zeroize::Zeroizing;
 
 use super::SessionError;
+use crate::bulk::BulkKey;
 use crate::credentials::INNER_KEY_BYTES;
 use crate::envelope::{Direction, DirectionKey, push_prefixed};
 use crate::principal::Principal;
@@ -14,11 +15,13 @@ const PATTERN: &str = "Noise_IK_25519_AESGCM_SHA256";
 /// Longest message of a handshake, and longest payload in it.
 const MESSAGE_BYTES_MAX: usize = 4096;
 
-/// Both keys of a session.
+/// The keys of a session: of messages and of bulk streams, in both directions.
 #[derive(Debug)]
 pub(crate) struct SessionKeys {
     pub(super) c2s: DirectionKey,
     pub(super) s2c: DirectionKey,
+    pub(crate) bulk_c2s: BulkKey,
+    pub(crate) bulk_s2c: BulkKey,
 }
 
 /// Binds the handshake to protocol, server and the server's TLS certificate (DER).
@@ -75,6 +78,8 @@ pub(super) fn finish(mut state: HandshakeState) -> SessionKeys {
     SessionKeys {
         c2s: DirectionKey::derive(&k1, Direction::ClientToServer, &hash),
         s2c: DirectionKey::derive(&k2, Direction::ServerToClient, &hash),
+        bulk_c2s: BulkKey::derive(&k1, Direction::ClientToServer, &hash),
+        bulk_s2c: BulkKey::derive(&k2, Direction::ServerToClient, &hash),
     }
 }
 

@@ -72,6 +72,10 @@ impl ServerSession {
         &self.id
     }
 
+    pub(crate) fn keys(&self) -> &SessionKeys {
+        &self.keys
+    }
+
     pub(crate) fn principal(&self) -> &Principal {
         &self.principal
     }
