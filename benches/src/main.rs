@@ -3,7 +3,10 @@
 //! Every suite prints its rows for people and, with `--json`, one JSON object as the last line. A row has a goal or none; a goal
 //! that is missed is printed as missed and is no error. The exit status says only whether the suite could be run.
 
+mod bulk;
 mod gate;
+mod inventory;
+mod pair;
 mod placement;
 mod protocol;
 mod report;
@@ -26,18 +29,24 @@ struct Arguments {
     /// One JSON object on the last line.
     #[arg(long)]
     json: bool,
+    /// Be the other process of a pair, with the credentials of this directory.
+    #[arg(long, hide = true)]
+    serve: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Suite {
     /// Placement by the product's cost model beside simple policies, on a trace of arrivals.
     Placement,
-    /// What both layers of encryption cost a request, and how fast the gate in front of the XML parser is.
+    /// What both layers of encryption cost a request and a bulk stream, how long a large inventory takes, and how fast the gate is.
     Protocol,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if let Some(directory) = &arguments.serve {
+        return protocol::serve(directory);
+    }
     let report = match arguments.suite {
         Suite::Placement => placement::run(&trace::load(arguments.trace.as_deref())?),
         Suite::Protocol => protocol::run()?,
