@@ -49,6 +49,7 @@ impl ServerSession {
         if state.get_remote_static() != Some(client.inner_key.as_slice()) {
             return Err(SessionError::InnerKey { principal: client.principal.to_string() });
         }
+        handshake::check_order(&client.inner_key)?;
         Hello::read(&hello)?;
         let id = new_id()?;
         let message = handshake::write(&mut state, &Welcome::new(&id).write()?)?;
