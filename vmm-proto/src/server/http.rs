@@ -8,6 +8,7 @@ use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::timeout;
 
@@ -42,7 +43,8 @@ async fn route(
     peer: &Arc<Peer>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Refusal> {
-    let path = request.uri().path();
+    // With a query it is another one.
+    let path = request.uri().path_and_query().map_or("", PathAndQuery::as_str);
     if path == HEALTH_PATH && request.method() == Method::GET {
         return Ok(respond(StatusCode::OK, ""));
     }
@@ -95,8 +97,8 @@ async fn join(
 }
 
 async fn body(request: Request<Incoming>, bytes_max: usize) -> Result<Bytes, Refusal> {
-    let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.as_bytes());
-    let is_ours = content_type == Some(endpoint::CONTENT_TYPE.as_bytes());
+    let content_types = request.headers().get_all(CONTENT_TYPE).iter();
+    let is_ours = content_types.eq([endpoint::CONTENT_TYPE]);
     if !is_ours || request.headers().contains_key(CONTENT_ENCODING) {
         return Err(Refusal::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
