@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use hyper::StatusCode;
-use tokio::sync::Mutex;
+use tokio::sync::{Barrier, Mutex};
 use vmm_proto::client::{CallError, CallOptions, Client, Hop};
 use vmm_proto::endpoint::{BODY_BYTES_MAX, OPEN_PATH, RPC_PATH};
 use vmm_proto::envelope::Sealed;
@@ -157,6 +157,31 @@ async fn an_answer_to_another_request_is_no_answer() {
     });
     assert_eq!(call(&client, ping("first")).await.unwrap(), pong("first"));
     assert_not_believed("the first answer under this id", &client).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_answers_that_change_places_are_none() {
+    let lab = lab().await;
+    let (kept, both) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Barrier::new(2)));
+    let onward = lab.onward.clone();
+    let client = lab.client(move |body| {
+        let (onward, kept, both) = (onward.clone(), kept.clone(), both.clone());
+        async move {
+            let answer = onward.rpc(body).await.body;
+            let mine = {
+                let mut kept = kept.lock().await;
+                kept.push(answer);
+                kept.len() - 1
+            };
+            both.wait().await;
+            // Neither was delivered yet, so that both are new to the client.
+            (StatusCode::OK, kept.lock().await[1 - mine].clone())
+        }
+    });
+    let (first, second) = tokio::join!(call(&client, ping("x")), call(&client, ping("y")));
+    for error in [first.unwrap_err(), second.unwrap_err()] {
+        assert!(matches!(error, CallError::Transport { hop: Hop::Answer, .. }), "{error}");
+    }
 }
 
 /// The same principal's other session answers, under the id of this request.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use vmm_proto::envelope::replay::WINDOW;
@@ -116,10 +117,12 @@ async fn of_many_copies_at_once_over_many_connections_one_is_carried_out() {
     for _ in 0..3 {
         links.push(peer.link(&pool).await);
     }
-    for round in 1..=20 {
-        let message = session.ping();
-        let start = Arc::new(tokio::sync::Barrier::new(32));
-        let copies = (0..32).map(|copy| {
+    // Large, so that opening one takes long enough for another to begin.
+    let element = format!("<Ping text=\"{}\"/>", "x".repeat(64 << 10));
+    for round in 1..=8 {
+        let message = Bytes::from(session.request(&element));
+        let start = Arc::new(tokio::sync::Barrier::new(8));
+        let copies = (0..8).map(|copy| {
             let (link, message, start) = (links[copy % 4].clone(), message.clone(), start.clone());
             tokio::spawn(async move {
                 start.wait().await;
