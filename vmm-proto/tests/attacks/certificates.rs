@@ -1,7 +1,7 @@
 //! Who may connect, and whom a client speaks with: certificates that are wrong in one thing each, at both ends of TLS.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -9,7 +9,8 @@ use hyper::StatusCode;
 use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use vmm_proto::client::{CallError, CallOptions, Client, ClientOptions, Connector as _, Hop};
-use vmm_proto::clock::TokioClock;
+use vmm_proto::clock::{TokioClock, WallClock};
+use vmm_proto::endpoint::OPEN_PATH;
 use vmm_proto::principal::Principal;
 use vmm_proto::server::ServerOptions;
 
@@ -149,6 +150,31 @@ async fn clocks_that_differ_too_much_end_it_and_a_few_minutes_do_not() {
             (result, _) => panic!("{client_now:?} and {server_now:?}: {result:?}"),
         }
     }
+}
+
+/// A clock that jumps.
+#[derive(Debug)]
+struct Jumping(AtomicU64);
+
+impl WallClock for Jumping {
+    fn now(&self) -> Duration {
+        Duration::from_secs(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_outlives_its_certificate_opens_no_session() {
+    let pool = Pool::new();
+    let clock = Arc::new(Jumping(AtomicU64::new(TODAY.as_secs())));
+    let _server =
+        pool.serve(pool.issue(&Principal::agent(SERVER)), ServerOptions::new(clock.clone()));
+    let peer = Peer::new(&pool, &Principal::manager("m"));
+    let link = peer.link(&pool).await;
+    let session = peer.session(&link).await;
+    assert!(link.rpc(session.ping()).await.is_ok());
+    clock.0.fetch_add(31 * 86_400, Ordering::SeqCst);
+    let (_, hello) = peer.start(&link.server);
+    link.post(OPEN_PATH, hello).await.assert_refused("expired");
 }
 
 /// A first flight of TLS 1.2, with these extensions behind the usual ones.

@@ -133,3 +133,17 @@ async fn hostile_documents_around_the_encryption_are_refused_and_cost_little() {
     }
     assert!(link.rpc(good).await.is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_header_of_http_1_1_is_read_only_so_far() {
+    let lab = lab();
+    let long = format!("X-Long: {}\r\n", "x".repeat(1 << 20));
+    let many: String = (0..1000).map(|number| format!("X-{number}: x\r\n")).collect();
+    for (what, more) in [("one", long), ("many", many)] {
+        let answer = lab.raw(head(RPC_PATH, &more).as_bytes()).await;
+        assert_eq!(statuses(&answer), ["431"], "{what}");
+    }
+    let path = format!("/{}", "x".repeat(1 << 20));
+    let answer = lab.raw(head(&path, "").as_bytes()).await;
+    assert!(statuses(&answer).iter().all(|status| status.starts_with('4')), "a long path");
+}

@@ -34,6 +34,7 @@ mod certificates;
 mod flood;
 mod handshake;
 mod http;
+mod inside;
 mod large;
 mod points;
 mod recovery;
