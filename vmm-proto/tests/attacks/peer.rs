@@ -112,6 +112,11 @@ impl Peer {
         Link::over(self.tls(pool, H2).await).await
     }
 
+    /// Takes that many bytes of each answer until it reads.
+    pub(crate) async fn link_with_window(&self, pool: &Pool, bytes: u32) -> Link {
+        Link::with_window(self.tls(pool, H2).await, bytes).await
+    }
+
     /// `None` if TLS refuses the certificate.
     pub(crate) async fn link_as(&self, pool: &Pool, as_whom: &Forged) -> Option<Link> {
         let link = Link::over(self.tls_as(pool, H2, as_whom).await).await;
@@ -176,9 +181,14 @@ async fn connect(pool: &Pool, config: ClientConfig) -> TlsStream<BoxedStream> {
 
 impl Link {
     async fn over(stream: TlsStream<BoxedStream>) -> Link {
+        Link::with_window(stream, 1 << 20).await
+    }
+
+    async fn with_window(stream: TlsStream<BoxedStream>, bytes: u32) -> Link {
         let server = stream.get_ref().1.peer_certificates().unwrap()[0].clone();
-        let stream = TokioIo::new(stream);
-        let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        let handshake = builder.initial_stream_window_size(bytes).handshake(TokioIo::new(stream));
+        let (sender, connection) = handshake.await.unwrap();
         tokio::spawn(connection);
         Link { sender, server: server.into_owned() }
     }

@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http_body_util::Full;
+use hyper::header::CONTENT_TYPE;
 use hyper::{Request, StatusCode};
 use tokio::time::{Duration, sleep};
-use vmm_proto::endpoint::{HEALTH_PATH, STREAM_COUNT_MAX};
+use vmm_proto::endpoint::{CONTENT_TYPE as XVMP, HEALTH_PATH, RPC_PATH, STREAM_COUNT_MAX};
 use vmm_proto::principal::Principal;
 use vmm_proto::server::ServerOptions;
 
@@ -96,4 +97,43 @@ async fn who_hangs_up_under_a_call_does_not_stop_it_and_leaves_nothing_behind() 
     }
     let health = Request::get(HEALTH_PATH).body(Full::<Bytes>::default()).unwrap();
     assert!(peer.link(&pool).await.send(health).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_nobody_reads_keep_their_places() {
+    let pool = Pool::new();
+    let options = ServerOptions { request_share_max: 8, ..pool.options() };
+    let _server = pool.serve(pool.issue(&Principal::agent(SERVER)), options);
+    let greedy = Peer::new(&pool, &Principal::manager("m"));
+    let session = greedy.session(&greedy.link(&pool).await).await;
+    let element = format!("<Ping text=\"{}\"/>", "x".repeat(100_000));
+    let mut unread = Vec::new();
+    let mut statuses = Vec::new();
+    // One byte of each answer may come, and over several connections.
+    for _ in 0..4 {
+        let link = greedy.link_with_window(&pool, 1).await;
+        for _ in 0..4 {
+            let response = link.sender.clone().send_request(rpc(session.request(&element))).await;
+            let response = response.unwrap();
+            statuses.push(response.status());
+            unread.push((response, link.clone()));
+        }
+    }
+    let served = statuses.iter().filter(|status| **status == StatusCode::OK).count();
+    assert_eq!(served, 8, "{statuses:?}");
+    assert_eq!(statuses[8], StatusCode::SERVICE_UNAVAILABLE);
+    let other = Peer::new(&pool, &Principal::admin("ann"));
+    let link = other.link(&pool).await;
+    let others = other.session(&link).await;
+    assert!(link.rpc(others.ping()).await.is_ok());
+    // Who hangs up gives them back.
+    drop(unread);
+    sleep(Duration::from_secs(1)).await;
+    let link = greedy.link(&pool).await;
+    assert!(link.rpc(session.ping()).await.is_ok());
+}
+
+fn rpc(message: String) -> Request<Full<Bytes>> {
+    let request = Request::post(RPC_PATH).header(CONTENT_TYPE, XVMP);
+    request.body(Full::new(Bytes::from(message))).unwrap()
 }
