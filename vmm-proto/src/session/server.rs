@@ -86,6 +86,11 @@ impl ServerSession {
         self.lock().used
     }
 
+    /// Whether a message has proved its key.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.lock().is_confirmed
+    }
+
     /// Whether nothing may be done with it any more.
     pub(crate) fn is_over(&self) -> bool {
         let age = self.opened.elapsed();
