@@ -135,11 +135,15 @@ async fn a_first_message_sent_again_and_again_fills_its_principals_share_and_doe
     let neighbour_link = neighbour.link(&lab.pool).await;
     let neighbours = neighbour.session(&neighbour_link).await;
     assert!(neighbour_link.rpc(neighbours.ping()).await.is_ok());
+    let owners = lab.manager.session(&link).await;
+    assert!(link.rpc(owners.ping()).await.is_ok());
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     let (_, hello) = lab.manager.start(&link.server);
     for _ in 0..SESSIONS_PER_PRINCIPAL * 4 {
         assert!(link.post(OPEN_PATH, hello.clone()).await.is_ok());
     }
-    assert_eq!(lab.carried_out(), 1);
+    assert_eq!(lab.carried_out(), 2);
+    assert!(link.rpc(owners.ping()).await.is_ok(), "what its owner uses stands");
     assert!(
         neighbour_link.rpc(neighbours.ping()).await.is_ok(),
         "another principal's session stands"
