@@ -126,7 +126,7 @@ async fn clocks_that_differ_too_much_end_it_and_a_few_minutes_do_not() {
     let (few_minutes, past, future) = (Duration::from_secs(240), TODAY - day, TODAY + day * 31);
     for (client_now, server_now, hop) in [
         (TODAY - few_minutes, TODAY, None),
-        (TODAY + day * 29, TODAY, None),
+        (TODAY + day * 6, TODAY, None),
         (TODAY, TODAY - few_minutes, None),
         (past, TODAY, Some(Hop::Tls)),
         (future, TODAY, Some(Hop::Tls)),

@@ -21,8 +21,10 @@ async fn a_request_is_one_verb_and_nothing_beside_it() {
         ("two different verbs", "<ListVms/><DestroyVm vm=\"x\"/>"),
         ("a verb that is none", "<Destroy vm=\"x\"/>"),
         ("a reply", "<Pong text=\"x\"/>"),
+        ("an attribute more", "<Ping text=\"x\" more=\"y\"/>"),
         ("an attribute less", "<Ping/>"),
         ("an attribute as an element", "<Ping><text>x</text></Ping>"),
+        ("an element more", "<Ping text=\"x\"><More/></Ping>"),
         ("a request in a request", "<Request><Ping text=\"x\"/></Request>"),
         ("no namespace", "<Ping xmlns=\"\" text=\"x\"/>"),
         ("another namespace", "<a:Ping xmlns:a=\"urn:a\" text=\"x\"/>"),
@@ -30,6 +32,7 @@ async fn a_request_is_one_verb_and_nothing_beside_it() {
         ("a comment", "<Ping text=\"x\"/><!-- -->"),
         ("an entity", "<Ping text=\"&e;\"/>"),
         ("text beside", "<Ping text=\"x\"/>DestroyVm"),
+        ("text inside", "<Ping text=\"x\">DestroyVm</Ping>"),
         ("text before", "DestroyVm<Ping text=\"x\"/>"),
     ] {
         let answer = link.rpc(session.request(element)).await;
