@@ -12,6 +12,7 @@
 //!   slow          bytes that do not come         flood        too many frames
 //!   http          not as HTTP should be          large        too large, or made to cost
 //!   recovery      restarts, lost sessions        shares       one takes it from others
+//!   inside        from who holds the keys        applicants   from who has no certificate yet
 //! ```
 //!
 //! Time is tokio's, paused, and connections are pipes in memory: no test waits, and none asserts how long something took on a clock
@@ -30,6 +31,7 @@ mod noise;
 mod peer;
 
 mod answers;
+mod applicants;
 mod certificates;
 mod flood;
 mod handshake;

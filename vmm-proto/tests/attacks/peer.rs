@@ -84,15 +84,19 @@ impl Peer {
         Peer::of(pool.issue(principal))
     }
 
-    fn config(&self, pool: &Pool, alpn: &[u8]) -> ClientConfig {
+    fn config(&self, pool: &Pool, alpn: &[&[u8]]) -> ClientConfig {
         let server = Principal::agent(SERVER);
         let config = tls::client_config(&self.credentials, &server, pool.clock.clone()).unwrap();
         let mut config = (*config).clone();
-        config.alpn_protocols = vec![alpn.to_vec()];
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         config
     }
 
     pub(crate) async fn tls(&self, pool: &Pool, alpn: &[u8]) -> TlsStream<BoxedStream> {
+        self.tls_offering(pool, &[alpn]).await
+    }
+
+    pub(crate) async fn tls_offering(&self, pool: &Pool, alpn: &[&[u8]]) -> TlsStream<BoxedStream> {
         connect(pool, self.config(pool, alpn)).await
     }
 
@@ -103,7 +107,7 @@ impl Peer {
         alpn: &[u8],
         as_whom: &Forged,
     ) -> TlsStream<BoxedStream> {
-        let mut config = self.config(pool, alpn);
+        let mut config = self.config(pool, &[alpn]);
         config.client_auth_cert_resolver = as_whom.resolver();
         connect(pool, config).await
     }
