@@ -1,7 +1,7 @@
 //! One connection: TLS, then HTTP by what ALPN chose.
 
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, Cursor};
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use rustls::server::Acceptor;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -26,6 +26,9 @@ use crate::principal::Principal;
 use crate::session::ServerSession;
 use crate::tls::{ALPN_BULK, ALPN_H2, ALPN_JOIN};
 use crate::transport::{Accepted, BoxedStream};
+
+/// What an HTTP/2 client says first, in bytes.
+const H2_PREFACE_BYTES: usize = 24;
 
 /// Who is at the other end, and as whom we spoke with it.
 pub(super) struct Peer {
@@ -153,15 +156,18 @@ async fn serve_applicant(
 
 async fn serve(shared: &Arc<Shared>, stream: TlsStream<BoxedStream>, peer: Arc<Peer>) {
     let is_h2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_H2);
-    // hyper waits for the first byte as long as it takes.
-    let mut stream = BufReader::new(stream);
+    // hyper waits for the first byte, and for the rest of HTTP/2's preface, as long as it takes.
+    let mut stream = stream;
+    let mut first = vec![0; if is_h2 { H2_PREFACE_BYTES } else { 1 }];
     tokio::select! {
         () = shared.stop.cancelled() => return,
-        first = timeout(HEADER_TIMEOUT, stream.fill_buf()) => match first {
-            Ok(Ok([_, ..])) => {}
+        read = timeout(HEADER_TIMEOUT, stream.read_exact(&mut first)) => match read {
+            Ok(Ok(_)) => {}
             _ => return,
         },
     }
+    let (read, write) = tokio::io::split(stream);
+    let stream = tokio::io::join(Cursor::new(first).chain(read), write);
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let (shared, peer) = (shared.clone(), peer.clone());
         async move { Ok::<_, Infallible>(http::handle(shared, peer, request).await) }

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::timeout;
 
 use super::connection::Peer;
+use super::held::{self, Held};
 use super::refusal::{Refusal, respond};
 use super::{Shared, rpc};
 use crate::credentials::Credentials;
@@ -25,7 +27,7 @@ pub(super) async fn handle(
     shared: Arc<Shared>,
     peer: Arc<Peer>,
     request: Request<Incoming>,
-) -> Response<Full<Bytes>> {
+) -> Response<Held> {
     let answer = AssertUnwindSafe(route(&shared, &peer, request)).catch_unwind().await;
     let answer = answer.unwrap_or_else(|_| {
         tracing::error!(principal = %peer.identity.principal, "a request panicked");
@@ -33,7 +35,7 @@ pub(super) async fn handle(
     });
     answer.unwrap_or_else(|refusal| {
         tracing::warn!(principal = %peer.identity.principal, %refusal, "request refused");
-        refusal.into_response()
+        held::answer(refusal.into_response(), None)
     })
 }
 
@@ -41,10 +43,11 @@ async fn route(
     shared: &Arc<Shared>,
     peer: &Arc<Peer>,
     request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Refusal> {
-    let path = request.uri().path();
+) -> Result<Response<Held>, Refusal> {
+    // With a query it is another one.
+    let path = request.uri().path_and_query().map_or("", PathAndQuery::as_str);
     if path == HEALTH_PATH && request.method() == Method::GET {
-        return Ok(respond(StatusCode::OK, ""));
+        return Ok(held::answer(respond(StatusCode::OK, ""), None));
     }
     if ![OPEN_PATH, RPC_PATH, HEALTH_PATH].contains(&path) {
         return Err(Refusal::Status(StatusCode::NOT_FOUND));
@@ -53,14 +56,14 @@ async fn route(
         return Err(Refusal::Status(StatusCode::METHOD_NOT_ALLOWED));
     }
     // Before the body is read, so that the bodies in memory are bounded too.
-    let place = shared.place(&peer.identity.principal).ok_or(Refusal::Busy)?;
+    let place = Arc::new(shared.place(&peer.identity.principal).ok_or(Refusal::Busy)?);
     let is_open = path == OPEN_PATH;
     let body = body(request, if is_open { OPEN_BYTES_MAX } else { BODY_BYTES_MAX }).await?;
     let answer = match is_open {
         true => rpc::open(shared, peer, &body)?,
-        false => rpc::call(shared, peer, &body, place).await?,
+        false => rpc::call(shared, peer, &body, place.clone()).await?,
     };
-    Ok(respond(StatusCode::OK, answer))
+    Ok(held::answer(respond(StatusCode::OK, answer), Some(place)))
 }
 
 /// Answers somebody without a certificate.
@@ -69,12 +72,12 @@ pub(super) async fn admit(
     own: Arc<Credentials>,
     peer: &str,
     request: Request<Incoming>,
-) -> Response<Full<Bytes>> {
+) -> Response<Held> {
     let answer = AssertUnwindSafe(join(&shared, &own, request)).catch_unwind().await;
     let answer = answer.unwrap_or(Err(Refusal::Status(StatusCode::INTERNAL_SERVER_ERROR)));
     answer.unwrap_or_else(|refusal| {
         tracing::warn!(peer, %refusal, "nobody was admitted");
-        refusal.into_response()
+        held::answer(refusal.into_response(), None)
     })
 }
 
@@ -82,21 +85,24 @@ async fn join(
     shared: &Shared,
     own: &Credentials,
     request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Refusal> {
+) -> Result<Response<Held>, Refusal> {
     match (request.uri().path(), &shared.registrar) {
-        (HEALTH_PATH, _) if request.method() == Method::GET => Ok(respond(StatusCode::OK, "")),
+        (HEALTH_PATH, _) if request.method() == Method::GET => {
+            Ok(held::answer(respond(StatusCode::OK, ""), None))
+        }
         (JOIN_PATH, Some(registrar)) if request.method() == Method::POST => {
             let body = body(request, OPEN_BYTES_MAX).await?;
             let answer = enrolment::answer(registrar.as_ref(), own, &body).await;
-            Ok(respond(StatusCode::OK, answer.map_err(Refusal::bad)?))
+            let answer = answer.map_err(Refusal::bad)?;
+            Ok(held::answer(respond(StatusCode::OK, answer), None))
         }
         _ => Err(Refusal::Status(StatusCode::NOT_FOUND)),
     }
 }
 
 async fn body(request: Request<Incoming>, bytes_max: usize) -> Result<Bytes, Refusal> {
-    let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.as_bytes());
-    let is_ours = content_type == Some(endpoint::CONTENT_TYPE.as_bytes());
+    let content_types = request.headers().get_all(CONTENT_TYPE).iter();
+    let is_ours = content_types.eq([endpoint::CONTENT_TYPE]);
     if !is_ours || request.headers().contains_key(CONTENT_ENCODING) {
         return Err(Refusal::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }

@@ -54,6 +54,7 @@ use crate::v1;
 
 mod configs;
 mod connection;
+mod held;
 mod http;
 mod refusal;
 mod renewal;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
@@ -38,7 +37,7 @@ impl Refusal {
         Refusal::BadMessage(reason.to_string())
     }
 
-    pub(super) fn into_response(self) -> Response<Full<Bytes>> {
+    pub(super) fn into_response(self) -> Response<Bytes> {
         match self {
             Refusal::BadMessage(_) => respond(StatusCode::BAD_REQUEST, BAD_MESSAGE),
             Refusal::Status(status) => respond(status, ""),
@@ -53,8 +52,8 @@ impl Refusal {
 }
 
 /// An answer with the protocol's content type.
-pub(super) fn respond(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
+pub(super) fn respond(status: StatusCode, body: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     let content_type = HeaderValue::from_static(endpoint::CONTENT_TYPE);
     response.headers_mut().insert(CONTENT_TYPE, content_type);

@@ -37,7 +37,7 @@ pub(super) async fn call(
     shared: &Arc<Shared>,
     peer: &Peer,
     body: &[u8],
-    place: Place,
+    place: Arc<Place>,
 ) -> Result<Vec<u8>, Refusal> {
     let sealed = Sealed::parse(body).map_err(Refusal::bad)?;
     let header = sealed.header();
@@ -75,7 +75,7 @@ async fn run(
     shared: &Arc<Shared>,
     caller: Caller,
     request: Request,
-    place: Place,
+    place: Arc<Place>,
 ) -> Result<Reply, Fault> {
     if let Some(outcome) = shared.renewal.answer(&caller, &request) {
         return outcome;

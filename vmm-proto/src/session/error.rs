@@ -28,6 +28,9 @@ pub enum SessionError {
         /// Whose certificate.
         principal: String,
     },
+    /// A key that shares no secret.
+    #[error("a key of the handshake is a point of low order: nothing would be secret")]
+    LowOrder,
     /// No common version.
     #[error("the peer speaks minor versions {min} to {max}, this side only 0: update the older")]
     Version {

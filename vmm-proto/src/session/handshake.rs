@@ -39,6 +39,7 @@ pub(super) fn initiate(
     server_inner_key: &[u8; INNER_KEY_BYTES],
     prologue: &[u8],
 ) -> Result<HandshakeState, SessionError> {
+    check_order(server_inner_key)?;
     Ok(builder()
         .local_private_key(inner_key)?
         .remote_public_key(server_inner_key)?
@@ -62,12 +63,22 @@ pub(super) fn write(state: &mut HandshakeState, payload: &str) -> Result<Vec<u8>
     Ok(message)
 }
 
-/// The payload of the next message.
+/// The payload of the next message. Both messages begin with an ephemeral key.
 pub(super) fn read(state: &mut HandshakeState, message: &[u8]) -> Result<Vec<u8>, SessionError> {
+    if let Some(ephemeral) = message.first_chunk() {
+        check_order(ephemeral)?;
+    }
     let mut payload = vec![0; MESSAGE_BYTES_MAX];
     let length = state.read_message(message, &mut payload)?;
     payload.truncate(length);
     Ok(payload)
+}
+
+/// Refuses a point of low order: every secret shared with it is zero, and snow takes it.
+pub(super) fn check_order(public: &[u8; INNER_KEY_BYTES]) -> Result<(), SessionError> {
+    // Any private key shows it.
+    let shared = x25519_dalek::x25519([1; INNER_KEY_BYTES], *public);
+    if shared == [0; INNER_KEY_BYTES] { Err(SessionError::LowOrder) } else { Ok(()) }
 }
 
 /// The keys, when both messages have passed.

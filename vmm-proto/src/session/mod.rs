@@ -19,7 +19,7 @@
 //! Who owns what: the server's `SessionTable` holds sessions by id and ends them: after
 //! [`LIFETIME`], after [`MESSAGE_COUNT_MAX`] messages in one direction, after [`BAD_TAG_COUNT_MAX`]
 //! bad tags, unconfirmed after [`CONFIRM_TIMEOUT`], or when their principal opens more than
-//! [`SESSIONS_PER_PRINCIPAL`] (the one unused for longest goes). Nothing is written to disk: a
+//! [`SESSIONS_PER_PRINCIPAL`] (the one unused for longest goes, unconfirmed ones first). Nothing is written to disk: a
 //! restarted server knows no session, and clients open new ones. A client replaces its session when
 //! three quarters of time or count are used; calls under way finish on the old one.
 //!

@@ -49,6 +49,7 @@ impl ServerSession {
         if state.get_remote_static() != Some(client.inner_key.as_slice()) {
             return Err(SessionError::InnerKey { principal: client.principal.to_string() });
         }
+        handshake::check_order(&client.inner_key)?;
         Hello::read(&hello)?;
         let id = new_id()?;
         let message = handshake::write(&mut state, &Welcome::new(&id).write()?)?;
@@ -83,6 +84,11 @@ impl ServerSession {
     /// When it was used last.
     pub(super) fn used(&self) -> Instant {
         self.lock().used
+    }
+
+    /// Whether a message has proved its key.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.lock().is_confirmed
     }
 
     /// Whether nothing may be done with it any more.

@@ -19,7 +19,9 @@ impl SessionTable {
         sessions.retain(|_, session| !session.is_over());
         let own = |known: &&Arc<ServerSession>| known.principal() == session.principal();
         if sessions.values().filter(own).count() >= SESSIONS_PER_PRINCIPAL {
-            let oldest = sessions.values().filter(own).min_by_key(|known| known.used());
+            // Whoever sends a first message again opens sessions that are never confirmed: those go first.
+            let order = |known: &&Arc<ServerSession>| (known.is_confirmed(), known.used());
+            let oldest = sessions.values().filter(own).min_by_key(order);
             if let Some(id) = oldest.map(|known| known.id().to_owned()) {
                 sessions.remove(&id);
             }
