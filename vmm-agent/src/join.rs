@@ -68,7 +68,7 @@ pub async fn join(join: Join, config: &Path) -> anyhow::Result<()> {
         None => write_config(config, &principal.id)?,
     }
     println!("host {} is in the pool, to be called at {address}", principal.id);
-    println!("next: systemctl enable --now vmm-agent");
+    println!("next: systemctl enable vmm-agent; systemctl restart vmm-agent");
     Ok(())
 }
 

@@ -7,6 +7,7 @@ mod args;
 mod check;
 mod demo;
 mod packages;
+mod python;
 mod run;
 mod sim;
 mod suites;

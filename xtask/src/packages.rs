@@ -6,8 +6,17 @@ use anyhow::{Context, Result, bail};
 
 use crate::run;
 
-/// To build and test without Xen. The XML tools check the published schemas and messages from outside.
-pub(crate) const BUILD: &[&str] = &["gcc", "libc6-dev", "libxml2-utils", "xmlsec1"];
+/// To build and test without Xen. The XML tools check the published schemas and messages from outside; Santuario and Python are peers of
+/// the protocol.
+pub(crate) const BUILD: &[&str] = &[
+    "gcc",
+    "libc6-dev",
+    "libxml2-utils",
+    "xmlsec1",
+    "libxml-security-java",
+    "default-jre-headless",
+    "python3-venv",
+];
 
 /// To build what links libxenctrl: its headers, and libclang for bindgen.
 pub(crate) const LIBXC: &[&str] = &["libxen-dev", "libclang-14-dev"];

@@ -4,13 +4,14 @@
 //! Fails when a package or a foreign suite is missing, named, or as the tests do.
 
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{ExitCode, ExitStatus};
 
 use anyhow::Result;
 
 use crate::args::Args;
 use crate::demo::finish;
 use crate::packages::{self, Install};
+use crate::python;
 use crate::run;
 use crate::suites;
 use crate::workspace::Workspace;
@@ -20,9 +21,11 @@ pub(crate) fn main(workspace: &Workspace, mut args: Args) -> Result<ExitCode> {
     args.finish()?;
     packages::ensure(packages::BUILD, Install::Asked(install))?;
     suites::ensure_xml(workspace, Install::Asked(install))?;
+    let python = python::ensure(workspace, Install::Asked(install))?;
     let mut cargo = run::cargo(workspace);
     cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
     let portable = run::status(&mut cargo)?;
+    let client = python_client(workspace, &python)?;
     let linux = match why_not_on_linux(install)? {
         Some(reason) => {
             println!("tests of dom0's Linux are passed over: {reason}");
@@ -34,7 +37,31 @@ pub(crate) fn main(workspace: &Workspace, mut args: Args) -> Result<ExitCode> {
             run::status(cargo.args(["--", "dom0::linux"]))?
         }
     };
-    Ok(finish("test", if portable.success() { linux } else { portable }))
+    let all = [portable, client, linux];
+    let worst = all.iter().find(|status| !status.success()).unwrap_or(&linux);
+    Ok(finish("test", *worst))
+}
+
+/// The tests of the Python client, against a pool of simulated hosts that lives as long as they run.
+fn python_client(workspace: &Workspace, python: &Path) -> Result<ExitStatus> {
+    run::success(
+        run::cargo(workspace).args(["build", "--locked", "-p", "vmmctl", "-p", "vmm-e2e"]),
+    )?;
+    let client = workspace.root.join("clients/python");
+    let typed = run::status(
+        run::command(python)
+            .args(["-m", "mypy", "--strict", "--cache-dir"])
+            .arg(workspace.target.join("mypy"))
+            .args(["src", "tests"])
+            .current_dir(&client),
+    )?;
+    if !typed.success() {
+        return Ok(typed);
+    }
+    let mut pool = run::command(workspace.target.join("debug/vmm-demo"));
+    pool.arg("--run").arg(python).args(["-m", "pytest", "-q", "-p", "no:cacheprovider"]);
+    pool.arg(client.join("tests")).env("PYTHONPATH", client.join("src"));
+    run::status(pool.env("PYTHONDONTWRITEBYTECODE", "1"))
 }
 
 fn why_not_on_linux(install: bool) -> Result<Option<&'static str>> {

@@ -33,6 +33,9 @@ struct Arguments {
     /// Run a short tour and exit.
     #[arg(long)]
     check: bool,
+    /// Run this program on the pool and exit as it does. It finds XVMP_MANAGER, XVMP_CREDENTIALS and XVMP_TOKEN in its environment.
+    #[arg(long, num_args = 1.., value_name = "PROGRAM", allow_hyphen_values = true, conflicts_with = "check")]
+    run: Vec<String>,
 }
 
 /// A pool that runs until it is dropped.
@@ -49,8 +52,12 @@ async fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let files = tempfile::tempdir()?;
     // A tour must not be in the way of a demo that somebody has open.
-    let listen = if arguments.check { "127.0.0.1:0" } else { MANAGER_ADDRESS };
+    let is_private = arguments.check || !arguments.run.is_empty();
+    let listen = if is_private { "127.0.0.1:0" } else { MANAGER_ADDRESS };
     let demo = Demo::start(files.path(), listen).await?;
+    if !arguments.run.is_empty() {
+        return demo.run(arguments.run).await;
+    }
     demo.deploy().await?;
     if arguments.check {
         demo.tour().await?;
@@ -62,6 +69,19 @@ async fn main() -> Result<ExitCode> {
     }
     demo.stop.cancel();
     Ok(ExitCode::SUCCESS)
+}
+
+/// A token for a user who may do everything.
+fn invite(
+    authority: &CertificateAuthority,
+    invitations: PathBuf,
+    name: &str,
+    clock: &dyn WallClock,
+) -> Result<JoinToken> {
+    let token = JoinToken::generate(authority.certificate())?;
+    let expires = clock.now() + Duration::from_secs(600);
+    Invitations::of(invitations).add(&token, &Principal::admin(name), expires)?;
+    Ok(token)
 }
 
 fn random_bytes() -> Arc<dyn Fn() -> [u8; 16] + Send + Sync> {
@@ -114,9 +134,7 @@ impl Demo {
         tokio::spawn(server.serve(TcpListenerAdapter(listener), demo.stop.clone()));
         tokio::spawn(manager.run(demo.stop.clone()));
         // Whoever uses the pool has joined it, as everybody does.
-        let token = JoinToken::generate(authority.certificate())?;
-        let expires = clock.now() + Duration::from_secs(60);
-        Invitations::of(invitations).add(&token, &Principal::admin("operator"), expires)?;
+        let token = invite(&authority, invitations, "operator", clock.as_ref())?;
         demo.vmmctl(&["join", "--token", &token.to_string()]).await?;
         for n in 1..=HOST_COUNT {
             let host = demo.start_host(n, &authority, Arc::clone(&clock)).await?;
@@ -145,6 +163,25 @@ impl Demo {
         host.start_agent(TcpListenerAdapter(listener), clock).await?;
         self.vmmctl(&["host", "add", &name, &address]).await?;
         Ok(host)
+    }
+
+    /// Runs somebody's program on the pool.
+    async fn run(&self, words: Vec<String>) -> Result<ExitCode> {
+        let authority = CertificateAuthority::load(&self.directory.join("authority"))?;
+        let token = invite(&authority, self.directory.join("invitations"), "guest", &SystemClock)?;
+        let (manager, credentials) = (self.manager.clone(), self.directory.join("operator"));
+        #[allow(clippy::disallowed_methods, reason = "whoever starts the demo wants it")]
+        let status = tokio::task::spawn_blocking(move || {
+            let (program, arguments) = words.split_first().context("name a program")?;
+            let mut command = Command::new(program);
+            command.args(arguments).env("XVMP_MANAGER", manager);
+            command.env("XVMP_CREDENTIALS", credentials).env("XVMP_TOKEN", token.to_string());
+            command.status().with_context(|| format!("starting {program}"))
+        })
+        .await??;
+        self.stop.cancel();
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
     }
 
     /// Runs the real command line; what it printed.

@@ -30,6 +30,18 @@ impl Ctl {
         Self { program, manager, credentials: credentials.to_owned() }
     }
 
+    /// Where the manager is called.
+    #[must_use]
+    pub fn manager(&self) -> &str {
+        &self.manager
+    }
+
+    /// Where the credentials are.
+    #[must_use]
+    pub fn credentials(&self) -> &Path {
+        &self.credentials
+    }
+
     /// The same, with other credentials.
     #[must_use]
     pub fn with_credentials(&self, credentials: &Path) -> Self {

@@ -125,6 +125,21 @@ impl LabHost {
         self.configure_agent("")
     }
 
+    /// Joins the pool with the words that the manager's `invite` printed, to be called at `address`, and starts the agent.
+    ///
+    /// # Errors
+    /// The manager did not admit it, or the agent did not start.
+    pub fn join(&self, words: &[String], address: &str) -> Result<()> {
+        self.write_config("")?;
+        // Of another pool, when the host was left up.
+        self.ssh(&format!("rm -rf {AGENT_DIR}/credentials"))?;
+        let words = words.join(" ");
+        self.ssh(&format!(
+            "NO_COLOR=1 /opt/vmm/vmm-agent --config {AGENT_DIR}/agent.toml {words} --address {address}"
+        ))?;
+        self.start_anew()
+    }
+
     /// Copies the files of a folder over.
     ///
     /// # Errors
@@ -143,12 +158,20 @@ impl LabHost {
     /// # Errors
     /// It did not start, or does not listen.
     pub fn configure_agent(&self, more: &str) -> Result<()> {
+        self.write_config(more)?;
+        self.start_anew()
+    }
+
+    fn write_config(&self, more: &str) -> Result<()> {
         let config = format!(
             "name = \"{}\"\nlisten = \"0.0.0.0:7443\"\ncredentials = \"{AGENT_DIR}/credentials\"\n\
              state = \"/var/lib/vmm\"\ndisk_bytes_per_s = 100000000\nkernel_cache_mib = {KERNEL_CACHE_MIB}\n{more}",
             self.name
         );
-        self.upload(&format!("{AGENT_DIR}/agent.toml"), config.as_bytes())?;
+        self.upload(&format!("{AGENT_DIR}/agent.toml"), config.as_bytes())
+    }
+
+    fn start_anew(&self) -> Result<()> {
         // Hosts that are left up between runs have the agent of the last one, for another pool.
         self.ssh(
             "[ ! -e /run/vmm-agent.pid ] || kill -9 $(cat /run/vmm-agent.pid) 2>/dev/null; true",

@@ -29,6 +29,12 @@ impl ManagerProcess {
         Ok(manager)
     }
 
+    /// Where a lab host's dom0 reaches it: QEMU's network has this machine's loopback there.
+    #[must_use]
+    pub fn address_in_dom0(&self) -> String {
+        self.address.replace("127.0.0.1", "10.0.2.2")
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> &str {
@@ -43,6 +49,18 @@ impl ManagerProcess {
         let bundle = self.directory.join(format!("bundle-{role}-{name}"));
         self.command(&["issue", role, name, "--out", &bundle.to_string_lossy()])?;
         Ok(bundle)
+    }
+
+    /// The words of the command that the invited run, without the program.
+    ///
+    /// # Errors
+    /// `vmm-manager invite` failed.
+    pub fn invite(&self, guest: &[&str], manager: &str) -> Result<Vec<String>> {
+        let mut words = vec!["invite"];
+        words.extend(guest);
+        words.extend(["--manager", manager]);
+        let line = self.command(&words)?;
+        Ok(line.split_whitespace().skip(1).map(str::to_owned).collect())
     }
 
     /// The manager's own credentials; only a test that plays its thief reads them.
@@ -103,7 +121,8 @@ impl ManagerProcess {
         lines[lines.len().saturating_sub(8)..].join("\n")
     }
 
-    fn command(&self, arguments: &[&str]) -> Result<()> {
+    /// What it printed.
+    fn command(&self, arguments: &[&str]) -> Result<String> {
         #[allow(clippy::disallowed_methods, reason = "a test drives real programs")]
         let output = Command::new(&self.program)
             .args(arguments)
@@ -117,7 +136,7 @@ impl ManagerProcess {
                 String::from_utf8_lossy(&output.stderr)
             );
         }
-        Ok(())
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The pool under test: a manager, two real hosts, and what stands between them.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -11,9 +11,9 @@ use vmm_proto::credentials::Credentials;
 use super::{Ctl, Guest, LabHost, ManagerProcess, Proxy, Wire, eventually};
 
 /// Where the lab puts the guests' files in each dom0.
-const KERNEL: &str = "/g/vmlinux";
+pub(in crate::lab) const KERNEL: &str = "/g/vmlinux";
 /// The guests' initramfs.
-const INITRAMFS: &str = "/g/guest.cpio.gz";
+pub(in crate::lab) const INITRAMFS: &str = "/g/guest.cpio.gz";
 
 /// A guest that the emulated processor breaks while it boots is created again, so often at most.
 const CREATE_TRIES: u32 = 4;
@@ -48,21 +48,21 @@ impl LabPool {
         let directory = tempfile::tempdir()?;
         let home = directory.path().join("manager");
         let mut manager = ManagerProcess::init(programs.join("vmm-manager"), &home)?;
-        let user = manager.issue("admin", "operator")?;
-        let mut bundles: Vec<PathBuf> = Vec::new();
-        for host in &hosts {
-            let bundle = manager.issue("agent", &host.name)?;
-            host.install_agent(&bundle).with_context(|| host.agent_log())?;
-            bundles.push(bundle);
-        }
+        manager.start()?;
+        // The first host and the user join by tokens; the second host gets a bundle that was made for it.
+        let front = Proxy::start(manager.address())?;
+        let user = directory.path().join("user");
+        let ctl = Ctl::new(programs.join("vmmctl"), front.address().to_owned(), &user);
+        let join = manager.invite(&["user", "operator", "--role", "admin"], manager.address())?;
+        ctl.text(&join.iter().map(String::as_str).collect::<Vec<_>>())?;
         let proxy = Proxy::start(&hosts[0].agent)?;
+        let join = manager.invite(&["host", &hosts[0].name], &manager.address_in_dom0())?;
+        hosts[0].join(&join, proxy.address()).with_context(|| hosts[0].agent_log())?;
+        let bundle = manager.issue("agent", &hosts[1].name)?;
+        hosts[1].install_agent(&bundle).with_context(|| hosts[1].agent_log())?;
         // A user's key would do for TLS, but the inner layer would notice: he has the manager's.
         let own = manager.credentials()?;
-        let wire = Wire::start(&hosts[1].agent, own, Credentials::load(&bundles[1])?)?;
-        manager.start()?;
-        let front = Proxy::start(manager.address())?;
-        let ctl = Ctl::new(programs.join("vmmctl"), front.address().to_owned(), &user);
-        ctl.text(&["host", "add", &hosts[0].name, proxy.address()])?;
+        let wire = Wire::start(&hosts[1].agent, own, Credentials::load(&bundle)?)?;
         ctl.text(&["host", "add", &hosts[1].name, wire.address()])?;
         Ok(Self { ctl, manager, hosts, proxy, wire, front, retried: 0, directory })
     }

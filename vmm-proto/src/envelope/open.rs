@@ -110,9 +110,13 @@ fn check_key_info(decoder: &mut Decoder<'_>, header: &Header) -> Result<(), Enve
 
 /// Libraries wrap the base64 in lines, some of them with `&#13;`.
 fn cipher_value(text: &str) -> Result<([u8; IV_BYTES], Vec<u8>), EnvelopeError> {
-    let compact: Vec<u8> =
-        text.bytes().filter(|b| !matches!(b, b' ' | b'\t' | b'\r' | b'\n')).collect();
-    let bytes = STANDARD.decode(compact).map_err(|_| EnvelopeError::CipherValue)?;
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let bytes = if text.as_bytes().iter().any(is_space) {
+        STANDARD.decode(text.bytes().filter(|byte| !is_space(byte)).collect::<Vec<u8>>())
+    } else {
+        STANDARD.decode(text)
+    };
+    let bytes = bytes.map_err(|_| EnvelopeError::CipherValue)?;
     match bytes.split_first_chunk::<IV_BYTES>() {
         Some((iv, rest)) if rest.len() >= TAG_BYTES => Ok((*iv, rest.to_vec())),
         _ => Err(EnvelopeError::CipherValue),

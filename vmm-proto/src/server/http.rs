@@ -86,7 +86,8 @@ async fn join(
     own: &Credentials,
     request: Request<Incoming>,
 ) -> Result<Response<Held>, Refusal> {
-    match (request.uri().path(), &shared.registrar) {
+    let path = request.uri().path_and_query().map_or("", PathAndQuery::as_str);
+    match (path, &shared.registrar) {
         (HEALTH_PATH, _) if request.method() == Method::GET => {
             Ok(held::answer(respond(StatusCode::OK, ""), None))
         }

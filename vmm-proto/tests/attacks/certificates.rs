@@ -58,6 +58,8 @@ fn certificates(pool: &Pool, principal: &str) -> Vec<(&'static str, Forged)> {
     ));
     all.push(("of an unknown authority", stranger.certify(&good)));
     all.push(("signed by somebody who is no authority", forger.certify(&good).certify(&good)));
+    let below = Claims { is_ca: true, ..good.clone() };
+    all.push(("signed by an authority below ours", forger.certify(&below).certify(&good)));
     all.push(("good", forger.certify(&good)));
     all
 }

@@ -13,6 +13,8 @@ use super::paths::Lab;
 use super::record::Flavour;
 use super::ssh;
 use crate::args::Args;
+use crate::packages::{self, Install};
+use crate::python;
 use crate::run;
 
 const CONTRACT_LIMIT: Duration = Duration::from_mins(20);
@@ -89,6 +91,9 @@ pub(crate) fn test(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
     if wanted("e2e") {
         // Before the hosts are up: a build beside two emulators takes several times as long.
         run::success(run::cargo(lab.workspace).arg("build").args(E2E_PROGRAMS))?;
+        let root = packages::is_root();
+        packages::ensure(&["python3-venv"], Install::IfRoot)?;
+        python::ensure(lab.workspace, Install::Asked(root))?;
     }
     let mut tally = Tally::default();
     if wanted("contract") {

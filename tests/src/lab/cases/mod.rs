@@ -1,6 +1,7 @@
 //! The cases, in the order of an operator's day.
 
 mod attack;
+mod client;
 mod devices;
 mod end;
 mod faults;
@@ -38,6 +39,7 @@ pub fn all(long: bool) -> Vec<Case> {
 const DAY: &[Table] = &[
     placement::CASES,
     growth::CASES,
+    client::CASES,
     life::CASES,
     devices::CASES,
     sleep::CASES,

@@ -111,7 +111,7 @@ fn scheduling(scheduling: &Scheduling) -> String {
 }
 
 #[cfg(test)]
-pub(super) use tests::sample;
+pub(in crate::commands) use tests::sample;
 
 #[cfg(test)]
 mod tests {
