@@ -81,7 +81,8 @@ class Registrar:
             request = noise.read_message(base64.b64decode(found[2]))
         except InvalidTag:
             return None
-        self.applicants.append(noise.noise_protocol.handshake_state.rs.public_bytes)
+        state = noise.noise_protocol.handshake_state
+        self.applicants.append(state.rs.public_bytes)
         root = etree.fromstring(bytes(request))
         assert root.tag == f"{{{NAMESPACE}}}JoinRequest"
         assert root.attrib.keys() == ["signing-request"]
@@ -109,9 +110,10 @@ class Registrar:
             psk=hashlib.sha256(b"xvmp1 join" + self.secret).digest()
         )
         certificate = hashlib.sha256(identity.certificate).digest()
-        noise.set_prologue(b"".join(map(keys.lp, (
-            "XVMP/1 join", identity.principal, certificate, token
-        ))))
+        noise.set_prologue(
+            keys.lp("XVMP/1 join") + keys.lp(identity.principal)
+            + keys.lp(certificate) + keys.lp(token)
+        )
         noise.set_keypair_from_private_bytes(
             Keypair.STATIC, self.credentials.inner_key
         )

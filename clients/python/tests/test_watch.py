@@ -139,7 +139,9 @@ def test_what_is_not_of_interest_is_left_out(
     teller.answers = [events("1")]
     follower = Follower(client, hosts=False, tasks=False, count_max=7)
     follower.step()
-    assert dict(teller.asked[0].attrib) == {
+    assert {
+        str(name): value for name, value in teller.asked[0].attrib.items()
+    } == {
         "cursor": "", "wait-ms-max": "50000", "count-max": "7",
         "hosts": "false", "tasks": "false",
     }

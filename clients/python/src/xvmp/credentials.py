@@ -48,6 +48,8 @@ _INNER_KEY = re.compile(r"[A-Za-z0-9_-]{43}")
 _USERS = ("admin", "operator", "viewer")
 #: A certificate is renewed when this share of its time is over.
 RENEW_AT = 0.5
+#: How often credentials are read that somebody else is renewing.
+_TRIES = 100
 
 
 @dataclass(frozen=True)
@@ -94,18 +96,27 @@ class Credentials:
         A new set whose move was cut off is moved into place first.
         """
         folder = Path(directory)
-        try:
-            return cls._read(folder)
-        except CredentialsError:
-            # Somebody may have renewed them just now, between two files.
-            return cls._read(folder)
+        for _ in range(_TRIES):
+            try:
+                store.settle(folder)
+            except OSError as error:
+                raise CredentialsError(
+                    f"{folder / 'next'}: {error}"
+                ) from error
+            before = store.state(folder)
+            try:
+                credentials = cls._read(folder)
+            except CredentialsError:
+                if store.state(folder) == before:
+                    raise
+            else:
+                if store.state(folder) == before:
+                    return credentials
+            # Somebody has renewed them just now: this may be a mixture.
+        raise CredentialsError(f"{folder} is written all the time")
 
     @classmethod
     def _read(cls, folder: Path) -> Credentials:
-        try:
-            store.settle(folder)
-        except OSError as error:
-            raise CredentialsError(f"{folder / 'next'}: {error}") from error
         identity = _read_identity(folder / store.CERTIFICATE)
         inner_key = read_inner_key(folder / store.INNER_KEY)
         private = X25519PrivateKey.from_private_bytes(inner_key)

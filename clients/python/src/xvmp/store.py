@@ -55,6 +55,19 @@ def install(folder: Path, files: Mapping[str, bytes]) -> None:
     settle(folder)
 
 
+def state(folder: Path) -> list[tuple[int, int] | None]:
+    """Differs when one of the files has been replaced in between."""
+    found: list[tuple[int, int] | None] = []
+    for name in _FILES:
+        try:
+            status = os.stat(folder / name)
+        except OSError:
+            found.append(None)
+        else:
+            found.append((status.st_ino, status.st_mtime_ns))
+    return found
+
+
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """A folder that appears with all of its files, or not at all."""
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
