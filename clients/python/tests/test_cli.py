@@ -107,7 +107,9 @@ def test_a_watcher_prints_what_comes_and_goes(
     replies = [
         events("1", vm("web"), host(1), task("Done")),
         events("2", vm("web", "Paused")),
-        events("3", gone("Vm", "id-web"), gone("Host", "h"), gone("Task", "t")),
+        events("3", *(gone(kind, ident) for kind, ident in (
+            ("Vm", "id-web"), ("Host", "h"), ("Task", "t")
+        ))),
     ]
 
     def next_reply(header: Header) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import ssl
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,8 +107,9 @@ def test_who_only_shows_the_authority_is_found_out(
             (stranger / "cert.pem").read_bytes()
             + authority.certificate.public_bytes(PEM)
         )
-        context = imitation._server.socket.context  # type: ignore[attr-defined]
-        context.load_cert_chain(chain, stranger / "key.pem")
+        tls = imitation._server.socket
+        assert isinstance(tls, ssl.SSLSocket)
+        tls.context.load_cert_chain(chain, stranger / "key.pem")
         with pytest.raises(ConnectionLost, match="verify failed"):
             join(imitation.address, imitation.token(), folder)
         assert imitation.applicants == []
@@ -171,7 +173,7 @@ def test_cut_off_in_the_middle_it_is_taken_up_with_the_same_keys(
     with pytest.raises(ConnectionLost):
         join(registrar.address, registrar.token(), folder)
     assert names(folder) == ["joining"]
-    assert names(folder / "joining" / ID) == ["inner.key", "key.pem"]
+    assert names(folder / "joining") == ["inner.key", "key.pem"]
     credentials = join(registrar.address, registrar.token(), folder)
     assert len(registrar.applicants) == 5
     assert set(registrar.applicants) == {credentials.identity.inner_key}

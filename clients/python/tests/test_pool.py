@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""A whole life of a VM with a real manager.
+r"""A whole life of a VM with a real manager.
 
 Say where it is, then run only these:
 
-    XVMP_MANAGER=HOST:PORT XVMP_CREDENTIALS=DIR pytest -m pool
+    XVMP_MANAGER=HOST:PORT XVMP_CREDENTIALS=DIR XVMP_TOKEN=TOKEN \
+        pytest -m pool
 
-The principal must be an operator at least. XVMP_TOKEN is an invitation of the
-same manager that nobody has used; without it, one test fails. Kernel and disk are files on the
-hosts: XVMP_KERNEL and XVMP_DISK, or, with the simulated hosts of the
+The principal must be an operator at least. The token is of the same manager,
+and nobody has used it; without one, one test fails. Kernel and disk are files
+on the hosts: XVMP_KERNEL and XVMP_DISK, or, with the simulated hosts of the
 demonstration, ``kernel`` and a disk made here beside the credentials.
 """
 

@@ -19,6 +19,7 @@ from peer import Peer
 from xvmp import Client, Credentials, CredentialsError, Fault, WrongPeer, verbs
 from xvmp.credentials import MANAGER
 from xvmp.keys import Header
+from xvmp.transport import Deadline
 
 WHO = "xvmp://smps-vmm/viewer/ann"
 PING = verbs.Ping(text="ping")
@@ -200,3 +201,16 @@ def test_threads_renew_once(ann: Client, peer: Peer) -> None:
         texts = list(threads.map(lambda _: ann.call(PING).text, range(24)))
     assert texts == ["pong"] * 24
     assert sent(peer).count("RenewCertificate") == 1
+
+
+def test_connections_of_the_old_certificate_are_closed(
+    ann: Client, peer: Peer
+) -> None:
+    old = ann._transport
+    deadline = Deadline.after(30)
+    with old.connection(deadline) as under_way:
+        with old.connection(deadline) as idle:
+            pass
+        ann.renew_certificate()
+        assert not idle.usable and under_way.usable
+    assert not under_way.usable

@@ -226,7 +226,9 @@ class Client:
         """Those that the next connection is made with."""
         return self._transport.credentials
 
-    def renew_certificate(self, *, timeout_s: float = TIMEOUT_S) -> Credentials:
+    def renew_certificate(
+        self, *, timeout_s: float = TIMEOUT_S
+    ) -> Credentials:
         """New keys and a new certificate, now, in the same directory.
 
         Calls under way go on with the old ones. ``WrongPeer`` when the

@@ -8,9 +8,9 @@ is the last one the authority that the token names? The second one trusts this
 authority and nothing else, so that TLS verifies the chain and the dates as it
 does for every other connection; over it goes the one request.
 
-The new keys lie in ``joining/ID`` of the directory, ID being the token's,
-until the certificate is there. Whoever is cut off calls ``join`` again: the
-manager gives the same keys their certificate again, and no others.
+The new keys lie in ``joining`` of the directory until the certificate is
+there. Whoever is cut off calls ``join`` again: the manager gives the same keys
+their certificate again, and no others.
 
 It fails by ``WrongPeer``, by ``JoinRefused``, by the ``Fault`` with which the
 manager denies, by ``CredentialsError`` and as every connection does.
@@ -25,7 +25,6 @@ import socket
 import ssl
 import sys
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,7 +39,6 @@ from .faults import (
     ConnectionLost,
     CredentialsError,
     DeadlinePassed,
-    HttpRefused,
     JoinRefused,
     WrongPeer,
 )
@@ -104,7 +102,7 @@ def join(
     invited = Token.read(token)
     where = parse_address(address)
     folder = Path(directory)
-    joining = folder / "joining" / invited.id
+    joining = folder / "joining"
     try:
         credentials = _joined_before(folder, joining)
         if credentials is None:
@@ -116,7 +114,7 @@ def join(
             )
             store.install(folder, certify.files(certificate, authority, new))
             credentials = Credentials.load(folder)
-        _forget(joining)
+        shutil.rmtree(joining, ignore_errors=True)
     except OSError as error:
         raise CredentialsError(f"{folder}: {error}") from error
     return credentials
@@ -139,17 +137,10 @@ def _joined_before(folder: Path, joining: Path) -> Credentials | None:
 
 
 def _kept_keys(joining: Path) -> NewKeys:
-    """The keys of this token, made when it is first tried."""
+    """Those of an attempt that was cut off, or new ones."""
     if not joining.exists():
-        joining.parents[1].mkdir(mode=0o700, parents=True, exist_ok=True)
         store.write_folder(joining, NewKeys.make().files())
     return NewKeys.load(joining)
-
-
-def _forget(joining: Path) -> None:
-    shutil.rmtree(joining, ignore_errors=True)
-    with suppress(OSError):  # keys of another token may lie there
-        joining.parent.rmdir()
 
 
 def _authority(
