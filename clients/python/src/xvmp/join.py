@@ -95,9 +95,10 @@ def join(
 ) -> Credentials:
     """Becomes whom the token is for; the credentials are in the directory.
 
-    ``address`` is HOST:PORT of the manager. The directory is made; one with
-    credentials in it is a ``CredentialsError``, unless they are of this token
-    already.
+    ``address`` is HOST:PORT of the manager; ``timeout_s`` is for all of it.
+    The directory is made; one with credentials in it is a
+    ``CredentialsError``, unless a call that was cut off has brought them.
+    ``ValueError`` when the token or the address is none.
     """
     invited = Token.read(token)
     where = parse_address(address)
@@ -153,6 +154,10 @@ def _authority(
         left_s = deadline.remaining_s(maybe_done=False)
         with socket.create_connection(where, left_s) as tcp:
             with context.wrap_socket(tcp) as tls:
+                if tls.selected_alpn_protocol() != ALPN:
+                    raise ConnectionLost(
+                        f"the server does not speak {ALPN}", maybe_done=False
+                    )
                 chain = shown_certificates(tls)
     except TimeoutError as error:
         raise DeadlinePassed(
