@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import hashlib
 import os
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+LIFE = datetime.timedelta(days=1)
+MINUTES = datetime.timedelta(minutes=5)
 PEM = serialization.Encoding.PEM
 
 
@@ -26,17 +29,45 @@ class Authority:
             [x509.NameAttribute(NameOID.COMMON_NAME, "authority of a test")]
         )
         self.certificate = (
-            self._builder(self._name, self._key)
+            self._builder(self._name, self._key.public_key(), MINUTES)
             .add_extension(x509.BasicConstraints(True, 0), critical=True)
             .sign(self._key, hashes.SHA256())
         )
 
-    def credentials(self, directory: Path, principal: str) -> Path:
-        """A directory with the four files."""
+    @property
+    def pin(self) -> bytes:
+        """What a token says of this authority."""
+        public = self._key.public_key().public_bytes(
+            serialization.Encoding.DER,
+            serialization.PublicFormat.SubjectPublicKeyInfo,
+        )
+        return hashlib.sha256(public).digest()
+
+    def sign(self, signing_request: bytes, principal: str) -> bytes:
+        """A certificate (DER) for the keys of a PKCS#10 request (DER)."""
+        request = x509.load_der_x509_csr(signing_request)
+        assert request.is_signature_valid
+        (extension,) = request.extensions
+        assert isinstance(extension.value, x509.SubjectAlternativeName)
+        (name,) = extension.value
+        key = request.public_key()
+        assert isinstance(key, ec.EllipticCurvePublicKey)
+        assert isinstance(key.curve, ec.SECP256R1)
+        leaf = self.leaf([principal, str(name.value)], key)
+        return leaf.public_bytes(serialization.Encoding.DER)
+
+    def credentials(
+        self,
+        directory: Path,
+        principal: str,
+        ago: datetime.timedelta = MINUTES,
+    ) -> Path:
+        """A directory with the four files, made some time ago."""
         inner = X25519PrivateKey.generate()
         public = inner.public_key().public_bytes_raw()
         key = ec.generate_private_key(ec.SECP256R1())
-        leaf = self.leaf([principal, key_uri(public)], key)
+        uris = [principal, key_uri(public)]
+        leaf = self.leaf(uris, key.public_key(), ago)
         directory.mkdir(parents=True, exist_ok=True)
         files = {
             "ca.pem": self.certificate.public_bytes(PEM),
@@ -53,14 +84,16 @@ class Authority:
         return directory
 
     def leaf(
-        self, uris: list[str], key: ec.EllipticCurvePrivateKey | None = None
+        self,
+        uris: list[str],
+        key: ec.EllipticCurvePublicKey | None = None,
+        ago: datetime.timedelta = MINUTES,
     ) -> x509.Certificate:
         name = x509.Name(
             [x509.NameAttribute(NameOID.COMMON_NAME, "a leaf of a test")]
         )
-        builder = self._builder(
-            name, key or ec.generate_private_key(ec.SECP256R1())
-        )
+        other = ec.generate_private_key(ec.SECP256R1()).public_key()
+        builder = self._builder(name, key or other, ago)
         if uris:
             builder = builder.add_extension(
                 x509.SubjectAlternativeName(
@@ -76,17 +109,20 @@ class Authority:
         )
 
     def _builder(
-        self, name: x509.Name, key: ec.EllipticCurvePrivateKey
+        self,
+        name: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        ago: datetime.timedelta,
     ) -> x509.CertificateBuilder:
-        now = datetime.datetime.now(datetime.UTC)
+        begin = datetime.datetime.now(datetime.UTC) - ago
         return (
             x509.CertificateBuilder()
             .subject_name(name)
             .issuer_name(self._name)
-            .public_key(key.public_key())
+            .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(minutes=5))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_before(begin)
+            .not_valid_after(begin + LIFE)
         )
 
 

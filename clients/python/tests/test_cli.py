@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import argparse
+import io
 from pathlib import Path
 
 import pytest
-from peer import Peer
+from authority import Authority
+from peer import Bent, Peer
+from registrar import WHO, Registrar
+from test_watch import events, gone, host, task, vm
 
 from xvmp.__main__ import main, size_kib
-from xvmp.model import Phase, Spec, Vm
-from xvmp.watch import Change, changes
+from xvmp.keys import Header
 
 FAULT = (
     '<Fault code="UnknownVm" hop="manager" retryable="false"'
@@ -97,23 +100,91 @@ def test_no_sizes(text: str) -> None:
         size_kib(text)
 
 
-def test_changes_are_what_came_what_went_and_what_is_different() -> None:
-    spec = Spec(
-        name="a", vcpus=1, vcpus_max=1, memory_kib=1, memory_max_kib=1,
-        kernel="/k",
-    )
+def test_a_watcher_prints_what_comes_and_goes(
+    peer: Peer, operator: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = peer.response
+    replies = [
+        events("1", vm("web"), host(1), task("Done")),
+        events("2", vm("web", "Paused")),
+        events("3", *(gone(kind, ident) for kind, ident in (
+            ("Vm", "id-web"), ("Host", "h"), ("Task", "t")
+        ))),
+    ]
 
-    def vm(name: str, phase: Phase) -> Vm:
-        return Vm(
-            vm=name, phase=phase, stale=False, vcpus_online=1,
-            memory_now_kib=1, spec=spec,
-        )
+    def next_reply(header: Header) -> bytes:
+        peer.reply = replies.pop(0) if replies else events("3")
+        return answer(header)
 
-    before = {each: vm(each, Phase.RUNNING) for each in ("same", "old", "x")}
-    after = {"same": before["same"], "new": vm("new", Phase.STARTING),
-             "x": vm("x", Phase.PAUSED)}
-    assert set(changes(before, after)) == {
-        Change(before["old"], None),
-        Change(None, after["new"]),
-        Change(before["x"], after["x"]),
-    }
+    peer.response = next_reply  # type: ignore[method-assign]
+    peer.script += [keep, keep, keep, ended]
+    assert run(peer, operator, "watch") == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "host  h1  Up  h1:1  0 VMs",
+        "vm    web  Running  -  1 vCPUs  0 MiB",
+        "task  t  PauseVm a  Done",
+        "vm    web  Paused  -  1 vCPUs  0 MiB",
+        "vm    web  is gone",
+        "host  h1  is gone",
+        "task  t  is gone",
+    ]
+
+
+def keep(body: bytes) -> Bent:
+    return 200, {}, body
+
+
+def ended(_body: bytes) -> Bent:
+    return 404, {}, b""
+
+
+def test_where_may_stand_behind_the_command(
+    peer: Peer, operator: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    peer.reply = DONE
+    assert main([
+        "--manager", "127.0.0.1:1", "pause", "web",
+        "--manager", peer.address, "--credentials", str(operator),
+    ]) == 0
+    assert capsys.readouterr().out == "t  PauseVm web  Done\n"
+
+
+@pytest.mark.parametrize("missing", ["manager", "credentials"])
+def test_where_must_be_said(
+    missing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"--manager": "127.0.0.1:1", "--credentials": "nowhere"}
+    del given[f"--{missing}"]
+    with pytest.raises(SystemExit) as raised:
+        main([*(each for pair in given.items() for each in pair), "list"])
+    assert raised.value.code == 2
+    assert f"--{missing} is missing" in capsys.readouterr().err
+
+
+def test_joining_says_who_one_is(
+    authority: Authority, manager: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Registrar(authority, manager) as registrar:
+        for name, given, typed in (
+            ("one", registrar.token(), ""),
+            ("two", "-", f"{registrar.token()}\n"),
+        ):
+            monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+            assert main([
+                "join", "--manager", registrar.address, "--token", given,
+                "--credentials", str(tmp_path / name),
+            ]) == 0
+            assert capsys.readouterr().out.startswith(f"{WHO}  until 20")
+            assert (tmp_path / name / "cert.pem").exists()
+
+
+def test_what_is_no_token_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([
+        "join", "--manager", "127.0.0.1:1", "--token", "xvmpj1.secret",
+        "--credentials", str(tmp_path),
+    ]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("xvmp: this is no token") and "secret" not in said

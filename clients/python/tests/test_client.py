@@ -123,6 +123,14 @@ def test_503_waits_no_longer_than_the_deadline(
     assert not raised.value.maybe_done
 
 
+def test_sending_again_has_an_end(client: Client, peer: Peer) -> None:
+    peer.script += [status(503, Retry_After="0")] * 4
+    with pytest.raises(HttpRefused) as raised:
+        client.call(PING)
+    assert raised.value.status == 503 and not raised.value.maybe_done
+    assert len(peer.requests) == 4
+
+
 def test_503_to_a_handshake_waits_too(client: Client, peer: Peer) -> None:
     peer.open_script.append(status(503, Retry_After="0"))
     assert client.call(PING).text == "pong"
@@ -359,3 +367,43 @@ def test_an_address_has_a_host_and_a_port(
 ) -> None:
     with pytest.raises(ValueError, match="HOST:PORT"):
         Client(address, Credentials.load(operator))
+
+
+def page(*names: str, following: str | None = None) -> str:
+    more = f' next="{following}"' if following else ""
+    vms = "".join(
+        f'<Vm vm="id-{name}" phase="Running" stale="false" vcpus-online="1"'
+        f' memory-now-kib="1"><Spec name="{name}" vcpus="1" vcpus-max="1"'
+        ' memory-kib="1" memory-max-kib="1" kernel="/k" cmdline=""'
+        ' cpu-demand-milli="0" disk-demand-bytes-per-s="0"/></Vm>'
+        for name in names
+    )
+    return f"<Vms{more}>{vms}</Vms>"
+
+
+def tell(peer: Peer, *replies: str) -> None:
+    left, answer = list(replies), peer.response
+
+    def following(header: Header) -> bytes:
+        peer.reply = left.pop(0)
+        return answer(header)
+
+    peer.response = following  # type: ignore[method-assign]
+
+
+def test_all_vms_come_page_after_page(client: Client, peer: Peer) -> None:
+    tell(
+        peer, page("a", "b", following="b"), page("b", "c", following="c"),
+        page(),
+    )
+    assert [vm.spec.name for vm in client.vms()] == ["a", "b", "c"]
+    asked = [request[0].get("after") for request in peer.requests]
+    assert asked == [None, "b", "c"]
+
+
+def test_pages_that_go_in_circles_are_left(
+    client: Client, peer: Peer
+) -> None:
+    tell(peer, page("a", following="a"), page("a", following="a"))
+    with pytest.raises(UnexpectedReply, match="next page"):
+        list(client.vms())

@@ -18,7 +18,10 @@ from xvmp.keys import Direction, Header
 
 PUBLISHED = Path(__file__).parents[3] / "docs/schema/xvmp-1.0"
 HEADER = Header("000102030405060708090a0b0c0d0e0f", Direction.C2S, 7, "m-7")
-AGENT_ONLY = {"AwaitReport", "BuildVm", "AgentReport"}
+AGENT_ONLY = {
+    "AwaitReport", "BuildVm", "AgentReport", "ShowCertificate",
+    "PrepareKeys", "InstallCertificate", "SigningRequest",
+}
 
 
 def classes(module: Any, names: set[str]) -> dict[str, type[Any]]:
@@ -167,3 +170,31 @@ def test_what_is_missing_is_named() -> None:
     element = etree.fromstring(f'<HostRef xmlns="{NAMESPACE}"/>')
     with pytest.raises(UnexpectedReply, match="HostRef has no host"):
         codec.read(model.HostRef, element)
+
+
+def test_what_is_not_known_in_a_reply_is_passed_over() -> None:
+    element = inner(REPLIES["Events"])
+    expected = codec.read(model.Events, element)
+    for each in list(element.iter()):
+        each.set("unknown", "attribute")
+        etree.SubElement(each, f"{{{NAMESPACE}}}Unknown", more="of it")
+    assert codec.read(model.Events, element) == expected
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('phase="Saved"', 'phase="Asleep"'),
+        ('code="TimedOut"', 'code="Tired"'),
+        ('health="Up"', 'health="Well"'),
+        ('state="Failed"', 'state="Sad"'),
+        ('object="Vm"', 'object="Cloud"'),
+    ],
+)
+def test_an_unknown_word_of_a_closed_list_is_an_error(
+    old: str, new: str
+) -> None:
+    text = etree.tostring(inner(REPLIES["Events"])).decode()
+    assert old in text
+    with pytest.raises(UnexpectedReply):
+        codec.read(model.Events, etree.fromstring(text.replace(old, new)))

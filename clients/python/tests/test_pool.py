@@ -1,38 +1,61 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""A whole life of a VM with a real manager.
+r"""A whole life of a VM with a real manager.
 
 Say where it is, then run only these:
 
-    XVMP_MANAGER=HOST:PORT XVMP_CREDENTIALS=DIR pytest -m pool
+    XVMP_MANAGER=HOST:PORT XVMP_CREDENTIALS=DIR XVMP_TOKEN=TOKEN \
+        pytest -m pool
 
-The principal must be an operator at least. Kernel and disk are files on the
-hosts: XVMP_KERNEL and XVMP_DISK, or, with the simulated hosts of the
+The principal must be an operator at least. The token is of the same manager,
+and nobody has used it; without one, one test fails. Kernel and disk are files
+on the hosts: XVMP_KERNEL and XVMP_DISK, or, with the simulated hosts of the
 demonstration, ``kernel`` and a disk made here beside the credentials.
 """
 
 from __future__ import annotations
 
-import itertools
+import hashlib
 import os
-import threading
+import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from registrar import text
 
-from xvmp import Client, Credentials, Fault, model, verbs
+from xvmp import (
+    Client,
+    Credentials,
+    Fault,
+    Follower,
+    JoinRefused,
+    WrongPeer,
+    certify,
+    codec,
+    model,
+    verbs,
+)
+from xvmp.join import join
 from xvmp.model import Phase
-from xvmp.watch import watch
+from xvmp.watch import Thing
 
 pytestmark = pytest.mark.pool
+
+
+NEEDED = {
+    "XVMP_MANAGER": "these tests need a manager, HOST:PORT",
+    "XVMP_CREDENTIALS": "these tests need a credentials directory",
+    "XVMP_TOKEN": "this test needs an invitation that nobody has used",
+}
 
 
 def needed(name: str) -> str:
     value = os.environ.get(name, "")
     if not value:
-        pytest.fail(f"set {name}: these tests need a manager", pytrace=False)
+        pytest.fail(f"set {name}: {NEEDED[name]}", pytrace=False)
     return value
 
 
@@ -138,28 +161,132 @@ def test_a_disk_comes_and_goes(client: Client, vm: str, disk: str) -> None:
 
 
 def test_a_watcher_sees_it_pause_and_go_on(client: Client, vm: str) -> None:
-    seen: list[Phase] = []
-    began = threading.Event()
-
-    def look() -> None:
-        limit = itertools.islice(watch(client, 0.05), 500)
-        for change in limit:
-            if change.after and change.after.spec.name == vm:
-                seen.append(change.after.phase)
-                began.set()
-                if Phase.PAUSED in seen and seen[-1] is Phase.RUNNING:
-                    return
-
-    watcher = threading.Thread(target=look, daemon=True)
-    watcher.start()
-    assert began.wait(10)
+    follower = Follower(client, hosts=False, tasks=False)
+    while not any(named(each, vm) for each in follower.known):
+        follower.step()
     client.carry_out(verbs.PauseVm(vm=vm))
-    while Phase.PAUSED not in seen and watcher.is_alive():
-        watcher.join(0.02)
+    assert Phase.PAUSED in phases_until(follower, vm, Phase.PAUSED)
     client.carry_out(verbs.UnpauseVm(vm=vm))
-    watcher.join(20)
-    assert not watcher.is_alive()
-    assert Phase.PAUSED in seen and seen[-1] is Phase.RUNNING
+    assert Phase.RUNNING in phases_until(follower, vm, Phase.RUNNING)
+
+
+def phases_until(follower: Follower, name: str, last: Phase) -> list[Phase]:
+    seen: list[Phase] = []
+    end_s = time.monotonic() + 60
+    while last not in seen and time.monotonic() < end_s:
+        for change in follower.step():
+            if isinstance(change.after, model.Vm) and named(
+                change.after, name
+            ):
+                seen.append(change.after.phase)
+    return seen
+
+
+def named(thing: Thing, name: str) -> bool:
+    return isinstance(thing, model.Vm) and thing.spec.name == name
+
+
+def test_a_change_comes_while_the_watcher_waits(
+    client: Client, vm: str
+) -> None:
+    follower = Follower(client, hosts=False, tasks=False)
+    while not any(named(each, vm) for each in follower.known):
+        follower.step()
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(phases_until, follower, vm, Phase.PAUSED)
+        client.carry_out(verbs.PauseVm(vm=vm))
+        assert Phase.PAUSED in waiting.result(60)
+    client.carry_out(verbs.UnpauseVm(vm=vm))
+
+
+def test_everything_is_told_in_pages(client: Client, vm: str) -> None:
+    whole = Follower(client)
+    whole.step()
+    pages = Follower(client, count_max=1)
+    for _ in range(10 * len(whole.known)):
+        pages.step()
+        if len(pages.known) >= len(whole.known):
+            break
+    assert {type(each) for each in pages.known} == {
+        model.Host, model.Vm, model.Task
+    }
+    assert len(pages.known) >= len(whole.known)
+
+
+def test_after_a_restart_everything_is_told_again(
+    client: Client, vm: str
+) -> None:
+    """To the manager, a cursor of nobody's is one from before a restart."""
+    follower = Follower(client, tasks=False)
+    follower.step()
+    before = {each for each in follower.known if isinstance(each, model.Vm)}
+    follower._cursor = "0123456789abcdef.1.0"
+    assert follower.step() == []
+    assert before <= set(follower.known)
+    assert not follower._cursor.startswith("0123456789abcdef")
+
+
+def test_vms_are_listed_in_pages(client: Client, vm: str) -> None:
+    names = [each.spec.name for each in client.vms()]
+    assert vm in names and names == sorted(names)
+    first = client.call(verbs.ListVms(count_max=1))
+    assert [each.spec.name for each in first.vms] == names[:1]
+    if first.next is not None:
+        rest = client.call(verbs.ListVms(after=first.next))
+        assert [each.spec.name for each in rest.vms] == names[1:]
+
+
+def test_what_is_not_known_in_a_verb_is_refused(client: Client) -> None:
+    element = codec.write(verbs.Ping(text="a"))
+    element.set("unknown", "attribute")
+    with pytest.raises(Fault) as raised:
+        client.call_element(element)
+    assert raised.value.code == "BadRequest"
+
+
+def test_a_certificate_is_renewed(client: Client, tmp_path: Path) -> None:
+    """In a copy of the directory: the runner's own stays as it is."""
+    copy = tmp_path / "credentials"
+    copy.mkdir(mode=0o700)
+    for name in ("ca.pem", "cert.pem", "key.pem", "inner.key"):
+        shutil.copy(Path(needed("XVMP_CREDENTIALS")) / name, copy / name)
+    before = Credentials.load(copy)
+    with Client(needed("XVMP_MANAGER"), before) as renewing:
+        after = renewing.renew_certificate()
+        assert renewing.call(verbs.Ping(text="new")).text == "new"
+    assert after.identity.principal == before.identity.principal
+    assert after.identity.inner_key != before.identity.inner_key
+    assert after.valid_until >= before.valid_until
+    with Client(needed("XVMP_MANAGER"), Credentials.load(copy)) as again:
+        assert again.call(verbs.Ping(text="again")).text == "again"
+
+
+def test_a_token_becomes_credentials(tmp_path: Path) -> None:
+    """XVMP_TOKEN is good once: for the first directory, and no other."""
+    address, token = needed("XVMP_MANAGER"), needed("XVMP_TOKEN")
+    credentials = join(address, token, tmp_path / "first")
+    with Client(address, credentials) as joined:
+        assert joined.call(verbs.Ping(text="joined")).text == "joined"
+    assert sorted(each.name for each in (tmp_path / "first").iterdir()) == [
+        "ca.pem", "cert.pem", "inner.key", "key.pem"
+    ]
+    with pytest.raises(Fault) as raised:
+        join(address, token, tmp_path / "second")
+    assert raised.value.code == "Denied"
+
+
+def test_an_invented_token_is_refused(
+    client: Client, tmp_path: Path
+) -> None:
+    client.call(verbs.Ping(text="a"))
+    authority = client.credentials.authority
+    pin = hashlib.sha256(certify.spki(authority)).digest()
+    token = f"xvmpj1.{'0' * 16}.{text(os.urandom(32))}.{text(pin)}"
+    with pytest.raises(JoinRefused):
+        join(needed("XVMP_MANAGER"), token, tmp_path / "nobody")
+    other = f"xvmpj1.{'0' * 16}.{text(bytes(32))}.{text(os.urandom(32))}"
+    with pytest.raises(WrongPeer):
+        join(needed("XVMP_MANAGER"), other, tmp_path / "nobody")
 
 
 def test_the_same_key_does_it_once(client: Client, vm: str) -> None:

@@ -8,6 +8,7 @@ on standard error), and with 2 when the command line itself is wrong.
 from __future__ import annotations
 
 import argparse
+import logging
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -17,9 +18,10 @@ from . import verbs
 from .client import Client
 from .credentials import MANAGER, Credentials
 from .faults import XvmpError
-from .model import Disk, Nic, Spec, Task, Vm
+from .join import join
+from .model import Disk, Host, Nic, Spec, Task, Vm
 from .verbs import TaskVerb
-from .watch import watch
+from .watch import Follower, Thing
 
 Arguments = argparse.Namespace
 Command = Callable[[Client, Arguments], None]
@@ -35,17 +37,28 @@ examples (with --manager HOST:PORT --credentials DIR before the command):
   memory web 512M                         half a GiB, while it runs
   attach-disk web xvdb /srv/data.img      one more disk, while it runs
   watch                                   what changes, until Ctrl-C
+  join --token TOKEN                      credentials of your own, from a
+                                          token; DIR is made
 
-A VM is named by its name or id. Sizes take K, M, G or T (powers of 1024;
-KiB without a letter). A change may carry --idem KEY: with the same key it is
-done once, however often you call.
+--manager, --credentials and --server may also stand behind the command. A VM
+is named by its name or id. Sizes take K, M, G or T (powers of 1024; KiB
+without a letter). A change may carry --idem KEY: with the same key it is done
+once, however often you call.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the exit status."""
-    given = _parser().parse_args(arguments)
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    for needed in ("manager", "credentials"):
+        if getattr(given, needed) is None:
+            parser.error(f"--{needed} is missing")
+    logging.basicConfig(format="xvmp: %(message)s")
     try:
+        if given.run is _join:
+            _join(given)
+            return 0
         credentials = Credentials.load(given.credentials)
         with Client(given.manager, credentials, given.server) as client:
             command: Command = given.run
@@ -73,22 +86,31 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--manager", metavar="HOST:PORT", required=True)
-    parser.add_argument(
-        "--credentials", metavar="DIR", required=True,
-        help="ca.pem, cert.pem, key.pem and inner.key",
-    )
-    parser.add_argument(
-        "--server", metavar="PRINCIPAL", default=MANAGER,
-        help="who must answer there (default: %(default)s)",
-    )
+    _add_whereabouts(parser)
+    parser.set_defaults(manager=None, credentials=None, server=MANAGER)
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", required=True
     )
     _add_looking(commands)
     _add_life(commands)
     _add_devices(commands)
+    _add_certificates(commands)
     return parser
+
+
+def _add_whereabouts(parser: argparse.ArgumentParser) -> None:
+    """Before the command and behind it; what is not said changes nothing."""
+    parser.add_argument(
+        "--manager", metavar="HOST:PORT", default=argparse.SUPPRESS
+    )
+    parser.add_argument(
+        "--credentials", metavar="DIR", default=argparse.SUPPRESS,
+        help="ca.pem, cert.pem, key.pem and inner.key",
+    )
+    parser.add_argument(
+        "--server", metavar="PRINCIPAL", default=argparse.SUPPRESS,
+        help=f"who must answer there (default: {MANAGER})",
+    )
 
 
 Commands: TypeAlias = (
@@ -97,9 +119,14 @@ Commands: TypeAlias = (
 
 
 def _add(
-    commands: Commands, name: str, run: Command, text: str, *positional: str
+    commands: Commands,
+    name: str,
+    run: Command | Callable[[Arguments], None],
+    text: str,
+    *positional: str,
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=text)
+    _add_whereabouts(parser)
     for each in positional:
         parser.add_argument(each)
     parser.set_defaults(run=run)
@@ -116,8 +143,7 @@ def _add_looking(commands: Commands) -> None:
     _add(commands, "tasks", _tasks, "the latest tasks")
     _add(commands, "wait", _wait, "waits until a task is over", "task")
     _add(commands, "cancel", _cancel, "cancels a task", "task")
-    watching = _add(commands, "watch", _watch, "what changes, until Ctrl-C")
-    watching.add_argument("--interval", type=float, default=1.0, metavar="S")
+    _add(commands, "watch", _watch, "what changes, until Ctrl-C")
 
 
 def _add_life(commands: Commands) -> None:
@@ -173,8 +199,39 @@ def _add_devices(commands: Commands) -> None:
         parser.add_argument("--idem", help="do it once")
 
 
+def _add_certificates(commands: Commands) -> None:
+    joining = _add(
+        commands, "join", _join, "credentials of your own, from a token"
+    )
+    joining.add_argument(
+        "--token", required=True,
+        help="what the manager's operator gave you; - reads a line of"
+        " standard input, so that nobody sees it in the list of processes",
+    )
+    _add(
+        commands, "renew", _renew,
+        "a new certificate, also before half of its time is over",
+    )
+
+
+def _join(given: Arguments) -> None:
+    token = sys.stdin.readline().strip() if given.token == "-" else given.token
+    _say_who(join(given.manager, token, given.credentials))
+
+
+def _renew(client: Client, _given: Arguments) -> None:
+    _say_who(client.renew_certificate())
+
+
+def _say_who(credentials: Credentials) -> None:
+    print(
+        f"{credentials.identity.principal}  until {credentials.valid_until}"
+        f"  {credentials.directory}"
+    )
+
+
 def _list(client: Client, _given: Arguments) -> None:
-    for vm in client.call(verbs.ListVms()).vms:
+    for vm in client.vms():
         print(_line(vm))
 
 
@@ -183,11 +240,7 @@ def _hosts(client: Client, _given: Arguments) -> None:
         free = f"{host.load.memory_free_kib >> 10} MiB free" if (
             host.load
         ) else "not heard yet"
-        away = " (maintenance)" if host.maintenance else ""
-        print(
-            f"{host.name}  {host.health}{away}  {host.address}"
-            f"  {host.vm_count} VMs  {free}"
-        )
+        print(f"{_host_line(host)}  {free}")
 
 
 def _show(client: Client, given: Arguments) -> None:
@@ -235,12 +288,32 @@ def _cancel(client: Client, given: Arguments) -> None:
     _say(client.call(verbs.CancelTask(task=given.task)))
 
 
-def _watch(client: Client, given: Arguments) -> None:
-    for change in watch(client, given.interval):
+def _watch(client: Client, _given: Arguments) -> None:
+    for change in Follower(client, on_trouble=_say_trouble):
         if change.after:
-            print(_line(change.after), flush=True)
+            print(_thing_line(change.after), flush=True)
         elif change.before:
-            print(f"{change.before.spec.name}  is gone", flush=True)
+            print(f"{_thing_name(change.before)}  is gone", flush=True)
+
+
+def _say_trouble(error: XvmpError) -> None:
+    print(f"xvmp: {error}; asking again", file=sys.stderr, flush=True)
+
+
+def _thing_line(thing: Thing) -> str:
+    if isinstance(thing, Host):
+        return f"host  {_host_line(thing)}"
+    if isinstance(thing, Vm):
+        return f"vm    {_line(thing)}"
+    return f"task  {_task_line(thing)}"
+
+
+def _thing_name(thing: Thing) -> str:
+    if isinstance(thing, Host):
+        return f"host  {thing.name}"
+    if isinstance(thing, Vm):
+        return f"vm    {thing.spec.name}"
+    return f"task  {thing.task}"
 
 
 def _create(client: Client, given: Arguments) -> None:
@@ -341,8 +414,20 @@ def _run(client: Client, verb: TaskVerb, given: Arguments) -> Task:
 
 
 def _say(task: Task) -> None:
+    print(_task_line(task))
+
+
+def _task_line(task: Task) -> str:
     why = f"  {task.fault.code}: {task.fault.message}" if task.fault else ""
-    print(f"{task.task}  {task.verb} {task.vm_name}  {task.state}{why}")
+    return f"{task.task}  {task.verb} {task.vm_name}  {task.state}{why}"
+
+
+def _host_line(host: Host) -> str:
+    away = " (maintenance)" if host.maintenance else ""
+    return (
+        f"{host.name}  {host.health}{away}  {host.address}"
+        f"  {host.vm_count} VMs"
+    )
 
 
 def _line(vm: Vm) -> str:

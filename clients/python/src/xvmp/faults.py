@@ -72,6 +72,17 @@ class SessionRefused(TransportError):
     """400, also with a new session."""
 
 
+class JoinRefused(TransportError):
+    """400 to an application: the token's secret is not what is known there."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the manager does not know this token; is it complete, of this"
+            " manager, and not too old?",
+            maybe_done=False,
+        )
+
+
 class HttpRefused(TransportError):
     """A status that repeating does not mend; 500 leaves the outcome open."""
 

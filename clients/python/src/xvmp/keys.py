@@ -79,6 +79,14 @@ def prologue(server: str, certificate: bytes) -> bytes:
     return lp("XVMP/1") + lp(server) + lp(fingerprint)
 
 
+def join_prologue(server: str, certificate: bytes, token: str) -> bytes:
+    """Like ``prologue``, for enrolment (section 8); ``token`` is its id."""
+    fingerprint = hashlib.sha256(certificate).digest()
+    return (
+        lp("XVMP/1 join") + lp(server) + lp(fingerprint) + lp(token)
+    )
+
+
 def direction_key(
     split: bytes, direction: Direction, handshake_hash: bytes
 ) -> bytes:

@@ -74,6 +74,38 @@ class EventAction(StrEnum):
     PRESERVE = "Preserve"
 
 
+class FaultCode(StrEnum):
+    """Why something was refused or failed."""
+
+    UNKNOWN_VM = "UnknownVm"
+    UNKNOWN_HOST = "UnknownHost"
+    UNKNOWN_TASK = "UnknownTask"
+    BAD_REQUEST = "BadRequest"
+    BAD_STATE = "BadState"
+    CONFLICT = "Conflict"
+    NO_CAPACITY = "NoCapacity"
+    OUT_OF_MEMORY = "OutOfMemory"
+    FILE_NOT_FOUND = "FileNotFound"
+    BAD_IMAGE = "BadImage"
+    DENIED = "Denied"
+    UNSUPPORTED = "Unsupported"
+    HOST_UNREACHABLE = "HostUnreachable"
+    TIMED_OUT = "TimedOut"
+    CANCELLED = "Cancelled"
+    IDEMPOTENCY_MISMATCH = "IdempotencyMismatch"
+    BUSY = "Busy"
+    HOST_FAILED = "HostFailed"
+    INTERNAL = "Internal"
+
+
+class ObjectKind(StrEnum):
+    """What an event can be about."""
+
+    HOST = "Host"
+    VM = "Vm"
+    TASK = "Task"
+
+
 # What a VM shall be.
 
 
@@ -178,7 +210,7 @@ class TaskFault:
     """A fault as data; ``error`` is the exception."""
 
     tag: ClassVar[str] = "Fault"
-    code: str
+    code: FaultCode
     hop: str
     retryable: bool
     message: str
@@ -264,7 +296,10 @@ class Vm:
 
 @dataclass(frozen=True, kw_only=True)
 class Vms:
+    """A page; ``next`` is None when it is the last one."""
+
     tag: ClassVar[str] = "Vms"
+    next: str | None = None
     vms: tuple[Vm, ...] = ()
 
 
@@ -341,12 +376,76 @@ class Tasks:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Gone:
+    """An object that is not there any more."""
+
+    tag: ClassVar[str] = "Gone"
+    object: ObjectKind
+    id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Events:
+    """What has changed since a cursor, each object as it is now.
+
+    ``resync``: this begins with everything, and what has not come until
+    ``more`` is false is gone. ``more``: there is more already.
+    """
+
+    tag: ClassVar[str] = "Events"
+    cursor: str
+    resync: bool
+    more: bool
+    hosts: tuple[Host, ...] = ()
+    vms: tuple[Vm, ...] = ()
+    tasks: tuple[Task, ...] = ()
+    gone: tuple[Gone, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConsoleText:
     """``data`` is the end of what the guest wrote; any bytes."""
 
     tag: ClassVar[str] = "ConsoleText"
     dropped_bytes: int
     data: bytes
+
+
+# Certificates.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """X.509, DER, and that of the authority that signed it."""
+
+    tag: ClassVar[str] = "Certificate"
+    certificate: bytes
+    authority: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinRequest:
+    """What an applicant says; ``address`` is an agent's host:port."""
+
+    tag: ClassVar[str] = "JoinRequest"
+    signing_request: bytes
+    address: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admitted:
+    """The applicant's certificate, X.509, DER."""
+
+    tag: ClassVar[str] = "Admitted"
+    certificate: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Denied:
+    """Why an applicant gets none."""
+
+    tag: ClassVar[str] = "Denied"
+    fault: TaskFault
 
 
 # What is measured. A rate needs two samples: None in the first.

@@ -11,12 +11,9 @@ What is not exactly so is a ``BadMessage``.
 
 from __future__ import annotations
 
-from cryptography.exceptions import InvalidTag
 from lxml import etree
-from noise.connection import Keypair, NoiseConnection
-from noise.exceptions import NoiseValueError
 
-from . import envelope, gate, keys, values
+from . import envelope, gate, handshake, keys, values
 from .credentials import Credentials, Identity
 from .faults import BadMessage
 from .keys import Direction, Header, SessionKeys
@@ -27,10 +24,6 @@ RENEW_AT = 0.75
 
 _NOISE = b"Noise_IK_25519_AESGCM_SHA256"
 _HELLO = f'<Hello xmlns="{gate.NAMESPACE}" min-minor="0" max-minor="0"/>'
-_OPEN = (
-    f'<OpenSession xmlns="{gate.NAMESPACE}" version="1">'
-    "<Noise>{}</Noise></OpenSession>"
-)
 
 
 class Session:
@@ -90,32 +83,23 @@ class Handshake:
     """The initiator's two steps: ``open_session``, then ``finish``."""
 
     def __init__(self, credentials: Credentials, server: Identity) -> None:
-        noise = NoiseConnection.from_name(_NOISE)
-        noise.set_as_initiator()
-        noise.set_prologue(
-            keys.prologue(server.principal, server.certificate)
+        self._noise = handshake.initiator(
+            _NOISE,
+            keys.prologue(server.principal, server.certificate),
+            credentials.inner_key,
+            server.inner_key,
         )
-        noise.set_keypair_from_private_bytes(
-            Keypair.STATIC, credentials.inner_key
-        )
-        noise.set_keypair_from_public_bytes(
-            Keypair.REMOTE_STATIC, server.inner_key
-        )
-        noise.start_handshake()
-        self._noise = noise
 
     def open_session(self) -> bytes:
         """The document with message 1."""
-        message = bytes(self._noise.write_message(_HELLO.encode()))
-        return _OPEN.format(values.write_base64(message)).encode()
+        return handshake.message_1(
+            self._noise, _HELLO.encode(), "OpenSession"
+        )
 
     def finish(self, document: bytes, opened_s: float) -> Session:
         """The session, from the document with message 2."""
-        try:
-            welcome = self._noise.read_message(_message_2(document))
-        except (InvalidTag, NoiseValueError, ValueError):
-            raise BadMessage from None
-        session, lifetime_s, count_max = _welcome(bytes(welcome))
+        welcome = handshake.message_2(self._noise, document, "SessionOpened")
+        session, lifetime_s, count_max = _welcome(welcome)
         return Session(session, self._keys(), lifetime_s, count_max, opened_s)
 
     def _keys(self) -> SessionKeys:
@@ -153,25 +137,8 @@ def request_bytes(
     return etree.tostring(request, encoding="utf-8", xml_declaration=False)
 
 
-def _message_2(document: bytes) -> bytes:
-    root = gate.parse_plain(document, gate.MESSAGE)
-    if root.tag != f"{{{gate.NAMESPACE}}}SessionOpened" or len(root) != 1:
-        raise BadMessage
-    noise = root[0]
-    if root.attrib.items() != [("version", "1")]:
-        raise BadMessage
-    if noise.attrib or len(noise):
-        raise BadMessage
-    if noise.tag != f"{{{gate.NAMESPACE}}}Noise":
-        raise BadMessage
-    if ((root.text or "") + (noise.tail or "")).strip():
-        raise BadMessage
-    return values.unbase64(noise.text or "")
-
-
-def _welcome(payload: bytes) -> tuple[str, int, int]:
+def _welcome(root: etree._Element) -> tuple[str, int, int]:
     """The session's id, its life in seconds, its messages a direction."""
-    root = gate.parse_plain(payload, gate.CONTENT)
     found = {str(key): str(value) for key, value in root.attrib.items()}
     names = {"session", "minor", "lifetime-s", "message-count-max"}
     if root.tag != f"{{{gate.NAMESPACE}}}Welcome" or len(root):

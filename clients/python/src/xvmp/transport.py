@@ -16,15 +16,27 @@ from __future__ import annotations
 import http.client
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 
 from .credentials import Credentials, Identity, verify_server
-from .faults import ConnectionLost, DeadlinePassed
+from .faults import (
+    BadMessage,
+    ConnectionLost,
+    DeadlinePassed,
+    HttpRefused,
+)
 from .gate import MESSAGE
 from .keys import CONTENT_TYPE
+
+#: The server's identity from its certificate (DER), or ``WrongPeer``.
+Accept = Callable[[bytes | None], Identity]
+
+#: How often a request is sent again, for whatever reason.
+AGAIN_MAX = 3
 
 _ALPN = "http/1.1"
 _IDLE_MAX = 8
@@ -69,7 +81,8 @@ class Connection:
         self,
         address: tuple[str, int],
         context: ssl.SSLContext,
-        principal: str,
+        alpn: str,
+        accept: Accept,
         deadline: Deadline,
     ) -> None:
         timeout = deadline.remaining_s(maybe_done=False)
@@ -79,7 +92,7 @@ class Connection:
         try:
             self._http.connect()
             self._http.auto_open = 0
-            self.server = self._verify(principal)
+            self.server = self._verify(alpn, accept)
         except OSError as error:
             self.close()
             raise ConnectionLost(
@@ -90,15 +103,15 @@ class Connection:
             self.close()
             raise
 
-    def _verify(self, principal: str) -> Identity:
+    def _verify(self, alpn: str, accept: Accept) -> Identity:
         tls = self._http.sock
         if not isinstance(tls, ssl.SSLSocket):
             raise ConnectionLost("this is not TLS", maybe_done=False)
-        if tls.selected_alpn_protocol() != _ALPN:
+        if tls.selected_alpn_protocol() != alpn:
             raise ConnectionLost(
-                f"the server does not speak {_ALPN}", maybe_done=False
+                f"the server does not speak {alpn}", maybe_done=False
             )
-        return verify_server(tls.getpeercert(binary_form=True), principal)
+        return accept(tls.getpeercert(binary_form=True))
 
     @property
     def usable(self) -> bool:
@@ -158,9 +171,10 @@ class Transport:
     def __init__(
         self, address: str, credentials: Credentials, principal: str
     ) -> None:
-        self._address = _parse(address)
-        self._context = credentials.tls()
-        self._principal = principal
+        self.credentials = credentials
+        self._address = parse_address(address)
+        self._accept = partial(verify_server, principal=principal)
+        self._retired = False
         self._idle: list[tuple[float, Connection]] = []  # since, s
         self._lock = Lock()
 
@@ -168,7 +182,11 @@ class Transport:
     def connection(self, deadline: Deadline) -> Iterator[Connection]:
         """Lends a connection; one that has failed is not lent again."""
         connection = self._take() or Connection(
-            self._address, self._context, self._principal, deadline
+            self._address,
+            self.credentials.tls(),
+            _ALPN,
+            self._accept,
+            deadline,
         )
         try:
             yield connection
@@ -184,6 +202,11 @@ class Transport:
         for _, connection in idle:
             connection.close()
 
+    def retire(self) -> None:
+        """Closes what nobody uses now, and the others after their use."""
+        self._retired = True
+        self.close()
+
     def _take(self) -> Connection | None:
         """The connection that was used last, if that is not long ago."""
         with self._lock:
@@ -198,17 +221,42 @@ class Transport:
 
     def _keep(self, connection: Connection) -> None:
         with self._lock:
-            if connection.usable and len(self._idle) < _IDLE_MAX:
+            room = len(self._idle) < _IDLE_MAX and not self._retired
+            if connection.usable and room:
                 self._idle.append((time.monotonic(), connection))
                 return
         connection.close()
 
 
-def _parse(address: str) -> tuple[str, int]:
+def parse_address(address: str) -> tuple[str, int]:
+    """Host and port of HOST:PORT or [HOST]:PORT; ``ValueError``."""
     host, colon, port = address.rpartition(":")
     if not colon or not host or not (port.isascii() and port.isdigit()):
         raise ValueError(f"{address!r} is not HOST:PORT")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def pause(answer: Answer, again: int, deadline: Deadline) -> None:
+    """Waits as a 503 says; raises where sending again does not help.
+
+    ``again`` is how often it was sent again already.
+    """
+    if answer.status != 503 or again >= AGAIN_MAX:
+        raise HttpRefused(answer.status)
+    left_s = deadline.remaining_s(maybe_done=False)
+    if answer.retry_after_s >= left_s:
+        raise DeadlinePassed(
+            f"the server has too much to do for {answer.retry_after_s:g} s",
+            maybe_done=False,
+        )
+    time.sleep(answer.retry_after_s)
+
+
+def typed(answer: Answer) -> Answer:
+    """The answer, if a document came with it that says what it is."""
+    if answer.status == 200 and answer.content_type != CONTENT_TYPE:
+        raise BadMessage
+    return answer
 
 
 def _retry_after_s(text: str) -> float:

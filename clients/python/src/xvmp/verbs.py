@@ -313,8 +313,15 @@ class ShowVm(Verb[model.Vm]):
 
 @dataclass(frozen=True, kw_only=True)
 class ListVms(Verb[model.Vms]):
+    """A page in order of name; ``Client.vms`` asks for one after the other.
+
+    ``after``: from the first. ``count_max``: 1000, and never more.
+    """
+
     tag = "ListVms"
     reply = model.Vms
+    after: str | None = None
+    count_max: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -357,3 +364,36 @@ class WaitTask(Verb[Task]):
 class CancelTask(TaskVerb):
     tag = "CancelTask"
     task: str
+
+
+# What changes, and who we are.
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitEvents(Verb[model.Events]):
+    """Answers when something has changed since ``cursor`` (empty at first).
+
+    ``wait_ms_max`` is 55 s at most, ``count_max`` 1000; what is ``False`` is
+    left out. ``watch`` keeps the cursor and asks again.
+    """
+
+    tag = "WaitEvents"
+    reply = model.Events
+    cursor: str = ""
+    wait_ms_max: int = WAIT_MS_MAX
+    count_max: int = 1000
+    hosts: bool | None = None
+    vms: bool | None = None
+    tasks: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenewCertificate(Verb[model.Certificate]):
+    """Signs new keys of the caller; ``signing_request`` is PKCS#10, DER.
+
+    ``Client.renew_certificate`` makes the keys and keeps what comes.
+    """
+
+    tag = "RenewCertificate"
+    reply = model.Certificate
+    signing_request: bytes
