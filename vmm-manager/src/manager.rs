@@ -113,8 +113,8 @@ impl Manager {
         office: Option<Office>,
     ) -> Result<Arc<Manager>, OpenError> {
         let config = config.validated()?;
-        let (store, contents) = Store::open(&store)?;
-        let app = Arc::new(App::new(config, store, contents, agents, random, office));
+        let stored = Store::open(&store)?;
+        let app = Arc::new(App::new(config, stored, agents, random, office));
         background::give_up_unresumable(&app);
         Ok(Arc::new(Manager { app }))
     }

@@ -108,11 +108,8 @@ fn bytes(count: usize) -> Vec<u8> {
 async fn fetch(client: &Client, name: StreamName, from: u64) -> Vec<u8> {
     let mut receiver = client.receive_stream(name, from, Backend::Fast).await.unwrap();
     let mut got = Vec::new();
-    loop {
-        match receiver.receive().await.unwrap() {
-            Received::Data(bytes) => got.extend_from_slice(bytes),
-            Received::End => break,
-        }
+    while let Received::Data(bytes) = receiver.receive().await.unwrap() {
+        got.extend_from_slice(bytes);
     }
     receiver.finish().await.unwrap();
     got

@@ -9,9 +9,9 @@ use tokio::time::{Instant, timeout_at};
 use vmm_proto::server::Caller;
 use vmm_proto::v1::{Events, Fault, FaultCode, Gone, ObjectKind, Reply, WaitEvents};
 
-use super::read::page;
+use super::page::{self, Page};
 use super::task::REPLY_MARGIN;
-use crate::app::{App, Object, Seen, State};
+use crate::app::{App, News, Object, Seen, State};
 
 /// Less than what proxies and clients take for silence.
 const WAIT_MAX: Duration = Duration::from_secs(55);
@@ -75,8 +75,7 @@ fn look(app: &App, place: &mut Place, wait: &WaitEvents) -> Events {
     let now = Instant::now();
     state.note_health(now);
     let mut events = Events { resync: place.resync, ..Events::default() };
-    let count = page(Some(wait.count_max));
-    let mut told = 0;
+    let mut page = Page::of(Some(wait.count_max));
     let mut seen = place.seen;
     for news in state.journal.since(place.seen) {
         let is_wanted = match news.object {
@@ -84,15 +83,11 @@ fn look(app: &App, place: &mut Place, wait: &WaitEvents) -> Events {
             Object::Vm(_) => wait.vms,
             Object::Task(_) => wait.tasks,
         };
-        if is_wanted && told == count {
+        if is_wanted && !tell(&state, &mut events, &mut page, news, now) {
             events.more = true;
             break;
         }
         seen.revision = news.revision;
-        if is_wanted {
-            told += 1;
-            tell(&state, &mut events, news.object, news.is_gone, now);
-        }
     }
     if !events.more {
         seen = state.journal.end();
@@ -102,25 +97,37 @@ fn look(app: &App, place: &mut Place, wait: &WaitEvents) -> Events {
     events
 }
 
-fn tell(state: &State, events: &mut Events, object: Object, is_gone: bool, now: Instant) {
-    if is_gone {
-        let (object, id) = match object {
+/// False when the object does not fit into the answer any more.
+fn tell(state: &State, events: &mut Events, page: &mut Page, news: News, now: Instant) -> bool {
+    if news.is_gone {
+        let (object, id) = match news.object {
             Object::Host(id) => (ObjectKind::Host, id.to_string()),
             Object::Vm(id) => (ObjectKind::Vm, id.to_string()),
             Object::Task(id) => (ObjectKind::Task, id.to_string()),
         };
-        events.gone.push(Gone { object, id });
-        return;
+        return add(&mut events.gone, page, Gone { object, id }, |_| page::OF_GONE);
     }
-    match object {
-        Object::Host(id) => {
-            events.hosts.extend(state.hosts.get(&id).map(|host| state.show_host(host, now)));
-        }
-        Object::Vm(id) => {
-            events.vms.extend(state.vms.get(&id).map(|vm| state.show_vm(vm, now)));
-        }
-        Object::Task(id) => {
-            events.tasks.extend(state.tasks.get(&id).map(|task| task.record.shown.clone()));
-        }
+    let added = match news.object {
+        Object::Host(id) => state
+            .hosts
+            .get(&id)
+            .map(|host| add(&mut events.hosts, page, state.show_host(host, now), page::of_host)),
+        Object::Vm(id) => state
+            .vms
+            .get(&id)
+            .map(|vm| add(&mut events.vms, page, state.show_vm(vm, now), page::of_vm)),
+        Object::Task(id) => state
+            .tasks
+            .get(&id)
+            .map(|task| add(&mut events.tasks, page, task.record.shown.clone(), page::of_task)),
+    };
+    added.unwrap_or(true)
+}
+
+fn add<T>(to: &mut Vec<T>, page: &mut Page, shown: T, weight: fn(&T) -> usize) -> bool {
+    let fits = page.take(weight(&shown));
+    if fits {
+        to.push(shown);
     }
+    fits
 }

@@ -9,6 +9,7 @@ mod create;
 mod define;
 mod event;
 mod host;
+mod page;
 mod read;
 mod saved;
 mod task;

@@ -6,15 +6,14 @@ use tokio::time::Instant;
 use vmm_core::id::HostId;
 use vmm_proto::server::Caller;
 use vmm_proto::v1::{
-    Fault, FaultCode, GetHostStats, GetVmStats, Hosts, ListVms, ReadConsole, Reply, Request,
+    self, Fault, FaultCode, GetHostStats, GetVmStats, Hosts, ListVms, ReadConsole, Reply, Request,
     ShowVm, Vms,
 };
 
+use super::page::{self, Page};
 use crate::agents::{AgentCall, AgentError};
 use crate::app::{App, Vm};
 
-/// Objects in one answer.
-const PAGE_MAX: usize = 1000;
 /// How long a look may take.
 const READ_WAIT: Duration = Duration::from_secs(10);
 
@@ -32,16 +31,17 @@ pub(super) fn list_vms(app: &App, list: &ListVms) -> Reply {
     let is_behind = |vm: &&Vm| list.after.as_ref().is_none_or(|after| name(vm) > *after);
     let mut behind: Vec<&Vm> = state.vms.values().filter(is_behind).collect();
     behind.sort_by_key(|vm| name(vm));
-    let count = page(list.count_max);
-    let next = behind.get(count).and_then(|_| behind.get(count - 1)).map(|vm| name(vm));
-    let vms = behind.iter().take(count).map(|vm| state.show_vm(vm, now)).collect();
+    let (mut page, mut vms) = (Page::of(list.count_max), Vec::new());
+    for vm in &behind {
+        let shown = state.show_vm(vm, now);
+        if !page.take(page::of_vm(&shown)) {
+            break;
+        }
+        vms.push(shown);
+    }
+    let is_last = vms.len() == behind.len();
+    let next = vms.last().filter(|_| !is_last).map(|vm: &v1::Vm| vm.spec.name.clone());
     Reply::Vms(Vms { next, vms })
-}
-
-/// How many objects an answer has at most.
-pub(super) fn page(asked: Option<u32>) -> usize {
-    let asked = asked.and_then(|count| usize::try_from(count).ok());
-    asked.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX)
 }
 
 pub(super) fn show_vm(app: &App, show: &ShowVm) -> Result<Reply, Fault> {

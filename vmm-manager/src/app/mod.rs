@@ -17,7 +17,7 @@ mod state;
 mod view;
 
 pub(crate) use begin::{Begin, KeyUse, store_fault};
-pub(crate) use news::{Object, Seen};
+pub(crate) use news::{News, Object, Seen};
 pub(crate) use placement::{charge_of, no_capacity};
 pub(crate) use report::{Observed, off_host};
 pub(crate) use state::{State, Vm};
@@ -60,8 +60,7 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(
         config: ManagerConfig,
-        store: Store,
-        contents: Contents,
+        (store, contents): (Store, Contents),
         agents: Arc<dyn AgentCalls>,
         random: Random,
         office: Option<Office>,

@@ -135,9 +135,9 @@ fn a_replacement_that_was_cut_off_is_finished_or_forgotten() {
     assert_eq!(Credentials::load(path).unwrap().not_after(), TODAY + lifetime(Role::Agent));
     // Cut off while it was moved, after any number of files: the new ones hold.
     for moved in 0..=4 {
-        let at = TODAY + Duration::from_secs(10 + moved);
+        let at = TODAY + Duration::from_secs(10 + u64::try_from(moved).unwrap());
         issue(at).save(&path.join("next")).unwrap();
-        for name in ["inner.key", "cert.pem", "key.pem", "ca.pem"].iter().take(moved as usize) {
+        for name in ["inner.key", "cert.pem", "key.pem", "ca.pem"].iter().take(moved) {
             std::fs::rename(path.join("next").join(name), path.join(name)).unwrap();
         }
         let loaded = Credentials::load(path).unwrap();

@@ -123,6 +123,11 @@ pub(super) fn read_outcome(bytes: &[u8]) -> Option<Result<Vec<u8>, Fault>> {
     }
 }
 
+pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
+    let compact: String = text.split_ascii_whitespace().collect();
+    STANDARD.decode(compact).ok()
+}
+
 #[cfg(test)]
 mod published {
     //! The published schema and golden messages of enrolment.
@@ -182,9 +187,4 @@ mod published {
             assert!(read_join(write_join(token, &NOISE).unwrap().as_bytes()).is_none(), "{token}");
         }
     }
-}
-
-pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
-    let compact: String = text.split_ascii_whitespace().collect();
-    STANDARD.decode(compact).ok()
 }

@@ -24,7 +24,7 @@
 //! [`crate::endpoint::DRAIN_TIMEOUT`], then everything is cut.
 //!
 //! A server's own certificate is replaced while it runs: by whoever holds its [`LiveCredentials`], and an
-//! agent's by its manager, see [`renewal`]. Connections that stand keep the one that they began with.
+//! agent's by its manager, see `renewal`. Connections that stand keep the one that they began with.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,126 @@
+//! How much fits into one answer: so many objects, and no more bytes than a message carries.
+//!
+//! An object's weight is what it can have at most in XML: each byte of text may be written as six (`&quot;`).
+
+use vmm_proto::v1;
+
+/// Objects in one answer.
+const COUNT_MAX: usize = 1000;
+/// A message carries about 6 MiB.
+const BYTES_MAX: usize = 5 << 20;
+/// Names of attributes, numbers and ids of one object, and of one device of it.
+const OBJECT_BYTES: usize = 1024;
+const DEVICE_BYTES: usize = 256;
+const ESCAPED_BYTES: usize = 6;
+
+/// What is left of an answer.
+pub(super) struct Page {
+    count: usize,
+    bytes: usize,
+    is_empty: bool,
+}
+
+impl Page {
+    /// As many as somebody asked for, within the limits; one at least.
+    pub(super) fn of(asked: Option<u32>) -> Self {
+        let asked = asked.and_then(|count| usize::try_from(count).ok());
+        let count = asked.unwrap_or(COUNT_MAX).clamp(1, COUNT_MAX);
+        Self { count, bytes: BYTES_MAX, is_empty: true }
+    }
+
+    /// Whether one more of this weight fits; it is taken then. The first always does.
+    pub(super) fn take(&mut self, weight: usize) -> bool {
+        let fits = self.is_empty || (self.count > 0 && weight <= self.bytes);
+        if fits {
+            self.count = self.count.saturating_sub(1);
+            self.bytes = self.bytes.saturating_sub(weight);
+            self.is_empty = false;
+        }
+        fits
+    }
+}
+
+pub(super) fn of_vm(vm: &v1::Vm) -> usize {
+    let spec = &vm.spec;
+    let own = [&spec.name, &spec.kernel, &spec.cmdline, &vm.reason];
+    let other = [&spec.initramfs, &vm.host, &vm.saved_path, &vm.saved_host];
+    let disks = spec.disks.iter().map(|disk| &disk.path);
+    let text = own.into_iter().chain(other.into_iter().flatten()).chain(disks).map(String::len);
+    let devices = spec.disks.len() + spec.nics.len();
+    OBJECT_BYTES + devices * DEVICE_BYTES + text.sum::<usize>() * ESCAPED_BYTES
+}
+
+pub(super) fn of_host(host: &v1::Host) -> usize {
+    OBJECT_BYTES + (host.name.len() + host.address.len()) * ESCAPED_BYTES
+}
+
+pub(super) fn of_task(task: &v1::Task) -> usize {
+    let fault = task.fault.as_ref().map_or(0, |fault| fault.message.len() + fault.hop.len());
+    let candidates = task.placement.as_ref().map_or(0, |placement| {
+        placement.candidates.iter().map(|c| DEVICE_BYTES + c.reason.len() * ESCAPED_BYTES).sum()
+    });
+    OBJECT_BYTES + (task.vm_name.len() + task.step.len() + fault) * ESCAPED_BYTES + candidates
+}
+
+pub(super) const OF_GONE: usize = DEVICE_BYTES;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(serde::Serialize)]
+    struct Document {
+        #[serde(rename = "@xmlns")]
+        xmlns: &'static str,
+        #[serde(rename = "$value")]
+        body: v1::Reply,
+    }
+
+    #[test]
+    fn an_object_weighs_at_least_what_it_is_in_xml() {
+        let quotes = |count| "\"".repeat(count);
+        let disk =
+            |n: u32| v1::Disk { path: quotes(4096), device: format!("xvd{n}"), read_only: true };
+        let spec = v1::Spec {
+            name: quotes(64),
+            cmdline: quotes(1000),
+            kernel: quotes(4096),
+            initramfs: Some(quotes(4096)),
+            disks: (0..16).map(disk).collect(),
+            ..v1::Spec::default()
+        };
+        let vm = v1::Vm { vm: quotes(36), reason: quotes(300), spec, ..sample() };
+        let body = v1::Reply::Vm(Box::new(vm.clone()));
+        let document = Document { xmlns: v1::NAMESPACE, body };
+        let text = vmm_proto::xml::write(&document, "Response").expect("written");
+        assert!(of_vm(&vm) >= text.len(), "{} and {}", of_vm(&vm), text.len());
+        assert!(of_vm(&vm) < BYTES_MAX / 8);
+    }
+
+    #[test]
+    fn a_page_is_never_empty_and_never_too_large() {
+        let mut page = Page::of(Some(0));
+        assert!(page.take(BYTES_MAX * 2) && !page.take(1));
+        let mut page = Page::of(None);
+        let taken = (0..2000).take_while(|_| page.take(1)).count();
+        assert_eq!(taken, COUNT_MAX);
+        let mut page = Page::of(Some(u32::MAX));
+        let taken = (0..2000).take_while(|_| page.take(BYTES_MAX / 10)).count();
+        assert_eq!(taken, 10);
+    }
+
+    fn sample() -> v1::Vm {
+        v1::Vm {
+            vm: String::new(),
+            phase: v1::VmPhase::Running,
+            reason: String::new(),
+            host: None,
+            stale: false,
+            vcpus_online: 1,
+            memory_now_kib: 1,
+            saved_path: None,
+            saved_host: None,
+            spec: v1::Spec::default(),
+        }
+    }
+}
