@@ -26,6 +26,7 @@ pub mod client;
 pub mod clock;
 pub mod convert;
 pub mod credentials;
+pub mod doctor;
 pub mod endpoint;
 pub mod enrolment;
 pub mod envelope;

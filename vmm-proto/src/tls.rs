@@ -178,12 +178,43 @@ pub(crate) fn check_key_matches(credentials: &Credentials) -> Result<(), Error> 
 
 /// Whether the certificate is of the authority that stands beside it, whenever it is valid.
 pub(crate) fn check_signed(credentials: &Credentials) -> Result<(), Error> {
+    check_signed_by(&credentials.certificate, &credentials.ca)
+}
+
+/// Whether the certificate is of this authority (DER), whenever it is valid.
+pub(crate) fn check_signed_by(
+    certificate: &CertificateDer<'_>,
+    authority: &[u8],
+) -> Result<(), Error> {
     let mut roots = RootCertStore::empty();
-    roots.add(credentials.ca.clone())?;
-    let parsed = ParsedCertificate::try_from(&credentials.certificate)?;
-    let now = UnixTime::since_unix_epoch(credentials.identity().not_before);
+    roots.add(CertificateDer::from(authority.to_vec()))?;
+    let parsed = ParsedCertificate::try_from(certificate)?;
+    let begin = Identity::of(certificate).map_or(std::time::Duration::ZERO, |id| id.not_before);
+    let now = UnixTime::since_unix_epoch(begin);
     let algorithms = provider().signature_verification_algorithms.all;
     verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], now, algorithms)
+}
+
+/// The configuration of a client that looks at whoever answers, and sends nothing that is worth anything. With credentials it speaks HTTP/1.1
+/// as their principal, without them as somebody who wants to join.
+pub(crate) fn probe_client_config(
+    credentials: Option<&Credentials>,
+    clock: Arc<dyn WallClock>,
+) -> Result<Arc<ClientConfig>, Error> {
+    let algorithms = provider().signature_verification_algorithms;
+    let builder = ClientConfig::builder_with_details(provider(), Arc::new(RustlsClock(clock)))
+        .with_protocol_versions(VERSIONS)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyVerifier { algorithms }));
+    let mut config = match credentials {
+        Some(own) => builder.with_client_auth_cert(vec![own.certificate.clone()], own.tls_key())?,
+        None => builder.with_no_client_auth(),
+    };
+    let alpn = if credentials.is_some() { ALPN_HTTP1 } else { ALPN_JOIN };
+    config.alpn_protocols = vec![alpn.to_vec()];
+    config.resumption = Resumption::disabled();
+    config.enable_sni = false;
+    Ok(Arc::new(config))
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -262,6 +293,47 @@ impl ServerCertVerifier for PinVerifier {
         if found.role != Role::Manager {
             return Err(PeerError::NoManager { found }.into());
         }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// Takes any certificate whose key signs the handshake: it is looked at, not trusted.
+#[derive(Debug)]
+struct AnyVerifier {
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for AnyVerifier {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
         Ok(ServerCertVerified::assertion())
     }
 

@@ -6,7 +6,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use vmm_proto::enrolment::JoinToken;
 
-use crate::commands::{host, task, vm};
+use crate::commands::{doctor, host, task, vm};
 use crate::output::Format;
 
 const EXAMPLE: &str = "\
@@ -72,6 +72,9 @@ pub(crate) enum Noun {
     /// Changes under way, and the latest that are over.
     #[command(subcommand)]
     Task(task::Command),
+    /// Find out why a server cannot be reached.
+    #[command(subcommand)]
+    Doctor(doctor::Command),
     /// Print what changes in the pool, as it changes; Ctrl-C ends it. With `-o json` a line an answer.
     Watch,
     /// Get credentials of your own: as `vmm-manager invite user NAME` prints it.
@@ -150,6 +153,11 @@ mod tests {
         check("vmmctl vm memory web 256M -o json", true);
         check("vmmctl vm vcpus web four", false);
         check("vmmctl vm list --timeout 0", false);
+        check("vmmctl doctor tls", true);
+        check("vmmctl doctor tls h1 --expect agent/h1", true);
+        check("vmmctl doctor tls h1 --expect h1", false);
+        check("vmmctl watch -o json", true);
+        check("vmmctl join --token x", false);
         check("vmmctl task wait x --manager a:1 --credentials /c", true);
     }
 }

@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::output::Format;
 
 /// The id of the manager's principal.
-const MANAGER_ID: &str = "manager";
+pub(crate) const MANAGER_ID: &str = "manager";
 /// How long the manager may take for what it answers at once.
 const CALL_DEADLINE: Duration = Duration::from_secs(20);
 

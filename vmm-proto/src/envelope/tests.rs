@@ -270,3 +270,35 @@ proptest! {
         }
     }
 }
+
+/// Known answers that the Python client reads too; its `make.py` shares no code with either.
+#[test]
+fn the_key_schedule_gives_the_known_answers_of_every_client() {
+    let text = include_str!("../../../clients/python/tests/vectors/key-schedule.json");
+    let vectors: serde_json::Value = serde_json::from_str(text).unwrap();
+    let keys = vectors["keys"].as_array().unwrap();
+    let bytes = |text: &str| -> [u8; 32] {
+        let digits = |at| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+        (0..64).step_by(2).map(digits).collect::<Vec<u8>>().try_into().unwrap()
+    };
+    for known in keys {
+        let word = |name: &str| known[name].as_str().unwrap();
+        let direction = Direction::parse(word("dir")).unwrap();
+        let split = match direction {
+            Direction::ClientToServer => "k1_hex",
+            Direction::ServerToClient => "k2_hex",
+        };
+        let key = DirectionKey::derive(&bytes(word(split)), direction, &bytes(word("h_hex")));
+        let place = [word("method"), word("path"), word("content_type")];
+        let ours = ["POST", crate::endpoint::RPC_PATH, crate::endpoint::CONTENT_TYPE];
+        assert_eq!(place, ours, "{known}");
+        let header = Header {
+            session: word("session").to_owned(),
+            direction,
+            seq: known["seq"].as_u64().unwrap(),
+            id: word("id").to_owned(),
+        };
+        assert_eq!(hex(key.message_key(&header).as_slice()), word("message_key_hex"), "{known}");
+    }
+    assert!(keys.len() >= 9, "{}", keys.len());
+}

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::timeout;
@@ -47,7 +47,7 @@ async fn route(
     // With a query it is another one.
     let path = request.uri().path_and_query().map_or("", PathAndQuery::as_str);
     if path == HEALTH_PATH && request.method() == Method::GET {
-        return Ok(held::answer(respond(StatusCode::OK, ""), None));
+        return Ok(health(shared));
     }
     if ![OPEN_PATH, RPC_PATH, HEALTH_PATH].contains(&path) {
         return Err(Refusal::Status(StatusCode::NOT_FOUND));
@@ -81,6 +81,16 @@ pub(super) async fn admit(
     })
 }
 
+/// It is up, and this is the clock by which it judges certificates.
+fn health(shared: &Shared) -> Response<Held> {
+    let mut response = respond(StatusCode::OK, "");
+    let date = httpdate::fmt_http_date(std::time::UNIX_EPOCH + shared.clock.now());
+    if let Ok(date) = HeaderValue::try_from(date) {
+        response.headers_mut().insert(DATE, date);
+    }
+    held::answer(response, None)
+}
+
 async fn join(
     shared: &Shared,
     own: &Credentials,
@@ -88,9 +98,7 @@ async fn join(
 ) -> Result<Response<Held>, Refusal> {
     let path = request.uri().path_and_query().map_or("", PathAndQuery::as_str);
     match (path, &shared.registrar) {
-        (HEALTH_PATH, _) if request.method() == Method::GET => {
-            Ok(held::answer(respond(StatusCode::OK, ""), None))
-        }
+        (HEALTH_PATH, _) if request.method() == Method::GET => Ok(health(shared)),
         (JOIN_PATH, Some(registrar)) if request.method() == Method::POST => {
             let body = body(request, OPEN_BYTES_MAX).await?;
             let answer = enrolment::answer(registrar.as_ref(), own, &body).await;

@@ -1,5 +1,6 @@
 //! The commands: a folder a noun, a file a command.
 
+pub(crate) mod doctor;
 pub(crate) mod host;
 pub(crate) mod join;
 pub(crate) mod task;
@@ -15,12 +16,15 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         let directory = credentials_directory(&args.global)?;
         return join::run(args.global.manager.clone(), directory, token).await;
     }
+    if let Noun::Doctor(command) = args.noun {
+        return doctor::run(&args.global, command).await;
+    }
     let session = Session::new(&args.global)?;
     session.renew_when_due().await;
     match args.noun {
         Noun::Watch => watch::run(&session).await,
-        // It needs no session.
-        Noun::Join { .. } => Ok(()),
+        // They need no session.
+        Noun::Join { .. } | Noun::Doctor(_) => Ok(()),
         Noun::Host(command) => host::run(&session, command).await,
         Noun::Vm(command) => vm::run(&session, command).await,
         Noun::Task(command) => task::run(&session, command).await,
