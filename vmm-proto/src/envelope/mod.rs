@@ -26,6 +26,7 @@ mod error;
 mod header;
 mod keys;
 mod open;
+mod own;
 pub mod replay;
 mod seal;
 

@@ -8,7 +8,7 @@ use super::decode::Decoder;
 use super::header::canonical_u64;
 use super::{
     AES256_GCM, DSIG, Direction, DirectionKey, ELEMENT, EnvelopeError, Header, IV_BYTES, TAG_BYTES,
-    XENC,
+    XENC, own,
 };
 use crate::aead::Backend;
 use crate::v1::NAMESPACE;
@@ -29,6 +29,18 @@ impl Sealed {
     /// # Errors
     /// Anything but the one shape, see [`EnvelopeError`].
     pub fn parse(bytes: &[u8]) -> Result<Sealed, EnvelopeError> {
+        let own = (bytes.len() <= Limits::OUTER.document_bytes).then(|| own::read(bytes)).flatten();
+        match own {
+            Some((header, value)) => {
+                let (iv, ciphertext) = cipher_value(value)?;
+                Ok(Sealed { header, iv, ciphertext })
+            }
+            None => Sealed::parse_any(bytes),
+        }
+    }
+
+    /// The one shape, however it is written.
+    pub(super) fn parse_any(bytes: &[u8]) -> Result<Sealed, EnvelopeError> {
         let document = check(bytes, &Limits::OUTER, Namespaces::Any)?;
         let mut decoder = Decoder::new(document.text);
         let header = header(&decoder.open(NAMESPACE, "Message")?)?;

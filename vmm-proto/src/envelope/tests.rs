@@ -302,3 +302,34 @@ fn the_key_schedule_gives_the_known_answers_of_every_client() {
     }
     assert!(keys.len() >= 9, "{}", keys.len());
 }
+
+proptest! {
+    /// The short way and the long way see the same in what we write, and in what is left of it when something was changed.
+    #[test]
+    fn what_is_read_at_a_glance_is_what_the_gate_and_the_decoder_read(
+        text in proptest::collection::vec(any::<u8>(), 1..80),
+        id in "[A-Za-z0-9._:-]{1,20}",
+        seq in any::<u64>(),
+        at in any::<prop::sample::Index>(),
+        with in any::<u8>(),
+    ) {
+        let header = Header { seq, id, ..header() };
+        let document = seal(&c2s(), &header, &text).unwrap();
+        prop_assert!(super::own::read(&document).is_some());
+        prop_assert_eq!(Sealed::parse(&document).unwrap(), Sealed::parse_any(&document).unwrap());
+        let at = at.index(document.len());
+        let mut changed = document.clone();
+        changed[at] = with;
+        let mut cut = document.clone();
+        cut.truncate(at);
+        let mut longer = document.clone();
+        longer.insert(at, with);
+        for other in [changed, cut, longer] {
+            match (Sealed::parse(&other), Sealed::parse_any(&other)) {
+                (Ok(short), Ok(long)) => prop_assert_eq!(short, long),
+                (Err(_), Err(_)) => {}
+                (short, long) => prop_assert!(false, "{:?} and {:?} of {:?}", short, long, other),
+            }
+        }
+    }
+}

@@ -19,8 +19,7 @@
 use std::cell::Cell;
 use std::str::FromStr;
 
-use serde::Deserialize as _;
-use serde::de::value::StringDeserializer;
+use serde::de::value::StrDeserializer;
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer as _, MapAccess, SeqAccess,
     VariantAccess, Visitor,
@@ -111,15 +110,39 @@ impl<'c, T> Strict<'c, T> {
     where
         T: Deserializer<'de>,
     {
-        let text = String::deserialize(self.inner)?;
-        let number = if fits(&text) { text.parse().ok() } else { None };
-        number.ok_or_else(|| {
-            let written = text.chars().take(SHOWN_CHARACTERS_MAX).collect();
+        let parse = |text: &str| {
+            let number = if fits(text) { text.parse().ok() } else { None };
+            number.ok_or_else(|| text.chars().take(SHOWN_CHARACTERS_MAX).collect::<String>())
+        };
+        self.inner.deserialize_str(Looked(parse))?.map_err(|written| {
             let error = ValueError { field: String::new(), written, form };
             let words = T::Error::custom(&error);
             self.refused.value.set(Some(error));
             words
         })
+    }
+}
+
+/// Looks at a text where it stands: a document has many, and a copy of each would cost more than the look.
+struct Looked<F>(F);
+
+impl<'de, R, F: FnOnce(&str) -> R> Visitor<'de> for Looked<F> {
+    type Value = R;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("text")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<R, E> {
+        Ok((self.0)(text))
+    }
+}
+
+impl<'de, R, F: FnOnce(&str) -> R> DeserializeSeed<'de> for Looked<F> {
+    type Value = R;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<R, D::Error> {
+        deserializer.deserialize_identifier(self)
     }
 }
 
@@ -337,9 +360,15 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Fields<'_, A> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        let Some(field) = self.map.inner.next_key::<String>()? else { return Ok(None) };
-        self.field.clone_from(&field);
-        let field: StringDeserializer<A::Error> = field.into_deserializer();
+        let field = &mut self.field;
+        let look = Looked(|name: &str| {
+            field.clear();
+            field.push_str(name);
+        });
+        if self.map.inner.next_key_seed(look)?.is_none() {
+            return Ok(None);
+        }
+        let field: StrDeserializer<'_, A::Error> = self.field.as_str().into_deserializer();
         seed.deserialize(field).map(Some)
     }
 
