@@ -30,6 +30,8 @@ pub mod doctor;
 pub mod endpoint;
 pub mod enrolment;
 pub mod envelope;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod message;
 pub mod principal;
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod args;
 mod check;
 mod demo;
+mod fuzz;
 mod packages;
 mod python;
 mod run;
@@ -28,6 +29,7 @@ usage: cargo xtask COMMAND
   test [--install]              every test that needs no Xen
   check                         format, lints, doc links, crate directions and the house rules
   sim --seeds N [--first S]     replay N seeds of a whole simulated pool
+  fuzz --minutes N [TARGET]     the wire's fuzz targets, each for so long; needs nightly and cargo-fuzz
   xenlab …                      real Xen hosts under emulation: cargo xtask xenlab --help
 
   --install                     install missing Debian packages (as root), fetch foreign test suites";
@@ -57,6 +59,7 @@ fn dispatch() -> Result<ExitCode> {
         Some("demo") => demo::main(&workspace, args),
         Some("test") => test::main(&workspace, args),
         Some("check") => check::main(&workspace, args),
+        Some("fuzz") => fuzz::main(&workspace, args),
         Some("sim") => sim::main(&workspace, args),
         Some("help") => {
             println!("{HELP}");

@@ -46,3 +46,23 @@ pub use opening::{BulkService, IncomingStream, StreamName, TransferId};
 pub(crate) use opening::{Role, answer, open};
 pub(crate) use stream::Frames;
 pub use stream::{BulkReceiver, BulkSender, Received};
+
+/// Any bytes as an opening, and as frames of a stream whose keys nobody has.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    use crate::aead::{Backend, TAG_BYTES};
+    use crate::envelope::Direction;
+
+    opening::fuzz(bytes);
+    let key = BulkKey::derive(&[8; 32], Direction::ClientToServer, &[9; 32]);
+    let name = StreamName { transfer: [7; 16], number: 3 };
+    let key = key.of_stream("000102030405060708090a0b0c0d0e0f", &name, &[[1; 16], [2; 16]]);
+    let mut numbered = frame::Numbered::new(key, Backend::Portable);
+    let mut rest = bytes;
+    while let Some((header, after)) = rest.split_first_chunk::<{ frame::HEADER_BYTES }>() {
+        let Ok(header) = frame::Header::read(header) else { return };
+        let Some((body, after)) = after.split_at_checked(header.length + TAG_BYTES) else { return };
+        assert!(numbered.open(header, &mut body.to_vec()).is_err(), "a frame that nobody made");
+        rest = after;
+    }
+}

@@ -145,6 +145,13 @@ impl Opening {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzz(bytes: &[u8]) {
+    if let Some(opening) = bytes.first_chunk().and_then(Opening::read) {
+        assert_eq!(opening.write(), bytes[..OPENING_BYTES]);
+    }
+}
+
 fn nonce() -> Result<[u8; NONCE_BYTES], BulkError> {
     let mut nonce = [0; NONCE_BYTES];
     getrandom::fill(&mut nonce).map_err(|error| BulkError::Opening(error.to_string()))?;

@@ -40,7 +40,7 @@ impl Sealed {
     }
 
     /// The one shape, however it is written.
-    pub(super) fn parse_any(bytes: &[u8]) -> Result<Sealed, EnvelopeError> {
+    pub(crate) fn parse_any(bytes: &[u8]) -> Result<Sealed, EnvelopeError> {
         let document = check(bytes, &Limits::OUTER, Namespaces::Any)?;
         let mut decoder = Decoder::new(document.text);
         let header = header(&decoder.open(NAMESPACE, "Message")?)?;
