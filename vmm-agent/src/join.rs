@@ -5,7 +5,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -77,9 +77,14 @@ fn own_address(manager: &str, listen: SocketAddr) -> anyhow::Result<String> {
     if !listen.ip().is_unspecified() {
         return Ok(listen.to_string());
     }
-    let route = UdpSocket::bind(("0.0.0.0", 0))
-        .and_then(|socket| socket.connect(manager).map(|()| socket))
-        .and_then(|socket| socket.local_addr());
+    let route = manager.to_socket_addrs().and_then(|mut addresses| {
+        let to = addresses.next().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
+        let any: IpAddr =
+            if to.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect(to)?;
+        socket.local_addr()
+    });
     let own = route.with_context(|| {
         format!("no way to {manager}: check it, or say with --address where this host is called")
     })?;

@@ -118,7 +118,7 @@ pub fn client_config(
     let mut config = ClientConfig::builder_with_details(provider(), Arc::new(RustlsClock(clock)))
         .with_protocol_versions(VERSIONS)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(ServerVerifier::new(verifier))
         .with_client_auth_cert(vec![credentials.certificate.clone()], credentials.tls_key())?;
     config.alpn_protocols = vec![ALPN_H2.to_vec()];
     config.resumption = Resumption::disabled();
@@ -153,11 +153,10 @@ pub fn join_client_config(
     pin: [u8; PIN_BYTES],
     clock: Arc<dyn WallClock>,
 ) -> Result<Arc<ClientConfig>, Error> {
-    let algorithms = provider().signature_verification_algorithms;
     let mut config = ClientConfig::builder_with_details(provider(), Arc::new(RustlsClock(clock)))
         .with_protocol_versions(VERSIONS)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(PinVerifier { pin, algorithms }))
+        .with_custom_certificate_verifier(ServerVerifier::new(Pinned(pin)))
         .with_no_client_auth();
     config.alpn_protocols = vec![ALPN_JOIN.to_vec()];
     config.resumption = Resumption::disabled();
@@ -201,11 +200,10 @@ pub(crate) fn probe_client_config(
     credentials: Option<&Credentials>,
     clock: Arc<dyn WallClock>,
 ) -> Result<Arc<ClientConfig>, Error> {
-    let algorithms = provider().signature_verification_algorithms;
     let builder = ClientConfig::builder_with_details(provider(), Arc::new(RustlsClock(clock)))
         .with_protocol_versions(VERSIONS)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyVerifier { algorithms }));
+        .with_custom_certificate_verifier(ServerVerifier::new(Anybody));
     let mut config = match credentials {
         Some(own) => builder.with_client_auth_cert(vec![own.certificate.clone()], own.tls_key())?,
         None => builder.with_no_client_auth(),
@@ -225,7 +223,6 @@ fn provider() -> Arc<CryptoProvider> {
 #[derive(Debug)]
 struct PeerVerifier {
     roots: RootCertStore,
-    algorithms: WebPkiSupportedAlgorithms,
     clients: Arc<dyn ClientCertVerifier>,
     expected: Option<Principal>,
 }
@@ -239,8 +236,7 @@ impl PeerVerifier {
             WebPkiClientVerifier::builder_with_provider(Arc::new(roots.clone()), provider.clone())
                 .build()
                 .map_err(|error| Error::General(error.to_string()))?;
-        let algorithms = provider.signature_verification_algorithms;
-        Ok(PeerVerifier { roots, algorithms, clients, expected })
+        Ok(PeerVerifier { roots, clients, expected })
     }
 
     fn check_identity(&self, certificate: &[u8]) -> Result<(), PeerError> {
@@ -266,14 +262,31 @@ fn refused(certificate: &[u8], source: Error) -> Error {
     PeerError::Chain { claimed, source }.into()
 }
 
-/// The check of an applicant, who knows nothing but a pin.
+/// Says whether a server's certificate is good.
+trait Judge: std::fmt::Debug + Send + Sync {
+    /// `behind` are the certificates that it showed behind its own.
+    fn judge(
+        &self,
+        own: &CertificateDer<'_>,
+        behind: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error>;
+}
+
+/// A client's check of a server: the judge looks at the certificate, the provider at the handshake's signature.
 #[derive(Debug)]
-struct PinVerifier {
-    pin: [u8; PIN_BYTES],
+struct ServerVerifier<J> {
+    judge: J,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ServerCertVerifier for PinVerifier {
+impl<J: Judge> ServerVerifier<J> {
+    fn new(judge: J) -> Arc<Self> {
+        Arc::new(Self { judge, algorithms: provider().signature_verification_algorithms })
+    }
+}
+
+impl<J: Judge> ServerCertVerifier for ServerVerifier<J> {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -282,17 +295,7 @@ impl ServerCertVerifier for PinVerifier {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let authority = intermediates.last().filter(|shown| pin_of(shown) == Some(self.pin));
-        let authority = authority.ok_or(PeerError::Pin)?;
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.clone())?;
-        let parsed = ParsedCertificate::try_from(end_entity)?;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], now, self.algorithms.all)
-            .map_err(|source| refused(end_entity, source))?;
-        let found = Identity::of(end_entity).map_err(PeerError::from)?.principal;
-        if found.role != Role::Manager {
-            return Err(PeerError::NoManager { found }.into());
-        }
+        self.judge.judge(end_entity, intermediates, now)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -316,88 +319,64 @@ impl ServerCertVerifier for PinVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+/// An applicant knows nothing but a pin.
+#[derive(Debug)]
+struct Pinned([u8; PIN_BYTES]);
+
+impl Judge for Pinned {
+    fn judge(
+        &self,
+        own: &CertificateDer<'_>,
+        behind: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let authority = behind.last().filter(|shown| pin_of(shown) == Some(self.0));
+        let authority = authority.ok_or(PeerError::Pin)?;
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.clone())?;
+        let parsed = ParsedCertificate::try_from(own)?;
+        let algorithms = provider().signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], now, algorithms)
+            .map_err(|source| refused(own, source))?;
+        let found = Identity::of(own).map_err(PeerError::from)?.principal;
+        if found.role != Role::Manager {
+            return Err(PeerError::NoManager { found }.into());
+        }
+        Ok(())
     }
 }
 
 /// Takes any certificate whose key signs the handshake: it is looked at, not trusted.
 #[derive(Debug)]
-struct AnyVerifier {
-    algorithms: WebPkiSupportedAlgorithms,
-}
+struct Anybody;
 
-impl ServerCertVerifier for AnyVerifier {
-    fn verify_server_cert(
+impl Judge for Anybody {
+    fn judge(
         &self,
         _: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
         _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(no_tls12())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+    ) -> Result<(), Error> {
+        Ok(())
     }
 }
 
-impl ServerCertVerifier for PeerVerifier {
-    fn verify_server_cert(
+impl Judge for PeerVerifier {
+    fn judge(
         &self,
-        end_entity: &CertificateDer<'_>,
+        own: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
         now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let parsed = ParsedCertificate::try_from(end_entity)?;
-        let algorithms = self.algorithms.all;
+    ) -> Result<(), Error> {
+        let parsed = ParsedCertificate::try_from(own)?;
+        let algorithms = provider().signature_verification_algorithms.all;
         // Nothing stands between the authority and who speaks: webpki passes over the path length of a trust anchor.
         verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, &[], now, algorithms)
-            .map_err(|source| refused(end_entity, source))?;
-        self.check_identity(end_entity)?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(no_tls12())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+            .map_err(|source| refused(own, source))?;
+        Ok(self.check_identity(own)?)
     }
 }
 
@@ -422,11 +401,11 @@ impl ClientCertVerifier for PeerVerifier {
 
     fn verify_tls12_signature(
         &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        ServerCertVerifier::verify_tls12_signature(self, message, certificate, signature)
+        Err(no_tls12())
     }
 
     fn verify_tls13_signature(

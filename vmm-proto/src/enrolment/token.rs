@@ -10,7 +10,7 @@ use thiserror::Error;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use zeroize::Zeroizing;
 
-use crate::credentials::CredentialsError;
+use crate::credentials::{CredentialsError, IdentityError};
 
 /// Bytes of the secret.
 pub const SECRET_BYTES: usize = 32;
@@ -39,14 +39,15 @@ impl JoinToken {
     /// A new one for the pool of this authority (DER).
     ///
     /// # Errors
-    /// The system gives no random bytes.
+    /// It is no certificate, or the system gives no random bytes.
     pub fn generate(authority: &[u8]) -> Result<JoinToken, CredentialsError> {
         let mut id = [0; ID_CHARACTERS / 2];
         let mut secret = Zeroizing::new([0; SECRET_BYTES]);
         getrandom::fill(&mut id).map_err(CredentialsError::Random)?;
         getrandom::fill(secret.as_mut_slice()).map_err(CredentialsError::Random)?;
         let id = format!("{:016x}", u64::from_be_bytes(id));
-        Ok(JoinToken { id, secret, pin: pin_of(authority).unwrap_or_default() })
+        let pin = pin_of(authority).ok_or(IdentityError::Certificate)?;
+        Ok(JoinToken { id, secret, pin })
     }
 
     /// Names the token; no secret.
