@@ -23,7 +23,7 @@ use clap::{Parser, ValueEnum};
 struct Arguments {
     /// What to measure.
     suite: Suite,
-    /// VM arrivals as CSV (t_s,batch,vcpu,mem_gb,life_lo_s,life_hi_s,censored); without one, a seeded synthetic trace.
+    /// VM arrivals as CSV, packed or not (t_s,batch,vcpu,mem_gb,life_lo_s,life_hi_s,censored); without one, a seeded synthetic trace.
     #[arg(long)]
     trace: Option<PathBuf>,
     /// One JSON object on the last line.
@@ -48,7 +48,7 @@ fn main() -> Result<()> {
         return protocol::serve(directory);
     }
     let report = match arguments.suite {
-        Suite::Placement => placement::run(&trace::load(arguments.trace.as_deref())?),
+        Suite::Placement => placement::run(&trace::Trace::load(arguments.trace.as_deref())?),
         Suite::Protocol => protocol::run()?,
     };
     report.print(arguments.json)
