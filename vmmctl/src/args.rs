@@ -7,7 +7,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use vmm_proto::enrolment::JoinToken;
 
 use crate::commands::{doctor, host, task, vm};
-use crate::output::Format;
+use crate::output::{Filter, Format, Look, SortKey};
+use crate::screen::Screen;
 
 const EXAMPLE: &str = "\
 Examples:
@@ -56,9 +57,48 @@ pub(crate) struct Global {
     /// The form of the answer.
     #[arg(short, long, global = true, value_enum, default_value = "table")]
     pub(crate) output: Format,
+    /// Only these columns, in this order; a wrong name is answered with all names.
+    #[arg(long, global = true, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) columns: Vec<String>,
+    /// No headings in tables and CSV.
+    #[arg(long, global = true)]
+    pub(crate) no_headers: bool,
     /// How long a guest may take to do what it is asked, and how long to wait for a task.
     #[arg(long, global = true, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=400))]
     pub(crate) timeout: u64,
+}
+
+impl Global {
+    /// How answers look, as far as all commands say.
+    pub(crate) fn look(&self) -> Look {
+        Look {
+            format: self.output,
+            columns: self.columns.clone(),
+            no_headers: self.no_headers,
+            screen: Screen::stdout(),
+            ..Look::default()
+        }
+    }
+}
+
+/// Which rows of a list, and in which order.
+#[derive(Clone, Debug, ClapArgs)]
+#[command(next_help_heading = "Options of lists")]
+pub(crate) struct Listing {
+    /// Only rows whose column is this (COLUMN=VALUE), is not (!=), or contains it (~). As often as there are conditions: all
+    /// must hold.
+    #[arg(long, short = 'l', value_name = "COLUMN=VALUE")]
+    filter: Vec<Filter>,
+    /// Sort by these columns; a minus before a name turns its order around.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', allow_hyphen_values = true)]
+    sort: Vec<SortKey>,
+}
+
+impl Listing {
+    /// The look of this list.
+    pub(crate) fn apply(self, look: &Look) -> Look {
+        Look { filters: self.filter, sort: self.sort, ..look.clone() }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,12 +1,14 @@
 //! Tasks: start one, follow it, say how it ended.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use vmm_proto::v1::{Fault, FaultCode, Reply, Request, Task, TaskState, WaitTask};
 
 use crate::failure::Failure;
+use crate::output::visible;
+use crate::screen::Screen;
 use crate::session::{Session, unexpected};
 
 /// The manager is asked again after this long at the latest, so that steps are seen.
@@ -85,12 +87,13 @@ struct Progress {
 
 impl Progress {
     fn new() -> Self {
-        Self { shown: String::new(), to_a_person: std::io::stderr().is_terminal() }
+        Self { shown: String::new(), to_a_person: Screen::stderr().is_terminal }
     }
 
     fn show(&mut self, task: &Task) {
         if self.to_a_person && self.shown != task.step {
-            let line = format!("{} {}: {}\n", task.verb, task.vm_name, task.step);
+            let line = format!("{} {}: {}", task.verb, task.vm_name, task.step);
+            let line = format!("{}\n", visible(&line));
             let _ = std::io::stderr().write_all(line.as_bytes());
             self.shown.clone_from(&task.step);
         }

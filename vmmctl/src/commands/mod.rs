@@ -4,6 +4,7 @@ pub(crate) mod doctor;
 pub(crate) mod host;
 pub(crate) mod join;
 pub(crate) mod task;
+mod tell;
 pub(crate) mod vm;
 pub(crate) mod watch;
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use vmm_proto::v1::{Events, Host, Reply, Request, Task, Vm, WaitEvents};
 
-use super::vm::phase;
+use super::vm::state;
 use crate::failure::Failure;
-use crate::output::{Format, json_line, write_while_read};
+use crate::output::{Format, json_line, visible, write_while_read};
 use crate::session::{Session, unexpected};
 
 /// Less than the manager's own limit, and than what a call may take.
@@ -31,8 +31,8 @@ pub(crate) async fn run(session: &Session) -> Result<(), Failure> {
             Reply::Events(events) => events,
             other => return Err(unexpected(&other)),
         };
-        for line in lines(&events, session.format)? {
-            if !write_while_read(format!("{line}\n").as_bytes())? {
+        for line in lines(&events, session.look.format)? {
+            if !write_while_read(format!("{}\n", visible(&line)).as_bytes())? {
                 return Ok(());
             }
         }
@@ -41,8 +41,10 @@ pub(crate) async fn run(session: &Session) -> Result<(), Failure> {
 }
 
 fn lines(events: &Events, format: Format) -> Result<Vec<String>, Failure> {
-    if format == Format::Json {
-        return json_line(events).map(|line| vec![line]);
+    match format {
+        Format::Json => return json_line(events).map(|line| vec![line]),
+        Format::Table | Format::Wide => {}
+        _ => return Err(Failure::Usage("watch has the forms table and json".into())),
     }
     let resync = events.resync.then(|| "--     what the manager knows, anew".to_owned());
     let hosts = events.hosts.iter().map(host);
@@ -70,7 +72,7 @@ fn vm(vm: &Vm) -> String {
     let why = if vm.reason.is_empty() { String::new() } else { format!(": {}", vm.reason) };
     let size =
         format!("{}/{} vCPUs, {} MiB", vm.vcpus_online, vm.spec.vcpus_max, vm.memory_now_kib >> 10);
-    format!("vm     {} is {}{on}, {size}{why}", vm.spec.name, phase(vm.phase, vm.stale))
+    format!("vm     {} is {}{on}, {size}{why}", vm.spec.name, state(vm))
 }
 
 fn task(task: &Task) -> String {

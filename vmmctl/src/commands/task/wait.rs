@@ -3,8 +3,8 @@
 use clap::Args;
 use vmm_proto::v1::{Reply, Request, WaitTask};
 
+use crate::commands::tell;
 use crate::failure::Failure;
-use crate::output::print;
 use crate::session::{Session, unexpected};
 use crate::wait::{finished, follow};
 
@@ -21,5 +21,5 @@ pub(super) async fn run(session: &Session, wait: Wait) -> Result<(), Failure> {
         other => return Err(unexpected(&other)),
     };
     let task = finished(follow(session, task).await?)?;
-    print(session.format, &task, |task| format!("{} {}: done\n", task.verb, task.vm_name))
+    tell::task(&session.look, &task, &format!("{} {}: done", task.verb, task.vm_name))
 }

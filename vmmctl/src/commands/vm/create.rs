@@ -6,8 +6,8 @@ use vmm_proto::v1::{CreateVm, GuestKind, Reply, Request, Spec, Task};
 use super::devices::{NewDisk, NewNic, name_disks, name_nics, parse_disk, parse_nic, random};
 use super::placement;
 use super::policy::Policy;
+use crate::commands::tell;
 use crate::failure::Failure;
-use crate::output::print;
 use crate::session::{Session, unexpected};
 use crate::size;
 use crate::wait::{begin, done};
@@ -91,16 +91,16 @@ pub(super) async fn run(session: &Session, create: Create) -> Result<(), Failure
     let request = Request::CreateVm(CreateVm { dry_run, spec: spec(create)? });
     if dry_run {
         return match session.call(request).await? {
-            Reply::Placement(placement) => placement::answer(session.format, &placement),
+            Reply::Placement(placement) => placement::answer(&session.look, &placement),
             other => Err(unexpected(&other)),
         };
     }
     if no_wait {
         let task = begin(session, request).await?;
-        return print(session.format, &task, |task| format!("{}\n", task.task));
+        return tell::task(&session.look, &task, &task.task);
     }
     let task = done(session, request).await?;
-    print(session.format, &task, runs_on)
+    tell::task(&session.look, &task, &runs_on(&task))
 }
 
 fn spec(create: Create) -> Result<Spec, Failure> {
@@ -138,8 +138,8 @@ pub(super) fn runs_on(task: &Task) -> String {
     });
     match chosen {
         Some(host) => {
-            format!("{} runs on {} (cost {:.3})\n", task.vm_name, host.host, host.cost)
+            format!("{} runs on {} (cost {:.3})", task.vm_name, host.host, host.cost)
         }
-        None => format!("{} runs\n", task.vm_name),
+        None => format!("{} runs", task.vm_name),
     }
 }

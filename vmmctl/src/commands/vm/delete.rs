@@ -3,8 +3,8 @@
 use clap::Args;
 use vmm_proto::v1::{DeleteVm, Reply, Request};
 
+use crate::commands::tell;
 use crate::failure::Failure;
-use crate::output::print;
 use crate::session::{Session, unexpected};
 
 #[derive(Debug, Args)]
@@ -16,7 +16,7 @@ pub(crate) struct Delete {
 pub(super) async fn run(session: &Session, delete: Delete) -> Result<(), Failure> {
     let vm = delete.vm;
     match session.call(Request::DeleteVm(DeleteVm { vm: vm.clone() })).await? {
-        Reply::Done(done) => print(session.format, &done, |_| format!("{vm} is forgotten\n")),
+        Reply::Done(done) => tell::named(&session.look, &vm, done, &format!("{vm} is forgotten")),
         other => Err(unexpected(&other)),
     }
 }

@@ -3,8 +3,9 @@
 use clap::Args;
 use vmm_proto::v1::{Memory as Outcome, Request, SetMemory};
 
+use crate::commands::tell;
 use crate::failure::Failure;
-use crate::output::{mib, print};
+use crate::output::mib;
 use crate::session::Session;
 use crate::size;
 use crate::wait::done;
@@ -27,10 +28,9 @@ pub(super) async fn run(session: &Session, memory: Memory) -> Result<(), Failure
     let Memory { vm, memory } = memory;
     let set = SetMemory { vm, memory_kib: memory, wait_ms_max: session.timeout_ms() };
     let task = done(session, Request::SetMemory(set)).await?;
-    print(session.format, &task, |task| match &task.memory {
-        Some(outcome) => format!("{}: {}\n", task.vm_name, mib(outcome.reached_kib)),
-        None => format!("{}: done\n", task.vm_name),
-    })?;
+    let reached = task.memory.as_ref().map(|outcome| mib(outcome.reached_kib));
+    let said = format!("{}: {}", task.vm_name, reached.as_deref().unwrap_or("done"));
+    tell::task(&session.look, &task, &said)?;
     task.memory.as_ref().map_or(Ok(()), check)
 }
 

@@ -1,11 +1,12 @@
 //! `vmmctl vm …`
 
+mod columns;
 mod console;
 mod create;
 mod delete;
 mod devices;
 mod disk;
-mod list;
+pub(in crate::commands) mod list;
 mod memory;
 mod nic;
 mod placement;
@@ -19,12 +20,15 @@ mod stats;
 mod vcpus;
 
 use clap::Subcommand;
-use vmm_proto::v1::{FaultCode, Request, VmPhase};
+use vmm_proto::v1::{FaultCode, Request, Vm, VmPhase};
 
+use crate::args::Listing;
+use crate::commands::tell;
 use crate::failure::Failure;
-use crate::output::print;
 use crate::session::Session;
 use crate::wait::done;
+
+pub(in crate::commands) use columns::COLUMNS;
 
 const SUSPEND: &str = "\
 Examples:
@@ -37,7 +41,7 @@ A guest that does not suspend in time (--timeout) runs on, and the exit code is 
 pub(crate) enum Command {
     /// All VMs.
     #[command(visible_alias = "ls")]
-    List,
+    List(Listing),
     /// One VM: what it shall be, what it does, where.
     Show(show::Show),
     /// Define a VM, let the manager choose its host, and start it there.
@@ -90,7 +94,7 @@ pub(crate) enum Command {
 pub(crate) async fn run(session: &Session, command: Command) -> Result<(), Failure> {
     use power::Verb;
     match command {
-        Command::List => list::run(session).await,
+        Command::List(listing) => list::run(session, listing).await,
         Command::Show(show) => show::run(session, show).await,
         Command::Create(create) => create::run(session, *create).await,
         Command::Start(vm) => power::run(session, Verb::Start, vm).await,
@@ -119,7 +123,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<(), Failu
 /// Does what the guest must go along with, and says what it is then.
 async fn done_by_guest(session: &Session, request: Request, said: &str) -> Result<(), Failure> {
     let task = done(session, request).await.map_err(falls_short)?;
-    print(session.format, &task, |task| format!("{} {said}\n", task.vm_name))
+    tell::task(&session.look, &task, &format!("{} {said}", task.vm_name))
 }
 
 /// A guest that did not do it in time: its agent says so.
@@ -135,8 +139,8 @@ fn falls_short(failure: Failure) -> Failure {
 }
 
 /// A phase in words.
-pub(in crate::commands) fn phase(phase: VmPhase, stale: bool) -> String {
-    let words = match phase {
+pub(in crate::commands) fn phase(phase: VmPhase) -> &'static str {
+    match phase {
         VmPhase::Starting => "starting",
         VmPhase::Running => "running",
         VmPhase::Paused => "paused",
@@ -153,8 +157,13 @@ pub(in crate::commands) fn phase(phase: VmPhase, stale: bool) -> String {
         VmPhase::Destroyed => "destroyed",
         VmPhase::Failed => "failed to start",
         VmPhase::Lost => "lost",
-    };
-    if stale { format!("{words}? (host not heard)") } else { words.to_owned() }
+    }
+}
+
+/// A phase in words, with a mark where it may be old.
+pub(in crate::commands) fn state(vm: &Vm) -> String {
+    let words = phase(vm.phase);
+    if vm.stale { format!("{words}? (host not heard)") } else { words.to_owned() }
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use vmm_proto::v1::{
 
 use super::create::runs_on;
 use super::falls_short;
+use crate::commands::tell;
 use crate::failure::Failure;
-use crate::output::print;
 use crate::session::Session;
 use crate::wait::{begin, done};
 
@@ -39,14 +39,14 @@ pub(super) async fn run(session: &Session, verb: Verb, power: Power) -> Result<(
     let request = request(verb, power.vm, session.timeout_ms());
     if power.no_wait {
         let task = begin(session, request).await?;
-        return print(session.format, &task, |task| format!("{}\n", task.task));
+        return tell::task(&session.look, &task, &task.task);
     }
     let outcome = done(session, request).await;
     let task = match verb {
         Verb::Suspend => outcome.map_err(falls_short)?,
         _ => outcome?,
     };
-    print(session.format, &task, |task| said(verb, task))
+    tell::task(&session.look, &task, &said(verb, &task))
 }
 
 fn request(verb: Verb, vm: String, wait_ms_max: u64) -> Request {
@@ -66,12 +66,12 @@ fn said(verb: Verb, task: &Task) -> String {
     let name = &task.vm_name;
     match verb {
         Verb::Start => runs_on(task),
-        Verb::Pause => format!("{name} is paused\n"),
-        Verb::Unpause => format!("{name} runs\n"),
-        Verb::Shutdown => format!("{name} has powered off\n"),
-        Verb::Reboot => format!("{name} runs again\n"),
-        Verb::Suspend => format!("{name} is suspended; its memory stays on its host\n"),
-        Verb::Resume => format!("{name} goes on\n"),
-        Verb::Destroy => format!("{name} is destroyed; its definition stays\n"),
+        Verb::Pause => format!("{name} is paused"),
+        Verb::Unpause => format!("{name} runs"),
+        Verb::Shutdown => format!("{name} has powered off"),
+        Verb::Reboot => format!("{name} runs again"),
+        Verb::Suspend => format!("{name} is suspended; its memory stays on its host"),
+        Verb::Resume => format!("{name} goes on"),
+        Verb::Destroy => format!("{name} is destroyed; its definition stays"),
     }
 }

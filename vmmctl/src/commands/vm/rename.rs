@@ -3,8 +3,8 @@
 use clap::Args;
 use vmm_proto::v1::{RenameVm, Request};
 
+use crate::commands::tell;
 use crate::failure::Failure;
-use crate::output::print;
 use crate::session::Session;
 use crate::wait::done;
 
@@ -20,5 +20,5 @@ pub(crate) struct Rename {
 pub(super) async fn run(session: &Session, rename: Rename) -> Result<(), Failure> {
     let Rename { vm, name } = rename;
     let task = done(session, Request::RenameVm(RenameVm { vm, name: name.clone() })).await?;
-    print(session.format, &task, |task| format!("{} is {name} now\n", task.vm_name))
+    tell::task(&session.look, &task, &format!("{} is {name} now", task.vm_name))
 }

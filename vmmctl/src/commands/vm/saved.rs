@@ -5,8 +5,8 @@ use vmm_proto::v1::{DiscardSaved, Reply, Request, RestoreVm, SaveVm};
 
 use super::create::runs_on;
 use super::done_by_guest;
+use crate::commands::tell;
 use crate::failure::Failure;
-use crate::output::print;
 use crate::session::{Session, unexpected};
 use crate::wait::done;
 
@@ -62,17 +62,18 @@ pub(super) async fn save(session: &Session, save: Save) -> Result<(), Failure> {
 pub(super) async fn restore(session: &Session, restore: Restore) -> Result<(), Failure> {
     let Restore { vm, path } = restore;
     let task = done(session, Request::RestoreVm(RestoreVm { vm, path })).await?;
-    print(session.format, &task, runs_on)
+    tell::task(&session.look, &task, &runs_on(&task))
 }
 
 pub(super) async fn discard(session: &Session, discard: Discard) -> Result<(), Failure> {
     let vm = discard.vm;
     match session.call(Request::DiscardSaved(DiscardSaved { vm: vm.clone() })).await? {
-        Reply::Done(done) => print(session.format, &done, |_| {
-            format!(
-                "{vm} boots anew at its next start; the file of its memory is left on its host\n"
-            )
-        }),
+        Reply::Done(done) => {
+            let said = format!(
+                "{vm} boots anew at its next start; the file of its memory is left on its host"
+            );
+            tell::named(&session.look, &vm, done, &said)
+        }
         other => Err(unexpected(&other)),
     }
 }

@@ -5,8 +5,8 @@ use vmm_proto::v1::{Autostart, ConfigureVm, Request};
 
 use super::devices::definition;
 use super::policy::Policy;
+use crate::commands::tell;
 use crate::failure::Failure;
-use crate::output::print;
 use crate::session::Session;
 use crate::wait::done;
 
@@ -41,5 +41,5 @@ pub(super) async fn run(session: &Session, set: Set) -> Result<(), Failure> {
         vm: set.vm,
     };
     let task = done(session, Request::ConfigureVm(configure)).await?;
-    print(session.format, &task, |task| format!("{} is set\n", task.vm_name))
+    tell::task(&session.look, &task, &format!("{} is set", task.vm_name))
 }

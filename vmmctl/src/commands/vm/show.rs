@@ -3,9 +3,9 @@
 use clap::Args;
 use vmm_proto::v1::{Disk, EventAction, Nic, Reply, Request, Scheduling, ShowVm, Spec, Vm};
 
-use super::phase;
+use super::{COLUMNS, state};
 use crate::failure::Failure;
-use crate::output::{cpus, fields, mib, print, rate};
+use crate::output::{Answer, Told, cpus, mib, rate};
 use crate::session::{Session, unexpected};
 
 #[derive(Debug, Args)]
@@ -16,12 +16,12 @@ pub(crate) struct Show {
 
 pub(super) async fn run(session: &Session, show: Show) -> Result<(), Failure> {
     match session.call(Request::ShowVm(ShowVm { vm: show.vm })).await? {
-        Reply::Vm(vm) => print(session.format, &*vm, table),
+        Reply::Vm(vm) => session.look.print(&Answer::one(&*vm, COLUMNS).told(|| told(&vm))),
         other => Err(unexpected(&other)),
     }
 }
 
-fn table(vm: &Vm) -> String {
+fn told(vm: &Vm) -> Told {
     let spec = &vm.spec;
     let saved = match (&vm.saved_path, &vm.saved_host) {
         (Some(path), Some(host)) => format!("{path} on {host}"),
@@ -31,7 +31,7 @@ fn table(vm: &Vm) -> String {
         ("name", spec.name.clone()),
         ("id", vm.vm.clone()),
         ("type", format!("{:?}", spec.kind).to_lowercase()),
-        ("state", phase(vm.phase, vm.stale)),
+        ("state", state(vm)),
         ("reason", vm.reason.clone()),
         ("host", vm.host.clone().unwrap_or_default()),
         ("saved in", saved),
@@ -44,7 +44,7 @@ fn table(vm: &Vm) -> String {
     lines.extend(spec.disks.iter().map(|one| ("disk", disk(one))));
     lines.extend(spec.nics.iter().map(|one| ("nic", nic(one))));
     lines.extend(policy(spec));
-    fields(&lines)
+    Told::fields(lines)
 }
 
 fn vcpus(vm: &Vm) -> String {
@@ -118,6 +118,7 @@ mod tests {
     use vmm_proto::v1::{Autostart, GuestKind, OnEvent, VmPhase};
 
     use super::*;
+    use crate::screen::Screen;
 
     const GOLDEN: &str = "
 name         web
@@ -187,6 +188,7 @@ disk demand  0.0 MiB/s
 
     #[test]
     fn everything_that_a_vm_can_be_is_shown() {
-        assert_eq!(format!("\n{}", table(&sample())), GOLDEN);
+        let text = told(&sample()).lay_out(Screen::PIPE, true);
+        assert_eq!(format!("\n{text}"), GOLDEN);
     }
 }

@@ -3,8 +3,8 @@
 use clap::Args;
 use vmm_proto::v1::{Request, SetVcpus, Vcpus as Outcome};
 
+use crate::commands::tell;
 use crate::failure::Failure;
-use crate::output::print;
 use crate::session::Session;
 use crate::wait::done;
 
@@ -24,10 +24,9 @@ pub(super) async fn run(session: &Session, vcpus: Vcpus) -> Result<(), Failure> 
     let Vcpus { vm, count } = vcpus;
     let set = SetVcpus { vm, vcpus: count, wait_ms_max: session.timeout_ms() };
     let task = done(session, Request::SetVcpus(set)).await?;
-    print(session.format, &task, |task| match &task.vcpus {
-        Some(outcome) => format!("{}: {} vCPUs online\n", task.vm_name, outcome.online),
-        None => format!("{}: done\n", task.vm_name),
-    })?;
+    let online = task.vcpus.as_ref().map(|outcome| format!("{} vCPUs online", outcome.online));
+    let said = format!("{}: {}", task.vm_name, online.as_deref().unwrap_or("done"));
+    tell::task(&session.look, &task, &said)?;
     task.vcpus.as_ref().map_or(Ok(()), check)
 }
 
