@@ -4,13 +4,16 @@
 //!   args ─► commands/<noun>/<verb>.rs ─► session (one call, or a task that is waited for) ─► output (one form of six)
 //! ```
 //!
-//! A command says what it asks and which columns the answer has; `output` makes every form of it. Progress and errors go to stderr. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the guest did not do
-//! all that was asked, 4 the manager cannot be reached, 130 interrupted.
+//! A command says what it asks and which columns the answer has; `output` makes every form of it. Progress
+//! and errors go to stderr; `failure` knows the exit codes.
 
 mod args;
+mod changes;
 mod commands;
+mod confirm;
 mod failure;
 mod output;
+mod progress;
 mod screen;
 mod session;
 mod size;
@@ -34,6 +37,9 @@ fn main() -> ExitCode {
         Err(failure) => {
             // What a guest, an agent or another user wrote may be in it.
             eprintln!("vmmctl: {}", output::visible_lines(&failure.to_string()));
+            if let Some(advice) = failure.advice() {
+                eprintln!("next: {advice}");
+            }
             ExitCode::from(failure.exit_code())
         }
     }

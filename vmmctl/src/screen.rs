@@ -10,6 +10,8 @@ pub(crate) struct Screen {
     pub(crate) is_terminal: bool,
     /// Columns of characters, where the terminal says.
     pub(crate) width: Option<usize>,
+    /// Its lines.
+    pub(crate) height: Option<usize>,
     /// Colours are wanted.
     pub(crate) colours: bool,
 }
@@ -17,7 +19,8 @@ pub(crate) struct Screen {
 impl Screen {
     /// A pipe or file: everything in full, plain.
     #[cfg(test)]
-    pub(crate) const PIPE: Self = Self { is_terminal: false, width: None, colours: false };
+    pub(crate) const PIPE: Self =
+        Self { is_terminal: false, width: None, height: None, colours: false };
 
     pub(crate) fn stdout() -> Self {
         Self::of(&std::io::stdout())
@@ -31,11 +34,13 @@ impl Screen {
         if !stream.is_terminal() {
             return Self::default();
         }
-        let width = rustix::termios::tcgetwinsize(stream).ok().map(|size| size.ws_col.into());
+        // A terminal that does not know says 0.
+        let known = |count: u16| (count > 0).then(|| count.into());
+        let size = rustix::termios::tcgetwinsize(stream).ok();
         Self {
             is_terminal: true,
-            // A terminal that does not know says 0.
-            width: width.filter(|width| *width > 0),
+            width: size.and_then(|size| known(size.ws_col)),
+            height: size.and_then(|size| known(size.ws_row)),
             colours: wants_colours(|name| std::env::var(name).ok()),
         }
     }

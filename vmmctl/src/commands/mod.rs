@@ -1,8 +1,10 @@
 //! The commands: a folder a noun, a file a command.
 
 pub(crate) mod doctor;
+mod each;
 pub(crate) mod host;
 pub(crate) mod join;
+mod live;
 pub(crate) mod task;
 mod tell;
 pub(crate) mod vm;

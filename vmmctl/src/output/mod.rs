@@ -41,7 +41,7 @@ pub(crate) use column::{Column, Unit};
 pub(crate) use quantity::{cpus, mib, or_dash, rate, seconds, size_of};
 pub(crate) use select::{Filter, SortKey};
 pub(crate) use stdout::{write, write_while_read};
-pub(crate) use text::{is_hostile, visible, visible_lines};
+pub(crate) use text::{cut, is_hostile, visible, visible_lines};
 pub(crate) use told::Told;
 pub(crate) use tone::Tone;
 
@@ -86,9 +86,29 @@ impl Look {
         matches!(self.format, Format::Table | Format::Wide)
     }
 
+    /// The rows that are wanted, in their order.
+    pub(crate) fn select<T: Clone>(
+        &self,
+        items: &[T],
+        columns: &[Column<T>],
+    ) -> Result<Vec<T>, Failure> {
+        let rows = select::select(items, columns, &self.filters, &self.sort)?;
+        Ok(rows.into_iter().cloned().collect())
+    }
+
     /// Prints an answer.
     pub(crate) fn print<T: Serialize>(&self, answer: &Answer<'_, T>) -> Result<(), Failure> {
         write(self.render(answer)?.as_bytes())
+    }
+
+    /// The answer on one line of JSON.
+    pub(crate) fn json_line<T: Serialize>(
+        &self,
+        answer: &Answer<'_, T>,
+    ) -> Result<String, Failure> {
+        let rows = select::select(answer.items, answer.columns, &self.filters, &self.sort)?;
+        let columns = self.columns_of(answer.columns)?;
+        wire::json_line(&self.value(answer, &columns, &rows)?)
     }
 
     /// The text of an answer.

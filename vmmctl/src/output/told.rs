@@ -43,6 +43,18 @@ impl Told {
         self
     }
 
+    /// Several, with an empty line between them.
+    pub(crate) fn apart(several: impl IntoIterator<Item = Self>) -> Self {
+        let mut all = Self::default();
+        for told in several {
+            if !all.parts.is_empty() {
+                all.parts.push(Part::Line(String::new()));
+            }
+            all.parts.extend(told.parts);
+        }
+        all
+    }
+
     pub(crate) fn lay_out(&self, screen: Screen, with_headings: bool) -> String {
         let mut text = String::new();
         for (index, part) in self.parts.iter().enumerate() {
@@ -77,6 +89,8 @@ mod tests {
             .table(&column, &[7])
             .table(&column, &[])
             .and_line("that is all");
+        let two = Told::apart([Told::line("a"), Told::line("b")]);
+        assert_eq!(two.lay_out(Screen::PIPE, true), "a\n\nb\n");
         assert_eq!(told.lay_out(Screen::PIPE, true), "name  w\\x1b\n\nN\n7\nthat is all\n");
     }
 }

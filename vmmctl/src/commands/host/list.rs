@@ -4,13 +4,13 @@ use vmm_proto::v1::{Host, ListHosts, Reply, Request};
 
 use super::COLUMNS;
 use crate::args::Listing;
+use crate::changes::Kinds;
+use crate::commands::live::{self, Source};
 use crate::failure::Failure;
-use crate::output::Answer;
 use crate::session::{Session, unexpected};
 
 pub(super) async fn run(session: &Session, listing: Listing) -> Result<(), Failure> {
-    let hosts = hosts(session).await?;
-    listing.apply(&session.look).print(&Answer::list(&hosts, COLUMNS))
+    live::list(session, listing, Source { kinds: Kinds::HOSTS, columns: COLUMNS }, hosts).await
 }
 
 /// All hosts, in order of name.

@@ -4,13 +4,13 @@ use vmm_proto::v1::{ListTasks, Reply, Request, Task};
 
 use super::COLUMNS;
 use crate::args::Listing;
+use crate::changes::Kinds;
+use crate::commands::live::{self, Source};
 use crate::failure::Failure;
-use crate::output::Answer;
 use crate::session::{Session, unexpected};
 
 pub(super) async fn run(session: &Session, listing: Listing) -> Result<(), Failure> {
-    let tasks = tasks(session).await?;
-    listing.apply(&session.look).print(&Answer::list(&tasks, COLUMNS))
+    live::list(session, listing, Source { kinds: Kinds::TASKS, columns: COLUMNS }, tasks).await
 }
 
 /// The latest tasks, the newest first.

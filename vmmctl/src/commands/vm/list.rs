@@ -4,13 +4,13 @@ use vmm_proto::v1::{ListVms, Reply, Request, Vm};
 
 use super::COLUMNS;
 use crate::args::Listing;
+use crate::changes::Kinds;
+use crate::commands::live::{self, Source};
 use crate::failure::Failure;
-use crate::output::Answer;
 use crate::session::{Session, unexpected};
 
 pub(super) async fn run(session: &Session, listing: Listing) -> Result<(), Failure> {
-    let vms = vms(session).await?;
-    listing.apply(&session.look).print(&Answer::list(&vms, COLUMNS))
+    live::list(session, listing, Source { kinds: Kinds::VMS, columns: COLUMNS }, vms).await
 }
 
 /// All VMs, in order of name.

@@ -1,5 +1,6 @@
 //! `vmmctl vm …`
 
+mod change;
 mod columns;
 mod console;
 mod create;
@@ -17,16 +18,16 @@ mod saved;
 mod set;
 pub(in crate::commands) mod show;
 mod stats;
+mod targets;
 mod vcpus;
+mod wait;
 
 use clap::Subcommand;
-use vmm_proto::v1::{FaultCode, Request, Vm, VmPhase};
+use vmm_proto::v1::{Vm, VmPhase};
 
 use crate::args::Listing;
-use crate::commands::tell;
 use crate::failure::Failure;
 use crate::session::Session;
-use crate::wait::done;
 
 pub(in crate::commands) use columns::COLUMNS;
 
@@ -81,6 +82,8 @@ pub(crate) enum Command {
     /// Attach and detach NICs.
     #[command(subcommand)]
     Nic(nic::Command),
+    /// Wait until VMs are running, stopped, gone …
+    Wait(wait::Wait),
     /// Give a VM another name.
     Rename(rename::Rename),
     /// Change what needs no guest: scheduling, what follows an end, autostart, the least memory.
@@ -110,6 +113,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<(), Failu
         Command::Discard(discard) => saved::discard(session, discard).await,
         Command::Disk(command) => disk::run(session, command).await,
         Command::Nic(command) => nic::run(session, command).await,
+        Command::Wait(wait) => wait::run(session, wait).await,
         Command::Rename(rename) => rename::run(session, rename).await,
         Command::Set(set) => set::run(session, *set).await,
         Command::Delete(delete) => delete::run(session, delete).await,
@@ -117,24 +121,6 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<(), Failu
         Command::Memory(memory) => memory::run(session, memory).await,
         Command::Stats(stats) => stats::run(session, stats).await,
         Command::Console(console) => console::run(session, console).await,
-    }
-}
-
-/// Does what the guest must go along with, and says what it is then.
-async fn done_by_guest(session: &Session, request: Request, said: &str) -> Result<(), Failure> {
-    let task = done(session, request).await.map_err(falls_short)?;
-    tell::task(&session.look, &task, &format!("{} {said}", task.vm_name))
-}
-
-/// A guest that did not do it in time: its agent says so.
-fn falls_short(failure: Failure) -> Failure {
-    match failure {
-        Failure::Fault(fault)
-            if fault.code == FaultCode::TimedOut && fault.hop.starts_with("agent ") =>
-        {
-            Failure::FellShort(fault.to_string())
-        }
-        other => other,
     }
 }
 
@@ -164,24 +150,4 @@ pub(in crate::commands) fn phase(phase: VmPhase) -> &'static str {
 pub(in crate::commands) fn state(vm: &Vm) -> String {
     let words = phase(vm.phase);
     if vm.stale { format!("{words}? (host not heard)") } else { words.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use vmm_proto::v1::Fault;
-
-    use super::*;
-
-    #[test]
-    fn only_a_guest_that_was_too_slow_falls_short() {
-        for (code, hop, exit_code) in [
-            (FaultCode::TimedOut, "agent h1", 3),
-            (FaultCode::TimedOut, "manager", 1),
-            (FaultCode::TimedOut, "", 1),
-            (FaultCode::BadState, "agent h1", 1),
-        ] {
-            let failure = Failure::Fault(Fault::new(code, "x").at(hop));
-            assert_eq!(falls_short(failure).exit_code(), exit_code, "{code:?} at {hop:?}");
-        }
-    }
 }

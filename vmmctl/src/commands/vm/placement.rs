@@ -101,6 +101,6 @@ mod tests {
     #[test]
     fn a_dry_run_without_a_host_fails() {
         let nowhere = Placement { chosen: None, ..placement() };
-        assert_eq!(answer(&Look::default(), &nowhere).expect_err("fails").exit_code(), 1);
+        assert_eq!(answer(&Look::default(), &nowhere).expect_err("fails").exit_code(), 10);
     }
 }

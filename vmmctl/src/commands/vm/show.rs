@@ -1,23 +1,33 @@
 //! `vmmctl vm show`
 
 use clap::Args;
-use vmm_proto::v1::{Disk, EventAction, Nic, Reply, Request, Scheduling, ShowVm, Spec, Vm};
+use vmm_proto::v1::{Disk, EventAction, Nic, Scheduling, Spec, Vm};
 
+use super::targets::Pick;
 use super::{COLUMNS, state};
 use crate::failure::Failure;
 use crate::output::{Answer, Told, cpus, mib, rate};
-use crate::session::{Session, unexpected};
+use crate::session::Session;
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  vmmctl vm show web
+  vmmctl vm show web -o json
+  vmmctl vm show web-1 web-2 --columns name,state,host,memory")]
 pub(crate) struct Show {
-    /// Name or id.
-    vm: String,
+    #[command(flatten)]
+    pick: Pick,
 }
 
 pub(super) async fn run(session: &Session, show: Show) -> Result<(), Failure> {
-    match session.call(Request::ShowVm(ShowVm { vm: show.vm })).await? {
-        Reply::Vm(vm) => session.look.print(&Answer::one(&*vm, COLUMNS).told(|| told(&vm))),
-        other => Err(unexpected(&other)),
+    let is_one = show.pick.is_one();
+    let vms = show.pick.look_up(session).await?;
+    match (&vms[..], is_one) {
+        ([vm], true) => session.look.print(&Answer::one(vm, COLUMNS).told(|| told(vm))),
+        (vms, _) => session
+            .look
+            .print(&Answer::list(vms, COLUMNS).told(|| Told::apart(vms.iter().map(told)))),
     }
 }
 

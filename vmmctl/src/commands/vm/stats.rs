@@ -1,8 +1,11 @@
 //! `vmmctl vm stats`
 
 use clap::Args;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use vmm_proto::v1::{DiskCounters, GetVmStats, NicCounters, Reply, Request, Vcpu, VmStats};
 
+use super::targets::Pick;
+use crate::commands::each::AT_ONCE;
 use crate::failure::Failure;
 use crate::output::{Answer, Column, Named, Told, Unit, cpus, mib, or_dash, rate, seconds};
 use crate::session::{Session, unexpected};
@@ -10,18 +13,35 @@ use crate::session::{Session, unexpected};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Rates are those since the agent's sample before; the first has none (-). A vCPU that neither
-runs nor is idle waits for a CPU. A NIC's counters are the guest's: what it received and sent.")]
+runs nor is idle waits for a CPU. A NIC's counters are the guest's: what it received and sent.
+Of several VMs each has a line: `vmmctl vm stats -l state=running --columns name,cpu,disk`.")]
 pub(crate) struct Stats {
-    /// Name or id.
-    vm: String,
+    #[command(flatten)]
+    pick: Pick,
 }
 
+/// One VM has all its counters, several a line each.
 pub(super) async fn run(session: &Session, stats: Stats) -> Result<(), Failure> {
-    match session.call(Request::GetVmStats(GetVmStats { vm: stats.vm.clone() })).await? {
-        Reply::VmStats(answer) => {
-            let stats = Named::new(stats.vm, answer);
-            session.look.print(&Answer::one(&stats, COLUMNS).told(|| told(&stats.of)))
-        }
+    let is_one = stats.pick.is_one();
+    let names = stats.pick.names(session).await?;
+    let answers: Vec<Named<VmStats>> = futures_util::stream::iter(names)
+        .map(async |vm| ask(session, vm).await)
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    match (&answers[..], is_one) {
+        ([one], true) => session.look.print(&Answer::one(one, COLUMNS).told(|| told(&one.of))),
+        (several, _) => session.look.print(&Answer::list(several, COLUMNS)),
+    }
+}
+
+/// What its host's agent counts.
+pub(in crate::commands) async fn ask(
+    session: &Session,
+    vm: String,
+) -> Result<Named<VmStats>, Failure> {
+    match session.call(Request::GetVmStats(GetVmStats { vm: vm.clone() })).await? {
+        Reply::VmStats(stats) => Ok(Named::new(vm, stats)),
         other => Err(unexpected(&other)),
     }
 }
