@@ -178,6 +178,10 @@ mod tests {
             memory_reserved_kib: 1,
             cpu_reserved_milli: 1,
             disk_reserved_bytes_per_s: 1,
+            pool: "default".into(),
+            site: "default".into(),
+            notes: String::new(),
+            tags: Vec::new(),
             facts: Some(v1::HostFacts::default()),
             load: None,
         };

@@ -26,6 +26,8 @@ pub(crate) async fn run(session: &Session) -> Result<(), Failure> {
             hosts: true,
             vms: true,
             tasks: true,
+            pools: false,
+            sites: false,
         };
         let events = match session.call(Request::WaitEvents(wait)).await? {
             Reply::Events(events) => events,

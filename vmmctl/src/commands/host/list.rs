@@ -7,7 +7,7 @@ use crate::output::{cpus, mib, or_dash, print, rate, table};
 use crate::session::{Session, unexpected};
 
 pub(super) async fn run(session: &Session) -> Result<(), Failure> {
-    match session.call(Request::ListHosts(ListHosts {})).await? {
+    match session.call(Request::ListHosts(ListHosts::default())).await? {
         Reply::Hosts(hosts) => print(session.format, &hosts.hosts, |hosts| show(hosts)),
         other => Err(unexpected(&other)),
     }
@@ -80,6 +80,10 @@ mod tests {
             memory_reserved_kib: 0,
             cpu_reserved_milli: 0,
             disk_reserved_bytes_per_s: 0,
+            pool: "default".into(),
+            site: "default".into(),
+            notes: String::new(),
+            tags: Vec::new(),
             facts: None,
             load: None,
         };

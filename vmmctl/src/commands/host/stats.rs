@@ -33,7 +33,7 @@ pub(super) async fn run(session: &Session, stats: Stats) -> Result<(), Failure> 
 
 /// What its last report said.
 async fn load(session: &Session, name: &str) -> Result<Option<HostLoad>, Failure> {
-    match session.call(Request::ListHosts(ListHosts {})).await? {
+    match session.call(Request::ListHosts(ListHosts::default())).await? {
         Reply::Hosts(hosts) => {
             let is = |host: &&Host| host.name == name || host.host == name;
             Ok(hosts.hosts.iter().find(is).and_then(|host| host.load))

@@ -10,7 +10,7 @@ use crate::session::{Session, unexpected};
 pub(super) async fn run(session: &Session) -> Result<(), Failure> {
     let (mut vms, mut after) = (Vec::new(), None);
     loop {
-        let page = match session.call(Request::ListVms(ListVms { after, count_max: None })).await? {
+        let page = match session.call(Request::ListVms(ListVms { after, ..ListVms::default() })).await? {
             Reply::Vms(page) => page,
             other => return Err(unexpected(&other)),
         };
