@@ -86,6 +86,8 @@ async fn ask(
         hosts: kinds.hosts,
         vms: kinds.vms,
         tasks: kinds.tasks,
+        pools: false,
+        sites: false,
     };
     match session.call(Request::WaitEvents(wait)).await? {
         Reply::Events(events) => Ok(events),

@@ -9,7 +9,8 @@ mod create;
 mod define;
 mod event;
 mod host;
-mod page;
+mod label;
+mod place;
 mod read;
 mod saved;
 mod task;
@@ -24,6 +25,7 @@ use vmm_proto::v1::{self, AddHost, Fault, FaultCode, Permission, Reply, Request}
 
 use crate::app::{App, KeyUse};
 use crate::enrolment::Office;
+use crate::view;
 
 /// The hop that faults of this process name.
 const HOP: &str = "manager";
@@ -40,8 +42,11 @@ async fn dispatch(app: &Arc<App>, caller: &Caller, request: Request) -> Result<R
     permit(&caller.principal, &request)?;
     match request {
         Request::Ping(ping) => Ok(Reply::Pong(ping)),
-        Request::ListHosts(_) => Ok(read::list_hosts(app)),
-        Request::ListVms(list) => Ok(read::list_vms(app, &list)),
+        Request::ListSites(list) => view::list_sites(app, &list),
+        Request::ListPools(list) => view::list_pools(app, &list),
+        Request::ListHosts(list) => view::list_hosts(app, &list),
+        Request::ListVms(list) => view::list_vms(app, &list),
+        Request::ListLabels(_) => Ok(view::list_labels(app)),
         Request::ShowVm(show) => read::show_vm(app, &show),
         Request::ReadConsole(read) => read::console(app, caller, read).await,
         Request::GetVmStats(get) => read::vm_stats(app, caller, get).await,
@@ -126,6 +131,13 @@ fn decide(app: &Arc<App>, caller: &Caller, request: Request) -> Result<Reply, Fa
         Request::AddHost(add) => host::add(change, add),
         Request::RemoveHost(remove) => host::remove(change, &remove),
         Request::SetMaintenance(set) => host::set_maintenance(change, &set),
+        Request::SetHostPool(set) => place::set_host_pool(change, &set),
+        Request::DefineSite(define) => place::define_site(change, &define),
+        Request::RemoveSite(remove) => place::remove_site(change, &remove),
+        Request::DefinePool(define) => place::define_pool(change, &define),
+        Request::RemovePool(remove) => place::remove_pool(change, &remove),
+        Request::LabelVm(label) => label::vm(change, &label),
+        Request::LabelHost(label) => label::host(change, &label),
         Request::CreateVm(create) => create::create(change, create),
         Request::StartVm(start) => create::start(change, &start),
         Request::DeleteVm(delete) => create::delete(change, &delete),

@@ -14,13 +14,12 @@ mod placement;
 mod report;
 mod resolve;
 mod state;
-mod view;
 
 pub(crate) use begin::{Begin, KeyUse, store_fault};
 pub(crate) use news::{News, Object, Seen};
 pub(crate) use placement::{charge_of, no_capacity};
 pub(crate) use report::{Observed, off_host};
-pub(crate) use state::{State, Vm};
+pub(crate) use state::{Host, State, Vm};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -28,7 +27,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use vmm_core::id::{HostId, TaskId, VmId};
+use vmm_core::id::{HostId, PoolId, SiteId, TaskId, VmId};
 
 use crate::agents::{AgentAddress, AgentCalls};
 use crate::config::ManagerConfig;
@@ -100,6 +99,14 @@ impl App {
 
     pub(crate) fn new_host_id(&self) -> HostId {
         HostId::from_random((self.random)())
+    }
+
+    pub(crate) fn new_pool_id(&self) -> PoolId {
+        PoolId::from_random((self.random)())
+    }
+
+    pub(crate) fn new_site_id(&self) -> SiteId {
+        SiteId::from_random((self.random)())
     }
 
     pub(crate) fn new_task_id(&self) -> TaskId {

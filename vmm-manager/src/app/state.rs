@@ -11,6 +11,7 @@ use vmm_proto::v1;
 
 use super::news::{Journal, Object};
 use crate::store::{Contents, HostRecord, KeyRecord, Put, Store, StoreError, TaskRecord, VmRecord};
+use crate::view::{Measured, Places};
 
 /// A host, and what is known of it now.
 #[derive(Debug)]
@@ -68,6 +69,8 @@ pub(crate) struct Vm {
     pub(crate) settled: u64,
     pub(crate) vcpus_online: u32,
     pub(crate) memory_now_kib: u64,
+    /// What it was measured to use; means something while it has a domain.
+    pub(crate) measured: Option<Measured>,
 }
 
 /// A task, and how to stop it.
@@ -84,6 +87,8 @@ pub(crate) struct State {
     pub(crate) vms: BTreeMap<VmId, Vm>,
     pub(crate) tasks: BTreeMap<TaskId, TaskEntry>,
     pub(crate) keys: BTreeMap<String, KeyRecord>,
+    /// Sites and pools.
+    pub(crate) places: Places,
     /// `None` when the manager has ended: the next one may have it open.
     store: Option<Store>,
     /// Orders polls and the ends of tasks.
@@ -101,6 +106,7 @@ impl State {
             vms: BTreeMap::new(),
             tasks: BTreeMap::new(),
             keys: BTreeMap::new(),
+            places: Places::default(),
             store: Some(store),
             sequence: 0,
             journal: Journal::default(),
@@ -110,7 +116,8 @@ impl State {
         let vms = contents.vms.into_iter().map(|vm| Put::Vm(Box::new(vm)));
         let tasks = contents.tasks.into_iter().map(|task| Put::Task(Box::new(task)));
         let keys = contents.keys.into_iter().map(Put::Key);
-        for put in hosts.chain(vms).chain(tasks).chain(keys) {
+        let places = state.places.records().chain(contents.places).map(Put::Place);
+        for put in places.chain(hosts).chain(vms).chain(tasks).chain(keys) {
             state.take(put);
         }
         state
@@ -154,6 +161,7 @@ impl State {
             Put::DropHost(id) => {
                 self.hosts.remove(&id);
                 self.journal.gone(Object::Host(id));
+                self.touch_home(id);
             }
             Put::DropVm(id) => {
                 self.discharge(id);
@@ -165,6 +173,11 @@ impl State {
                 self.journal.gone(Object::Task(id));
             }
             Put::DropKey(key) => drop(self.keys.remove(&key)),
+            Put::Place(record) => self.take_place(record),
+            Put::DropPlace(id) => {
+                self.journal.gone(Object::from(id));
+                self.places.drop(id);
+            }
         }
     }
 
@@ -192,8 +205,12 @@ impl State {
         self.journal.touched(Object::Host(record.id));
         match self.hosts.get_mut(&record.id) {
             Some(host) => {
+                let (id, moved) = (record.id, host.record.pool != record.pool);
                 host.record = record;
                 host.take_capacity();
+                if moved {
+                    self.touch_home(id);
+                }
             }
             None => drop(self.hosts.insert(record.id, Host::new(record))),
         }
@@ -213,7 +230,9 @@ impl State {
             Some(vm) => vm.record = record,
             None => {
                 let (vcpus_online, memory_now_kib) = (0, 0);
-                let vm = Vm { record, owner: None, settled: 0, vcpus_online, memory_now_kib };
+                let measured = None;
+                let vm =
+                    Vm { record, owner: None, settled: 0, vcpus_online, memory_now_kib, measured };
                 self.vms.insert(vm.record.id, vm);
             }
         }

@@ -3,6 +3,7 @@
 //! | schema | what is different |
 //! |---|---|
 //! | 1 | a VM has at most one disk, which stands there by itself instead of in a list |
+//! | 2 | there are no sites, pools, tags, folders and notes: all hosts are in the first pool |
 
 use redb::{ReadableTable as _, WriteTransaction};
 use serde_json::Value;
@@ -14,6 +15,8 @@ use super::{SCHEMA_VERSION, VMS};
 pub(super) fn migrate(write: &WriteTransaction, found: u32) -> Result<(), StoreError> {
     match found {
         SCHEMA_VERSION => Ok(()),
+        // What it does not say is read as nothing written; an older manager would lose what is.
+        2 => Ok(()),
         1 => from_first(write),
         found => Err(StoreError::Schema { found }),
     }

@@ -15,7 +15,8 @@ mod records;
 pub use error::StoreError;
 pub use memory::MemoryStore;
 pub(crate) use records::{
-    Charge, HostRecord, KeyRecord, KeyedReply, SavedState, TaskRecord, Told, VmRecord,
+    Charge, HostRecord, KeyRecord, KeyedReply, Labels, PlaceId, PlaceRecord, PoolRecord,
+    SavedState, SiteRecord, TaskRecord, Told, VmRecord,
 };
 
 use std::fs::OpenOptions;
@@ -34,7 +35,7 @@ use crate::manager::StoreLocation;
 use error::{failed, opening};
 
 /// Of all records. A change that an older manager cannot read counts it up.
-pub(crate) const SCHEMA_VERSION: u32 = 2;
+pub(crate) const SCHEMA_VERSION: u32 = 3;
 
 type Table = TableDefinition<'static, &'static str, &'static [u8]>;
 
@@ -43,6 +44,7 @@ const SCHEMA: &str = "schema";
 const HOSTS: Table = TableDefinition::new("hosts");
 const VMS: Table = TableDefinition::new("vms");
 const TASKS: Table = TableDefinition::new("tasks");
+const PLACES: Table = TableDefinition::new("places");
 const KEYS: Table = TableDefinition::new("idempotency");
 
 /// One change of the store.
@@ -56,6 +58,8 @@ pub(crate) enum Put {
     DropTask(TaskId),
     Key(KeyRecord),
     DropKey(String),
+    Place(PlaceRecord),
+    DropPlace(PlaceId),
 }
 
 /// All that is stored.
@@ -65,6 +69,7 @@ pub(crate) struct Contents {
     pub(crate) vms: Vec<VmRecord>,
     pub(crate) tasks: Vec<TaskRecord>,
     pub(crate) keys: Vec<KeyRecord>,
+    pub(crate) places: Vec<PlaceRecord>,
 }
 
 /// The open database.
@@ -92,7 +97,7 @@ impl Store {
             let mut meta = write.open_table(META).map_err(failed("checking its version"))?;
             let found =
                 meta.get(SCHEMA).map_err(failed("checking its version"))?.map(|v| v.value());
-            for table in [HOSTS, VMS, TASKS, KEYS] {
+            for table in [HOSTS, VMS, TASKS, KEYS, PLACES] {
                 write.open_table(table).map_err(failed("making its tables"))?;
             }
             migrate::migrate(&write, found.unwrap_or(SCHEMA_VERSION))?;
@@ -107,6 +112,7 @@ impl Store {
             vms: self.read_table(VMS, "VM")?,
             tasks: self.read_table(TASKS, "task")?,
             keys: self.read_table(KEYS, "idempotency key")?,
+            places: self.read_table(PLACES, "site or pool")?,
         })
     }
 
@@ -141,6 +147,8 @@ impl Store {
                 Put::DropVm(id) => remove(&write, VMS, &id.to_string())?,
                 Put::DropTask(id) => remove(&write, TASKS, &id.to_string())?,
                 Put::DropKey(key) => remove(&write, KEYS, key)?,
+                Put::Place(place) => insert(&write, PLACES, &place.id().key(), place)?,
+                Put::DropPlace(id) => remove(&write, PLACES, &id.key())?,
             }
         }
         write.commit().map_err(failed("writing"))

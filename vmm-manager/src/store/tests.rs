@@ -10,6 +10,8 @@ fn host(n: u8) -> HostRecord {
         maintenance: false,
         machine: None,
         facts: None,
+        pool: vmm_core::id::PoolId::FIRST,
+        labels: Labels::default(),
     }
 }
 

@@ -87,6 +87,10 @@ mod tests {
             cpu_reserved_milli: 1,
             disk_reserved_bytes_per_s: 1,
             facts: Some(v1::HostFacts::default()),
+            pool: "default".into(),
+            site: "default".into(),
+            notes: String::new(),
+            tags: Vec::new(),
             load: None,
         };
         let text = json(&value(&[host]).expect("a value")).expect("JSON");

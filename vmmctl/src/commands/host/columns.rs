@@ -95,6 +95,10 @@ mod tests {
             cpu_reserved_milli: 0,
             disk_reserved_bytes_per_s: 0,
             facts: None,
+            pool: "default".into(),
+            site: "default".into(),
+            notes: String::new(),
+            tags: Vec::new(),
             load: None,
         };
         let text = Look::default().render(&Answer::list(&[host], COLUMNS)).expect("a table");

@@ -17,10 +17,11 @@ pub(super) async fn run(session: &Session, listing: Listing) -> Result<(), Failu
 pub(in crate::commands) async fn vms(session: &Session) -> Result<Vec<Vm>, Failure> {
     let (mut vms, mut after) = (Vec::new(), None);
     loop {
-        let page = match session.call(Request::ListVms(ListVms { after, count_max: None })).await? {
-            Reply::Vms(page) => page,
-            other => return Err(unexpected(&other)),
-        };
+        let page =
+            match session.call(Request::ListVms(ListVms { after, ..ListVms::default() })).await? {
+                Reply::Vms(page) => page,
+                other => return Err(unexpected(&other)),
+            };
         vms.extend(page.vms);
         after = page.next;
         if after.is_none() {
