@@ -11,6 +11,7 @@ mod devices;
 mod finish;
 mod news;
 mod placement;
+mod problem;
 mod report;
 mod resolve;
 mod state;
@@ -18,6 +19,7 @@ mod state;
 pub(crate) use begin::{Begin, KeyUse, store_fault};
 pub(crate) use news::{News, Object, Seen};
 pub(crate) use placement::{charge_of, no_capacity};
+pub(crate) use problem::demand_of;
 pub(crate) use report::{Observed, off_host};
 pub(crate) use state::{Host, State, Vm};
 

@@ -10,6 +10,7 @@ use vmm_core::scheduler::{CostModel, Preference};
 use vmm_proto::v1;
 
 use super::news::{Journal, Object};
+use super::problem::Histories;
 use crate::store::{Contents, HostRecord, KeyRecord, Put, Store, StoreError, TaskRecord, VmRecord};
 use crate::view::{Measured, Places};
 
@@ -71,6 +72,8 @@ pub(crate) struct Vm {
     pub(crate) memory_now_kib: u64,
     /// What it was measured to use; means something while it has a domain.
     pub(crate) measured: Option<Measured>,
+    /// What it was measured to use over time; gone when the manager ends.
+    pub(crate) histories: Histories,
 }
 
 /// A task, and how to stop it.
@@ -95,6 +98,8 @@ pub(crate) struct State {
     sequence: u64,
     /// What changed when.
     pub(crate) journal: Journal,
+    /// When this manager began: the midnight of histories.
+    pub(super) started: Instant,
     /// Prices placements.
     pub(crate) cost_model: CostModel,
 }
@@ -110,6 +115,7 @@ impl State {
             store: Some(store),
             sequence: 0,
             journal: Journal::default(),
+            started: Instant::now(),
             cost_model: CostModel::new(preference),
         };
         let hosts = contents.hosts.into_iter().map(Put::Host);
@@ -230,9 +236,16 @@ impl State {
             Some(vm) => vm.record = record,
             None => {
                 let (vcpus_online, memory_now_kib) = (0, 0);
-                let measured = None;
-                let vm =
-                    Vm { record, owner: None, settled: 0, vcpus_online, memory_now_kib, measured };
+                let (measured, histories) = (None, Histories::default());
+                let vm = Vm {
+                    record,
+                    owner: None,
+                    settled: 0,
+                    vcpus_online,
+                    memory_now_kib,
+                    measured,
+                    histories,
+                };
                 self.vms.insert(vm.record.id, vm);
             }
         }

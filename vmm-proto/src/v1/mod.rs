@@ -14,6 +14,7 @@ mod host;
 mod label;
 mod list;
 mod place;
+mod plan;
 mod policy;
 mod request;
 mod stats;
@@ -35,6 +36,10 @@ pub use label::{FolderUse, LabelHost, LabelVm, Labels, ListLabels, Tag, TagUse};
 pub use place::{
     Capacity, DefinePool, DefineSite, ListPools, ListSites, Pool, Pools, RemovePool, RemoveSite,
     SetHostPool, Site, Sites,
+};
+pub use plan::{
+    Growth, KeptVm, Part, Plan, PlanEvacuation, PlanGrowth, PlanMoves, PlannedMove, RefusedHost,
+    Way,
 };
 pub use policy::{Autostart, EventAction, GuestKind, OnEvent, Scheduling};
 pub use request::{Done, Ping, Reply, Request};
