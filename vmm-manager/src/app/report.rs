@@ -146,7 +146,7 @@ impl State {
             }
             let before = (vm.vcpus_online, vm.memory_now_kib);
             vm.measured = seen.and_then(|seen| Measured::reported(seen.rates, now)).or(vm.measured);
-            if let Some(measured) = seen.and_then(|_| vm.measured) {
+            if let Some(measured) = seen.and(vm.measured) {
                 vm.histories.sampled(at_s, &measured);
             }
             let next = match (vm.record.host, seen) {
