@@ -1,7 +1,7 @@
 //! What callers may ask: translate, call, answer. A file per noun.
 //!
-//! Users ask, and a manager may; agents never do. A change is decided and stored before its reply is sent: the reply is a
-//! task, or the thing itself where it is done at once. Every fault that names no hop comes from here.
+//! Users ask, and a manager may; agents never do. Whatever a reply says is stored before it is sent: it is a task, or the thing
+//! itself where it is done at once. Every fault that names no hop comes from here.
 
 mod certificate;
 mod change;
@@ -15,25 +15,41 @@ mod saved;
 mod task;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use vmm_proto::credentials::CertificateDer;
 use vmm_proto::enrolment::Application;
 use vmm_proto::principal::{Principal, Role};
 use vmm_proto::server::Caller;
-use vmm_proto::v1::{self, AddHost, Fault, FaultCode, Permission, Reply, Request};
+use vmm_proto::v1::{self, AddHost, Cost, Fault, FaultCode, Permission, Reply, Request};
 
-use crate::app::{App, KeyUse};
+use crate::app::{App, KeyUse, store_fault};
 use crate::enrolment::Office;
+use crate::store::StoreError;
 
 /// The hop that faults of this process name.
 const HOP: &str = "manager";
+
+/// Who waits is not sent round in circles while the store is opened anew.
+const STORE_AWAY_PAUSE: Duration = Duration::from_secs(1);
 
 pub(crate) async fn answer(
     app: &Arc<App>,
     caller: Caller,
     request: Request,
 ) -> Result<Reply, Fault> {
-    dispatch(app, &caller, request).await.map_err(|fault| fault.at(HOP))
+    let verb = v1::verb(&request);
+    let answer = dispatch(app, &caller, request).await;
+    // What anybody is told is stored. A look is answered all the same while the store is opened anew.
+    let answer = match app.stored().await {
+        Err(error) if verb.mutating => Err(store_fault(&error)),
+        Err(StoreError::Lost { .. } | StoreError::Superseded) if verb.cost == Cost::Wait => {
+            tokio::time::sleep(STORE_AWAY_PAUSE).await;
+            answer
+        }
+        _ => answer,
+    };
+    answer.map_err(|fault| fault.at(HOP))
 }
 
 async fn dispatch(app: &Arc<App>, caller: &Caller, request: Request) -> Result<Reply, Fault> {
@@ -83,12 +99,13 @@ async fn admit_as(
             deadline: None,
         };
         decide(app, &caller, Request::AddHost(add))?;
+        app.stored().await.map_err(|error| store_fault(&error))?;
     }
     Ok(certificate)
 }
 
 fn office(app: &App) -> Result<&Office, Fault> {
-    app.office.as_ref().ok_or_else(|| {
+    app.office.as_deref().ok_or_else(|| {
         Fault::new(FaultCode::Unsupported, "this manager speaks over no wire and signs for nobody")
     })
 }

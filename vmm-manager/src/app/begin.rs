@@ -10,7 +10,7 @@ use vmm_proto::v1::{self, Fault, FaultCode, Reply};
 
 use super::App;
 use super::state::State;
-use crate::store::{KeyRecord, KeyedReply, Put, TaskRecord, Told};
+use crate::store::{KeyRecord, KeyedReply, Put, StoreError, TaskRecord, Told};
 use crate::workflow::{Action, Job};
 
 /// The key that a change was asked for with, and what was asked.
@@ -166,8 +166,17 @@ impl App {
     }
 }
 
-/// What a caller hears when a decision could not be stored. Nothing was done then.
-pub(crate) fn store_fault(error: &crate::store::StoreError) -> Fault {
+/// What a caller hears when a decision could not be stored, or nobody knows whether it was. With the same key he may ask again.
+pub(crate) fn store_fault(error: &StoreError) -> Fault {
     tracing::error!(error = error as &dyn std::error::Error, "a decision could not be stored");
-    Fault::new(FaultCode::Internal, format!("nothing was done: {error}"))
+    match error {
+        StoreError::Lost { .. } => {
+            let message = format!("whether this was decided is not known: {error}");
+            Fault::new(FaultCode::Busy, message)
+        }
+        StoreError::Behind | StoreError::Superseded | StoreError::Closed => {
+            Fault::new(FaultCode::Busy, format!("nothing was done: {error}"))
+        }
+        _ => Fault::new(FaultCode::Internal, format!("nothing was done: {error}")),
+    }
 }

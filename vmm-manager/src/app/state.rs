@@ -83,8 +83,7 @@ pub(crate) struct State {
     pub(crate) vms: BTreeMap<VmId, Vm>,
     pub(crate) tasks: BTreeMap<TaskId, TaskEntry>,
     pub(crate) keys: BTreeMap<String, KeyRecord>,
-    /// `None` when the manager has ended: the next one may have it open.
-    store: Option<Store>,
+    store: Store,
     /// Orders polls and the ends of tasks.
     sequence: u64,
     /// What changed when.
@@ -98,7 +97,7 @@ impl State {
             vms: BTreeMap::new(),
             tasks: BTreeMap::new(),
             keys: BTreeMap::new(),
-            store: Some(store),
+            store,
             sequence: 0,
             journal: Journal::default(),
         };
@@ -117,25 +116,16 @@ impl State {
         self.sequence
     }
 
-    /// Nothing is stored from now on.
-    pub(crate) fn close_store(&mut self) {
-        self.store = None;
-    }
-
-    fn apply(&self, batch: &[Put]) -> Result<(), StoreError> {
-        self.store.as_ref().ok_or(StoreError::Closed)?.apply(batch)
-    }
-
-    /// Stores all of it, then takes it over; nothing of it when the store refuses.
+    /// Takes all of it over, and hands it to the store; nothing of it when the store refuses. It is acted on when it is stored.
     pub(crate) fn commit(&mut self, batch: Vec<Put>) -> Result<(), StoreError> {
-        self.apply(&batch)?;
+        self.store.decide(&batch)?;
         batch.into_iter().for_each(|put| self.take(put));
         Ok(())
     }
 
     /// As [`State::commit`], for facts: they are true whether or not the store takes them.
     pub(crate) fn commit_facts(&mut self, batch: Vec<Put>) {
-        if let Err(error) = self.apply(&batch) {
+        if let Err(error) = self.store.note(&batch) {
             tracing::error!(error = &error as &dyn std::error::Error, "facts could not be stored");
         }
         batch.into_iter().for_each(|put| self.take(put));

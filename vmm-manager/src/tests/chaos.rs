@@ -1,4 +1,4 @@
-//! Random days of a pool: hosts fall silent, replies are lost, guests crash, the manager is restarted. VM1 and CAP1 hold at every
+//! Random days of a pool: hosts fall silent, replies are lost, guests crash, the store fails, the manager is restarted or crashes. VM1 and CAP1 hold at every
 //! step, and when everything is heard again, what is stored is what is there.
 
 use std::time::Duration;
@@ -10,6 +10,7 @@ use vmm_proto::v1::{self, Reply, Request, TaskState, VmPhase};
 use super::Pool;
 use super::plans::disk;
 use super::pool::create;
+use crate::store::faulty::Fault;
 
 const HOSTS: [&str; 3] = ["a", "b", "c"];
 const NAMES: [&str; 4] = ["v0", "v1", "v2", "v3"];
@@ -73,7 +74,7 @@ async fn builder(pool: &Pool) -> Option<String> {
 async fn misfortune(pool: &mut Pool, dice: &mut Dice) {
     let host = builder(pool).await.unwrap_or_else(|| dice.of(&HOSTS).to_owned());
     let host = host.as_str();
-    match dice.below(7) {
+    match dice.below(9) {
         0 => pool.agents.with(host, |host| host.silent = true),
         1 | 2 => pool.agents.with(host, |host| host.silent = false),
         3 => pool.agents.with(host, |host| host.lose_replies = 2),
@@ -84,6 +85,11 @@ async fn misfortune(pool: &mut Pool, dice: &mut Dice) {
             }
         }),
         5 => pool.restart().await,
+        6 => pool.crash().await,
+        7 => {
+            let after = usize::try_from(dice.below(6)).expect("few");
+            pool.store.fail(after, dice.of(&[Fault::Undone, Fault::ReplyLost]));
+        }
         _ => {
             let Reply::Tasks(tasks) = pool.ok(Request::ListTasks(v1::ListTasks {})).await else {
                 panic!("tasks");

@@ -10,6 +10,7 @@ mod plans;
 mod pool;
 mod restarts;
 mod saved;
+mod stores;
 mod toolstack;
 mod verbs;
 mod wire;

@@ -7,21 +7,27 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vmm_core::units::Kib;
+use vmm_proto::clock::TokioClock;
 use vmm_proto::principal::Principal;
 use vmm_proto::server::{Caller, Service as _};
 use vmm_proto::v1::{self, Fault, Reply, Request, Task};
 
 use super::FakeAgents;
-use crate::{Manager, ManagerConfig, MemoryStore, StoreLocation};
+use crate::store::faulty::Faulty;
+use crate::{Manager, ManagerConfig, OpenError, StoreLocation};
 
 /// What every host of a test has, beside what the test says.
 pub(crate) const HOST_MIB: u64 = 4096;
 
+/// The date when a test begins.
+const START: Duration = Duration::from_secs(1_800_000_000);
+
 pub(crate) struct Pool {
     pub(crate) agents: FakeAgents,
     pub(crate) manager: Arc<Manager>,
-    store: MemoryStore,
+    pub(crate) store: Faulty,
     random: Arc<AtomicU64>,
+    pub(crate) clock: Arc<TokioClock>,
     stop: CancellationToken,
     running: JoinHandle<()>,
 }
@@ -29,9 +35,10 @@ pub(crate) struct Pool {
 impl Pool {
     /// Hosts of four CPUs and 4 GiB, heard.
     pub(crate) async fn of(hosts: &[&str]) -> Self {
-        let (agents, store, random) = (FakeAgents::new(), MemoryStore::default(), Arc::default());
-        let (manager, stop, running) = start(&agents, &store, &random);
-        let pool = Self { agents, manager, store, random, stop, running };
+        let (agents, store, random) = (FakeAgents::new(), Faulty::exclusive(), Arc::default());
+        let clock = Arc::new(TokioClock::starting_at(START));
+        let (manager, stop, running) = start(&agents, &store, &random, &clock).await;
+        let pool = Self { agents, manager, store, random, clock, stop, running };
         for name in hosts {
             equip(&pool.agents, name);
             let (name, address) = ((*name).to_owned(), format!("{name}:1"));
@@ -52,9 +59,16 @@ impl Pool {
         self.restart_ended().await;
     }
 
+    /// As [`Pool::restart`], and what was not stored yet is lost.
+    pub(crate) async fn crash(&mut self) {
+        self.manager.app().store.crash().await;
+        self.restart().await;
+    }
+
     /// Starts another manager after [`Pool::end`].
     pub(crate) async fn restart_ended(&mut self) {
-        let (manager, stop, running) = start(&self.agents, &self.store, &self.random);
+        let (manager, stop, running) =
+            start(&self.agents, &self.store, &self.random, &self.clock).await;
         (self.manager, self.stop, self.running) = (manager, stop, running);
     }
 
@@ -133,18 +147,27 @@ impl Pool {
     }
 }
 
-fn start(
+async fn start(
     agents: &FakeAgents,
-    store: &MemoryStore,
+    store: &Faulty,
     random: &Arc<AtomicU64>,
+    clock: &Arc<TokioClock>,
 ) -> (Arc<Manager>, CancellationToken, JoinHandle<()>) {
-    let counter = Arc::clone(random);
-    let random =
-        Arc::new(move || u128::from(counter.fetch_add(1, Ordering::Relaxed)).to_be_bytes());
-    let location = StoreLocation::Memory(store.clone());
-    let agents = Arc::new(agents.clone());
-    let manager = Manager::with_agents(ManagerConfig::default(), location, agents, random);
-    let (manager, stop) = (manager.expect("opens"), CancellationToken::new());
+    let manager = loop {
+        let counter = Arc::clone(random);
+        let random =
+            Arc::new(move || u128::from(counter.fetch_add(1, Ordering::Relaxed)).to_be_bytes());
+        let location = StoreLocation::Faulty(store.clone());
+        let clock = Arc::clone(clock) as _;
+        let (config, agents) = (ManagerConfig::default(), Arc::new(agents.clone()));
+        match Manager::with_agents(config, location, agents, random, clock).await {
+            Ok(manager) => break manager,
+            // The machine starts it again.
+            Err(OpenError::Store(_)) => tokio::time::sleep(Duration::from_secs(1)).await,
+            Err(other) => panic!("{other}"),
+        }
+    };
+    let stop = CancellationToken::new();
     let running = tokio::spawn(Arc::clone(&manager).run(stop.clone()));
     (manager, stop, running)
 }

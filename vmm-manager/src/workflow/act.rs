@@ -24,6 +24,8 @@ impl Job {
     ) -> Result<(), Fault> {
         #[cfg(test)]
         app.fail_if_told(name)?;
+        // What was decided is stored before an agent hears of it.
+        app.until_decided().await;
         match action {
             Action::Build(restore_from) => self.build(app, name, restore_from).await,
             Action::Adopt => self.adopt(app).await,
@@ -39,6 +41,7 @@ impl Job {
         name: &'static str,
         action: Action,
     ) -> Result<(), Fault> {
+        app.until_decided().await;
         match action {
             Action::Unbuild => self.unbuild(app).await,
             Action::Unrestore => self.unrestore(app),
