@@ -11,7 +11,10 @@ use vmm_core::id::{HostId, TaskId, VmId};
 use vmm_proto::v1;
 
 use crate::StoreLocation;
-use crate::store::{Charge, KeyRecord, KeyedReply, Put, Store, StoreError, TaskRecord, VmRecord};
+use crate::store::{
+    Charge, Course, KeyRecord, KeyedReply, Put, Store, StoreError, TaskRecord, VmRecord,
+};
+use crate::workflow::{Construction, Plan};
 
 /// Of the bench's manager: its store is nobody else's.
 const OWNER: &str = "bench";
@@ -48,7 +51,7 @@ pub async fn durable_decisions(
                     return Ok(());
                 }
                 store.decide(&decision(number))?;
-                store.decided().await?;
+                store.stored().await?;
             }
         })
     });
@@ -83,20 +86,33 @@ fn decision(number: u64) -> [Put; 3] {
         verb: "CreateVm".to_owned(),
         vm: vm.to_string(),
         vm_name: name.clone(),
-        state: v1::TaskState::Running,
         step: "begin".to_owned(),
-        fault: None,
-        placement: None,
-        vcpus: None,
-        memory: None,
+        initiator: Some("admin/bench".to_owned()),
+        created_ms: Some(number),
+        host: Some("host-7".to_owned()),
+        ..v1::Task::default()
     };
     let key = KeyRecord {
         key: format!("admin/bench {number}"),
         number,
         digest: "00".repeat(32),
         reply: KeyedReply::Task(task.to_string()),
+        at_ms: 0,
     };
-    let task = TaskRecord { id: task, vm, number, shown, told: None };
+    let create = v1::CreateVm { dry_run: false, spec: spec(name.clone()) };
+    let task = TaskRecord {
+        id: task,
+        vm,
+        number,
+        shown,
+        told: None,
+        host: Some(host),
+        plan: Some(Plan::Build(Construction::New)),
+        course: Course { begun: 1, reached: 1, ..Course::default() },
+        request: Some(Box::new(v1::Request::CreateVm(create))),
+        parent: None,
+        items: Vec::new(),
+    };
     let charge =
         Charge { cpu_milli: 200, memory_kib: 2 << 20, disk_bytes_per_s: 1_000_000, running: false };
     let record = VmRecord {

@@ -54,7 +54,7 @@ async fn until_over(session: &Session, mut task: Task) -> Result<Task, Failure> 
     let mut progress = Progress::new();
     loop {
         progress.show(&task);
-        if !matches!(task.state, TaskState::Running | TaskState::Cancelling) {
+        if task.state.is_over() {
             return Ok(task);
         }
         let left = end.saturating_duration_since(Instant::now());

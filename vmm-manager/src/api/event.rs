@@ -11,7 +11,7 @@ use vmm_proto::v1::{Events, Fault, FaultCode, Gone, ObjectKind, Reply, WaitEvent
 
 use super::page::{self, Page};
 use super::task::REPLY_MARGIN;
-use crate::app::{App, News, Object, Seen, State};
+use crate::app::{App, Detail, News, Object, Seen, State};
 
 /// Less than what proxies and clients take for silence.
 const WAIT_MAX: Duration = Duration::from_secs(55);
@@ -116,10 +116,10 @@ fn tell(state: &State, events: &mut Events, page: &mut Page, news: News, now: In
             .vms
             .get(&id)
             .map(|vm| add(&mut events.vms, page, state.show_vm(vm, now), page::of_vm)),
-        Object::Task(id) => state
-            .tasks
-            .get(&id)
-            .map(|task| add(&mut events.tasks, page, task.record.shown.clone(), page::of_task)),
+        Object::Task(id) => state.tasks.get(&id).map(|task| {
+            let shown = state.show_task(&task.record, Detail::Brief);
+            add(&mut events.tasks, page, shown, page::of_task)
+        }),
     };
     added.unwrap_or(true)
 }

@@ -3,16 +3,20 @@
 //! Users ask, and a manager may; agents never do. Whatever a reply says is stored before it is sent: it is a task, or the thing
 //! itself where it is done at once. Every fault that names no hop comes from here.
 
+mod bulk;
 mod certificate;
 mod change;
 mod create;
 mod define;
 mod event;
 mod host;
+mod named;
 mod page;
 mod read;
 mod saved;
 mod task;
+
+pub(crate) use bulk::resume as resume_bulk;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +27,7 @@ use vmm_proto::principal::{Principal, Role};
 use vmm_proto::server::Caller;
 use vmm_proto::v1::{self, AddHost, Cost, Fault, FaultCode, Permission, Reply, Request};
 
-use crate::app::{App, KeyUse, store_fault};
+use crate::app::{App, KeyUse, Origin, store_fault};
 use crate::enrolment::Office;
 use crate::store::StoreError;
 
@@ -62,11 +66,11 @@ async fn dispatch(app: &Arc<App>, caller: &Caller, request: Request) -> Result<R
         Request::ReadConsole(read) => read::console(app, caller, read).await,
         Request::GetVmStats(get) => read::vm_stats(app, caller, get).await,
         Request::GetHostStats(get) => read::host_stats(app, caller, get).await,
-        Request::ListTasks(_) => Ok(task::list(app)),
+        Request::ListTasks(list) => task::list(app, &list),
         Request::WaitTask(wait) => task::wait(app, caller, &wait).await,
         Request::WaitEvents(wait) => event::wait(app, caller, &wait).await,
         Request::RenewCertificate(renew) => certificate::renew(app, caller, &renew),
-        Request::CancelTask(cancel) => task::cancel(app, &cancel),
+        Request::CancelTask(cancel) => task::cancel(app, caller, &cancel),
         change => decide(app, caller, change),
     }
 }
@@ -104,6 +108,11 @@ async fn admit_as(
     Ok(certificate)
 }
 
+/// As tasks name those who ask.
+fn who(principal: &Principal) -> String {
+    format!("{}/{}", principal.role, principal.id)
+}
+
 fn office(app: &App) -> Result<&Office, Fault> {
     app.office.as_deref().ok_or_else(|| {
         Fault::new(FaultCode::Unsupported, "this manager speaks over no wire and signs for nobody")
@@ -138,8 +147,29 @@ fn decide(app: &Arc<App>, caller: &Caller, request: Request) -> Result<Reply, Fa
     if let Some(reply) = state.replayed(key.as_ref())? {
         return Ok(reply);
     }
-    let change = change::Change { app, state: &mut state, key };
-    let reply = match request {
+    let (request, retry_of) = match request {
+        Request::RetryTask(retry) => {
+            let (request, task) = task::asked_again(&state, &retry)?;
+            permit(&caller.principal, &request)?;
+            (request, Some(task))
+        }
+        request => (request, None),
+    };
+    let origin = Origin {
+        key,
+        initiator: who(&caller.principal),
+        request: Box::new(request.clone()),
+        retry_of,
+        parent: None,
+    };
+    let reply = carry_out(change::Change { app, state: &mut state, origin }, request);
+    drop(state);
+    app.tell_changed();
+    reply
+}
+
+fn carry_out(change: change::Change<'_>, request: Request) -> Result<Reply, Fault> {
+    match request {
         Request::AddHost(add) => host::add(change, add),
         Request::RemoveHost(remove) => host::remove(change, &remove),
         Request::SetMaintenance(set) => host::set_maintenance(change, &set),
@@ -152,6 +182,7 @@ fn decide(app: &Arc<App>, caller: &Caller, request: Request) -> Result<Reply, Fa
         Request::RestoreVm(restore) => saved::restore(change, &restore),
         Request::DiscardSaved(discard) => saved::discard(change, &discard),
         Request::ResizeDisk(resize) => define::resize(change, resize),
+        Request::BulkVms(bulk) => bulk::begin(change, bulk),
         Request::RenameVm(_)
         | Request::ConfigureVm(_)
         | Request::AttachDisk(_)
@@ -170,8 +201,5 @@ fn decide(app: &Arc<App>, caller: &Caller, request: Request) -> Result<Reply, Fa
                 format!("the manager has no verb {}; an agent may", v1::verb(&other).name);
             Err(Fault::new(FaultCode::Unsupported, message))
         }
-    };
-    drop(state);
-    app.tell_changed();
-    reply
+    }
 }

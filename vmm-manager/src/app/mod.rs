@@ -20,13 +20,16 @@ mod news;
 mod placement;
 mod report;
 mod resolve;
+mod show_task;
 mod state;
+mod turns;
 mod view;
 
-pub(crate) use begin::{Begin, KeyUse, store_fault};
+pub(crate) use begin::{Begin, KeyUse, Origin, Target, store_fault};
 pub(crate) use news::{News, Object, Seen};
 pub(crate) use placement::{charge_of, no_capacity};
 pub(crate) use report::{Observed, off_host};
+pub(crate) use show_task::Detail;
 pub(crate) use state::{State, Vm};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -82,6 +85,9 @@ pub(crate) struct App {
     /// Tests let the step of this name fail.
     #[cfg(test)]
     pub(crate) failing_step: Mutex<Option<&'static str>>,
+    /// Tests let a task go no further than this.
+    #[cfg(test)]
+    pub(crate) halts: crate::workflow::Halts,
 }
 
 impl App {
@@ -106,6 +112,8 @@ impl App {
             changed: watch::Sender::new(0),
             #[cfg(test)]
             failing_step: Mutex::new(None),
+            #[cfg(test)]
+            halts: crate::workflow::Halts::default(),
         }
     }
 
@@ -114,10 +122,10 @@ impl App {
         self.store.stored().await
     }
 
-    /// Waits until everything that was decided is stored. When the store has failed, this never ends: whoever waits is stopped, as
-    /// in a crash.
-    pub(crate) async fn until_decided(&self) {
-        if self.store.decided().await.is_err() {
+    /// As [`App::stored`], for what cannot go on without. When the store has failed, this never ends: whoever waits is stopped, as in a
+    /// crash.
+    pub(crate) async fn until_stored(&self) {
+        if self.stored().await.is_err() {
             std::future::pending().await
         }
     }
@@ -133,6 +141,11 @@ impl App {
     /// Sees every change from now on.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    /// The date, in milliseconds since 1970-01-01T00:00:00Z.
+    pub(crate) fn now_ms(&self) -> u64 {
+        u64::try_from(self.clock.now().as_millis()).unwrap_or(u64::MAX)
     }
 
     pub(crate) fn new_vm_id(&self) -> VmId {

@@ -35,7 +35,7 @@ pub(crate) mod faulty;
 pub use error::StoreError;
 pub(crate) use put::{Contents, Put};
 pub(crate) use records::{
-    Charge, HostRecord, KeyRecord, KeyedReply, SavedState, TaskRecord, Told, VmRecord,
+    Charge, Course, HostRecord, Item, KeyRecord, KeyedReply, SavedState, TaskRecord, Told, VmRecord,
 };
 pub use redb::MemoryStore;
 
@@ -123,11 +123,6 @@ impl Store {
     /// Waits until everything that was taken is stored.
     pub(crate) async fn stored(&self) -> Result<(), StoreError> {
         self.0.queue.until(self.0.queue.last()).await
-    }
-
-    /// Waits until every decision that was taken is stored.
-    pub(crate) async fn decided(&self) -> Result<(), StoreError> {
-        self.0.queue.until(self.0.queue.last_decision()).await
     }
 
     /// Transactions so far: fewer than what was asked for when much was asked for at once.

@@ -53,7 +53,6 @@ struct Waiting {
     bytes: usize,
     /// The last batch that was taken.
     last: Ticket,
-    last_decision: Ticket,
     /// Nothing more is taken.
     closed: bool,
 }
@@ -109,9 +108,6 @@ impl Queue {
             return Err(StoreError::Behind);
         }
         waiting.last += 1;
-        if kind == Kind::Decision {
-            waiting.last_decision = waiting.last;
-        }
         waiting.bytes += bytes;
         waiting.batches.push_back(Batch { operations, bytes });
         drop(waiting);
@@ -122,11 +118,6 @@ impl Queue {
     /// The last batch that was taken.
     pub(super) fn last(&self) -> Ticket {
         self.lock().last
-    }
-
-    /// The last decision that was taken.
-    pub(super) fn last_decision(&self) -> Ticket {
-        self.lock().last_decision
     }
 
     /// Transactions so far.

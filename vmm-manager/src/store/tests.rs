@@ -164,7 +164,7 @@ async fn what_is_asked_for_at_once_shares_a_transaction() {
     assert_eq!(store.groups(), 1);
     store.decide(&put(1)).expect("taken");
     store.note(&put(2)).expect("taken");
-    store.decided().await.expect("stored");
+    store.stored().await.expect("stored");
     assert_eq!(store.groups(), 2);
     store.stored().await.expect("nothing to wait for");
     assert_eq!(store.groups(), 2);

@@ -2,6 +2,7 @@
 
 mod agent;
 mod asks;
+mod bulk;
 mod chaos;
 mod events;
 mod failures;
@@ -11,6 +12,7 @@ mod pool;
 mod restarts;
 mod saved;
 mod stores;
+mod tasks;
 mod toolstack;
 mod verbs;
 mod wire;

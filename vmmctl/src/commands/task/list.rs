@@ -7,7 +7,7 @@ use crate::output::{print, table};
 use crate::session::{Session, unexpected};
 
 pub(super) async fn run(session: &Session) -> Result<(), Failure> {
-    match session.call(Request::ListTasks(ListTasks {})).await? {
+    match session.call(Request::ListTasks(ListTasks::default())).await? {
         Reply::Tasks(tasks) => print(session.format, &tasks.tasks, |tasks| show(tasks)),
         other => Err(unexpected(&other)),
     }
