@@ -69,6 +69,7 @@ impl Farm {
                     vcpus_online: build.spec.vcpus,
                     memory_kib: build.spec.memory_kib,
                     domid: Some(1),
+                    rates: None,
                 };
                 self.with(|hosts| hosts.entry(host).or_default().insert(build.vm, vm));
                 Ok(Reply::Done(v1::Done {}))
@@ -193,7 +194,16 @@ fn spec(n: usize) -> v1::Spec {
 
 async fn events(client: &Client, cursor: String, wait_ms_max: u64) -> Result<Events> {
     let (hosts, tasks) = (false, false);
-    let wait = WaitEvents { cursor, wait_ms_max, count_max: PAGE, hosts, vms: true, tasks };
+    let wait = WaitEvents {
+        cursor,
+        wait_ms_max,
+        count_max: PAGE,
+        hosts,
+        vms: true,
+        tasks,
+        pools: false,
+        sites: false,
+    };
     match client.call(Request::WaitEvents(wait), CallOptions::default()).await? {
         Reply::Events(events) => Ok(events),
         other => bail!("WaitEvents was answered with {other:?}"),

@@ -70,6 +70,24 @@ typed_id!(
     /// A change under way.
     TaskId
 );
+typed_id!(
+    /// Hosts between which VMs may move.
+    PoolId
+);
+typed_id!(
+    /// A network and a domain of trust, with pools in it.
+    SiteId
+);
+
+impl PoolId {
+    /// The pool that is there from the beginning.
+    pub const FIRST: Self = Self(Uuid::nil());
+}
+
+impl SiteId {
+    /// The site that is there from the beginning.
+    pub const FIRST: Self = Self(Uuid::nil());
+}
 
 /// Which of two pieces of news is newer: the higher one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -7,6 +7,8 @@
 //! - [`balloon`]: who gives memory back when the host has too little, and who gets it again.
 //! - [`vm`]: what a VM shall be, what state it is in, which request is admitted in which state.
 //! - [`host`]: what a host has, what is reserved on it, whether it is heard.
+//! - [`label`]: what people write on objects, and what they may.
+//! - [`query`]: which objects a list shall have, and in which order.
 //! - [`scheduler`]: which host a VM costs least on, with every term of the answer.
 //! - [`stats`]: samples, and rates from two of them.
 //! - [`task`]: a multi-step change as data, an action and its undo each.
@@ -16,6 +18,8 @@ pub mod balloon;
 pub mod host;
 pub mod id;
 pub mod invariant;
+pub mod label;
+pub mod query;
 pub mod scheduler;
 pub mod stats;
 pub mod task;

@@ -12,7 +12,7 @@ use vmm_proto::v1;
 
 use crate::StoreLocation;
 use crate::store::{
-    Charge, Course, KeyRecord, KeyedReply, Put, Store, StoreError, TaskRecord, VmRecord,
+    Charge, Course, KeyRecord, KeyedReply, Labels, Put, Store, StoreError, TaskRecord, VmRecord,
 };
 use crate::workflow::{Construction, Plan};
 
@@ -125,6 +125,7 @@ fn decision(number: u64) -> [Put; 3] {
         charge: Some(charge),
         memory_target_kib: 1 << 20,
         saved: None,
+        labels: Labels::default(),
     };
     [Put::Vm(Box::new(record)), Put::Task(Box::new(task)), Put::Key(key)]
 }

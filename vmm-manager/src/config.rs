@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use thiserror::Error;
+use vmm_core::scheduler::Preference;
 use vmm_core::task::turns::Limits;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Every wait, queue and retry of the manager.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Every wait, queue and retry of the manager, and how it places.
+#[derive(Clone, Debug, PartialEq)]
 pub struct ManagerConfig {
     /// How long an agent may keep a heartbeat's long poll. Four of these are [`vmm_core::host::HEARTBEAT_LOST_AFTER`].
     pub poll_wait: Duration,
@@ -40,6 +41,8 @@ pub struct ManagerConfig {
     pub idempotency_keys_max: usize,
     /// How long they are.
     pub idempotency_keys_age: Duration,
+    /// Whether VMs are spread over hosts, or hosts are filled.
+    pub preference: Preference,
 }
 
 impl Default for ManagerConfig {
@@ -65,6 +68,7 @@ impl Default for ManagerConfig {
             bulk_open_max: 32,
             idempotency_keys_max: 16_384,
             idempotency_keys_age: DAY * 7,
+            preference: Preference::BALANCE,
         }
     }
 }

@@ -16,6 +16,7 @@
 //! - `workflow`: a change in several steps, each with its undo, that survives failure, cancellation and a restart.
 //! - `background`: hears the hosts, and brings what they report and what is stored together; renews certificates.
 //! - `enrolment`: who gets a certificate, and by which token.
+//! - `view`: sites, pools, hosts and VMs as callers see them: lists by query and order, sums, what people wrote on them.
 //! - `store`: a key space behind a trait, redb beneath it; concurrent decisions share one wait for the disk.
 //!
 //! The happy path of `CreateVm`: the scheduler picks a host, definition, reservation and task are stored in one transaction,
@@ -37,6 +38,7 @@ mod config;
 pub mod enrolment;
 mod manager;
 mod store;
+mod view;
 mod workflow;
 
 #[cfg(test)]

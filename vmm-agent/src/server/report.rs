@@ -9,6 +9,7 @@ use vmm_core::units::Kib;
 use vmm_core::vm::{StopReason, VmState, overhead};
 use vmm_proto::v1::{
     AgentReport, AwaitReport, Fault, FaultCode, HostFacts, HostLoad, Reply, ReportedVm, VmPhase,
+    VmRates,
 };
 use xen_bindings::{DomainInfo, Physinfo, XenError, XenVersion};
 
@@ -44,10 +45,10 @@ fn cursor(core: &Core, generation: u64) -> String {
 async fn report(core: &Core) -> Result<AgentReport, XenError> {
     // Before the VMs are looked at: news that comes meanwhile is told again, not lost.
     let cursor = cursor(core, *core.generation.borrow());
-    let (info, version, domains) = core
+    let (info, version, domains, now) = core
         .run(|host| {
-            let info = host.xen.host.physinfo()?;
-            Ok::<_, XenError>((info, host.xen.host.version()?, host.xen.control.list()?))
+            let (info, version) = (host.xen.host.physinfo()?, host.xen.host.version()?);
+            Ok::<_, XenError>((info, version, host.xen.control.list()?, host.dom0.now()))
         })
         .await?;
     let vms = core.registry.all();
@@ -56,7 +57,7 @@ async fn report(core: &Core) -> Result<AgentReport, XenError> {
         host: core.journal.host_id().to_string(),
         facts: facts(core, &info, &version, memory_for_vms(core, &info, &domains, &vms)),
         load: load(core, &info),
-        vms: vms.iter().map(|vm| reported(vm, &domains)).collect(),
+        vms: vms.iter().map(|vm| reported(vm, &domains, now)).collect(),
     })
 }
 
@@ -105,7 +106,22 @@ fn phase(view: &VmView) -> VmPhase {
     }
 }
 
-fn reported(vm: &VmHandle, domains: &[DomainInfo]) -> ReportedVm {
+/// What the VM used between its last two samples; nothing is sampled for it, and no report is sent for its sake.
+fn rates(vm: &VmHandle, now: Duration) -> Option<VmRates> {
+    let latest = vm.history.latest()?;
+    let earlier = vm.history.before(latest.at)?;
+    let age_ms = now.saturating_sub(latest.at).as_millis();
+    let rates = VmRates {
+        age_ms: u64::try_from(age_ms).unwrap_or(u64::MAX),
+        cpu_milli: latest.cpu_since(&earlier).map(|rate| rate.0),
+        disk_bytes_per_s: latest.disk_since(&earlier).map(|rate| rate.0),
+        network_bytes_per_s: latest.network_since(&earlier).map(|rate| rate.0),
+    };
+    let told = [rates.cpu_milli, rates.disk_bytes_per_s, rates.network_bytes_per_s];
+    told.iter().any(Option::is_some).then_some(rates)
+}
+
+fn reported(vm: &VmHandle, domains: &[DomainInfo], now: Duration) -> ReportedVm {
     let view = vm.now();
     let domain = domains.iter().find(|domain| Some(domain.domid) == view.domid);
     ReportedVm {
@@ -116,5 +132,6 @@ fn reported(vm: &VmHandle, domains: &[DomainInfo]) -> ReportedVm {
         vcpus_online: domain.map_or(0, |domain| domain.vcpus_online),
         memory_kib: domain.map_or(0, |domain| domain.pages.kib()),
         domid: view.domid.map(|domid| domid.get()),
+        rates: domain.and_then(|_| rates(vm, now)),
     }
 }

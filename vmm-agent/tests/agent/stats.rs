@@ -97,3 +97,25 @@ async fn what_a_vm_was_given_while_it_ran_is_counted_too() {
     assert!(stats.network_bytes_per_s.unwrap() > 1 << 20, "{stats:?}");
     assert_eq!(stats.disks[0].errors, None, "Linux's backend counts no errors");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_report_says_what_each_vm_was_measured_to_use_and_none_is_sent_for_its_sake() {
+    let host = Host::new().await;
+    let (mut busy, idle) = (host.vm(1), host.vm(2));
+    busy.spec.cmdline = "console=hvc0 workload=burn:1".into();
+    host.build(&busy).await.unwrap();
+    host.build(&idle).await.unwrap();
+    assert_eq!(host.reported(&busy).await.rates, None, "not sampled twice yet");
+    host.sleep(9).await;
+    let rates = host.reported(&busy).await.rates.expect("measured");
+    assert!(rates.cpu_milli.unwrap().abs_diff(1000) < 100, "{rates:?}");
+    assert!(rates.age_ms <= 2_000, "{rates:?}");
+    assert_eq!((rates.disk_bytes_per_s, rates.network_bytes_per_s), (Some(0), Some(0)));
+    assert!(host.reported(&idle).await.rates.expect("measured").cpu_milli.unwrap() < 100);
+    let cursor = host.report().await.cursor;
+    let before = tokio::time::Instant::now();
+    let next = host.await_report(&cursor, 5_000).await;
+    assert!(before.elapsed() >= Duration::from_secs(5) && next.cursor == cursor);
+    host.destroy(&busy).await.unwrap();
+    assert_eq!(host.reported(&busy).await.rates, None);
+}

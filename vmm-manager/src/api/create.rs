@@ -10,7 +10,7 @@ use vmm_proto::v1::{
 
 use super::change::Change;
 use crate::app::{Begin, Target, charge_of, no_capacity};
-use crate::store::{Charge, KeyedReply, Put, VmRecord};
+use crate::store::{Charge, KeyedReply, Labels, Put, VmRecord};
 use crate::workflow::{Construction, Plan};
 
 /// Defines a VM, chooses its host and starts it; a dry run only says which host.
@@ -33,6 +33,7 @@ pub(super) fn create(change: Change<'_>, create: CreateVm) -> Result<Reply, Faul
         charge: None,
         memory_target_kib: create.spec.memory_kib,
         saved: None,
+        labels: Labels::default(),
         spec: create.spec,
     };
     let plan = Plan::Build(Construction::New);

@@ -9,9 +9,9 @@ use tokio::time::{Instant, timeout_at};
 use vmm_proto::server::Caller;
 use vmm_proto::v1::{Events, Fault, FaultCode, Gone, ObjectKind, Reply, WaitEvents};
 
-use super::page::{self, Page};
 use super::task::REPLY_MARGIN;
 use crate::app::{App, Detail, News, Object, Seen, State};
+use crate::view::{self, Page};
 
 /// Less than what proxies and clients take for silence.
 const WAIT_MAX: Duration = Duration::from_secs(55);
@@ -43,6 +43,8 @@ fn is_empty(events: &Events) -> bool {
     events.hosts.is_empty()
         && events.vms.is_empty()
         && events.tasks.is_empty()
+        && events.pools.is_empty()
+        && events.sites.is_empty()
         && events.gone.is_empty()
 }
 
@@ -82,6 +84,8 @@ fn look(app: &App, place: &mut Place, wait: &WaitEvents) -> Events {
             Object::Host(_) => wait.hosts,
             Object::Vm(_) => wait.vms,
             Object::Task(_) => wait.tasks,
+            Object::Pool(_) => wait.pools,
+            Object::Site(_) => wait.sites,
         };
         if is_wanted && !tell(&state, &mut events, &mut page, news, now) {
             events.more = true;
@@ -104,23 +108,31 @@ fn tell(state: &State, events: &mut Events, page: &mut Page, news: News, now: In
             Object::Host(id) => (ObjectKind::Host, id.to_string()),
             Object::Vm(id) => (ObjectKind::Vm, id.to_string()),
             Object::Task(id) => (ObjectKind::Task, id.to_string()),
+            Object::Pool(id) => (ObjectKind::Pool, id.to_string()),
+            Object::Site(id) => (ObjectKind::Site, id.to_string()),
         };
-        return add(&mut events.gone, page, Gone { object, id }, |_| page::OF_GONE);
+        return add(&mut events.gone, page, Gone { object, id }, |_| view::OF_GONE);
     }
-    let added = match news.object {
-        Object::Host(id) => state
-            .hosts
-            .get(&id)
-            .map(|host| add(&mut events.hosts, page, state.show_host(host, now), page::of_host)),
-        Object::Vm(id) => state
-            .vms
-            .get(&id)
-            .map(|vm| add(&mut events.vms, page, state.show_vm(vm, now), page::of_vm)),
-        Object::Task(id) => state.tasks.get(&id).map(|task| {
-            let shown = state.show_task(&task.record, Detail::Brief);
-            add(&mut events.tasks, page, shown, page::of_task)
-        }),
-    };
+    let added =
+        match news.object {
+            Object::Host(id) => state.hosts.get(&id).map(|host| {
+                add(&mut events.hosts, page, state.show_host(host, now), view::of_host)
+            }),
+            Object::Vm(id) => state
+                .vms
+                .get(&id)
+                .map(|vm| add(&mut events.vms, page, state.show_vm(vm, now), view::of_vm)),
+            Object::Task(id) => state.tasks.get(&id).map(|task| {
+                let shown = state.show_task(&task.record, Detail::Brief);
+                add(&mut events.tasks, page, shown, view::of_task)
+            }),
+            Object::Pool(id) => state.places.pool(id).map(|pool| {
+                add(&mut events.pools, page, state.show_pool(pool, now), view::of_pool)
+            }),
+            Object::Site(id) => state.places.site(id).map(|site| {
+                add(&mut events.sites, page, state.show_site(site, now), view::of_site)
+            }),
+        };
     added.unwrap_or(true)
 }
 

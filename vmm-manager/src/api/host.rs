@@ -1,11 +1,12 @@
 //! Hosts: add, remove, maintenance.
 
+use vmm_core::id::PoolId;
 use vmm_proto::principal::Principal;
 use vmm_proto::v1::{AddHost, Done, Fault, FaultCode, HostRef, RemoveHost, Reply, SetMaintenance};
 
 use super::change::Change;
 use crate::app::Target;
-use crate::store::{HostRecord, KeyedReply, Put};
+use crate::store::{HostRecord, KeyedReply, Labels, Put};
 
 const ADDRESS_BYTES_MAX: usize = 255;
 
@@ -36,6 +37,8 @@ pub(super) fn add(change: Change<'_>, add: AddHost) -> Result<Reply, Fault> {
         maintenance: false,
         machine: None,
         facts: None,
+        pool: PoolId::FIRST,
+        labels: Labels::default(),
     };
     change.store(about, vec![Put::Host(record)], KeyedReply::Host(id.to_string()))?;
     Ok(Reply::HostRef(HostRef { host: id.to_string() }))

@@ -10,8 +10,9 @@ mod create;
 mod define;
 mod event;
 mod host;
+mod label;
 mod named;
-mod page;
+mod place;
 mod read;
 mod saved;
 mod task;
@@ -30,6 +31,7 @@ use vmm_proto::v1::{self, AddHost, Cost, Fault, FaultCode, Permission, Reply, Re
 use crate::app::{App, KeyUse, Origin, store_fault};
 use crate::enrolment::Office;
 use crate::store::StoreError;
+use crate::view;
 
 /// The hop that faults of this process name.
 const HOP: &str = "manager";
@@ -60,8 +62,11 @@ async fn dispatch(app: &Arc<App>, caller: &Caller, request: Request) -> Result<R
     permit(&caller.principal, &request)?;
     match request {
         Request::Ping(ping) => Ok(Reply::Pong(ping)),
-        Request::ListHosts(_) => Ok(read::list_hosts(app)),
-        Request::ListVms(list) => Ok(read::list_vms(app, &list)),
+        Request::ListSites(list) => view::list_sites(app, &list),
+        Request::ListPools(list) => view::list_pools(app, &list),
+        Request::ListHosts(list) => view::list_hosts(app, &list),
+        Request::ListVms(list) => view::list_vms(app, &list),
+        Request::ListLabels(_) => Ok(view::list_labels(app)),
         Request::ShowVm(show) => read::show_vm(app, &show),
         Request::ReadConsole(read) => read::console(app, caller, read).await,
         Request::GetVmStats(get) => read::vm_stats(app, caller, get).await,
@@ -183,6 +188,13 @@ fn carry_out(change: change::Change<'_>, request: Request) -> Result<Reply, Faul
         Request::DiscardSaved(discard) => saved::discard(change, &discard),
         Request::ResizeDisk(resize) => define::resize(change, resize),
         Request::BulkVms(bulk) => bulk::begin(change, bulk),
+        Request::SetHostPool(set) => place::set_host_pool(change, &set),
+        Request::DefineSite(define) => place::define_site(change, &define),
+        Request::RemoveSite(remove) => place::remove_site(change, &remove),
+        Request::DefinePool(define) => place::define_pool(change, &define),
+        Request::RemovePool(remove) => place::remove_pool(change, &remove),
+        Request::LabelVm(label) => label::vm(change, &label),
+        Request::LabelHost(label) => label::host(change, &label),
         Request::RenameVm(_)
         | Request::ConfigureVm(_)
         | Request::AttachDisk(_)

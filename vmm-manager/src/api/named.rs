@@ -26,6 +26,7 @@ pub(super) fn vm_of(request: &mut Request) -> Option<&mut String> {
         Request::DetachNic(r) => &mut r.vm,
         Request::RenameVm(r) => &mut r.vm,
         Request::ConfigureVm(r) => &mut r.vm,
+        Request::LabelVm(r) => &mut r.vm,
         _ => return None,
     })
 }

@@ -1,4 +1,4 @@
-//! Looking: hosts and VMs from the state, consoles and statistics from the agents.
+//! Looking at one thing: a VM from the state, consoles and statistics from the agents. Lists are the view's.
 
 use std::time::Duration;
 
@@ -6,43 +6,14 @@ use tokio::time::Instant;
 use vmm_core::id::HostId;
 use vmm_proto::server::Caller;
 use vmm_proto::v1::{
-    self, Fault, FaultCode, GetHostStats, GetVmStats, Hosts, ListVms, ReadConsole, Reply, Request,
-    ShowVm, Vms,
+    Fault, FaultCode, GetHostStats, GetVmStats, ReadConsole, Reply, Request, ShowVm,
 };
 
-use super::page::{self, Page};
 use crate::agents::{AgentCall, AgentError};
-use crate::app::{App, Vm};
+use crate::app::App;
 
 /// How long a look may take.
 const READ_WAIT: Duration = Duration::from_secs(10);
-
-pub(super) fn list_hosts(app: &App) -> Reply {
-    let (state, now) = (app.lock(), Instant::now());
-    let mut hosts: Vec<_> = state.hosts.values().map(|host| state.show_host(host, now)).collect();
-    hosts.sort_by(|a, b| a.name.cmp(&b.name));
-    Reply::Hosts(Hosts { hosts })
-}
-
-/// A page, in order of name.
-pub(super) fn list_vms(app: &App, list: &ListVms) -> Reply {
-    let (state, now) = (app.lock(), Instant::now());
-    let name = |vm: &Vm| vm.record.spec.name.clone();
-    let is_behind = |vm: &&Vm| list.after.as_ref().is_none_or(|after| name(vm) > *after);
-    let mut behind: Vec<&Vm> = state.vms.values().filter(is_behind).collect();
-    behind.sort_by_key(|vm| name(vm));
-    let (mut page, mut vms) = (Page::of(list.count_max), Vec::new());
-    for vm in &behind {
-        let shown = state.show_vm(vm, now);
-        if !page.take(page::of_vm(&shown)) {
-            break;
-        }
-        vms.push(shown);
-    }
-    let is_last = vms.len() == behind.len();
-    let next = vms.last().filter(|_| !is_last).map(|vm: &v1::Vm| vm.spec.name.clone());
-    Reply::Vms(Vms { next, vms })
-}
 
 pub(super) fn show_vm(app: &App, show: &ShowVm) -> Result<Reply, Fault> {
     let state = app.lock();

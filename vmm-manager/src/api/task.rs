@@ -11,9 +11,9 @@ use vmm_proto::v1::{
 };
 
 use super::named;
-use super::page::{self, Page};
 use crate::app::{App, Detail, State, store_fault};
 use crate::store::{Put, TaskRecord};
+use crate::view::{self, Page};
 use crate::workflow::Job;
 
 /// What of a caller's deadline is kept for the way back.
@@ -34,7 +34,7 @@ pub(super) fn list(app: &App, list: &ListTasks) -> Result<Reply, Fault> {
     let (mut page, mut tasks, mut last) = (Page::of(list.count_max), Vec::new(), None);
     for record in &records {
         let shown = state.show_task(record, Detail::Brief);
-        if !page.take(page::of_task(&shown)) {
+        if !page.take(view::of_task(&shown)) {
             break;
         }
         last = Some(record.number);

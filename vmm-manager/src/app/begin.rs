@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
-use vmm_core::id::{HostId, TaskId, VmId};
+use vmm_core::id::{HostId, PoolId, SiteId, TaskId, VmId};
 use vmm_core::task::{Next, Position};
 use vmm_proto::server::Caller;
 use vmm_proto::v1::{self, Fault, FaultCode, Reply, TargetKind, TaskState};
@@ -64,6 +64,8 @@ pub(crate) enum Target {
     Vm(VmId, String),
     Host(HostId, String),
     Vms(Vec<Item>),
+    Pool(PoolId, String),
+    Site(SiteId, String),
 }
 
 /// A change that is about to begin.
@@ -111,11 +113,12 @@ impl State {
     /// A task that is decided now.
     fn new_task(&self, app: &App, target: Target, origin: &Origin) -> TaskRecord {
         let id = app.new_task_id();
+        let other = |kind, id: String, name| (NO_VM, vec![], kind, Some(id), name);
         let (vm, items, kind, about, name) = match target {
             Target::Vm(vm, name) => (vm, vec![], TargetKind::Vm, Some(vm.to_string()), name),
-            Target::Host(host, name) => {
-                (NO_VM, vec![], TargetKind::Host, Some(host.to_string()), name)
-            }
+            Target::Host(host, name) => other(TargetKind::Host, host.to_string(), name),
+            Target::Pool(pool, name) => other(TargetKind::Pool, pool.to_string(), name),
+            Target::Site(site, name) => other(TargetKind::Site, site.to_string(), name),
             Target::Vms(items) => {
                 let name = format!("{} VMs", items.len());
                 (NO_VM, items, TargetKind::Vms, None, name)

@@ -23,14 +23,13 @@ mod resolve;
 mod show_task;
 mod state;
 mod turns;
-mod view;
 
 pub(crate) use begin::{Begin, KeyUse, Origin, Target, store_fault};
 pub(crate) use news::{News, Object, Seen};
 pub(crate) use placement::{charge_of, no_capacity};
 pub(crate) use report::{Observed, off_host};
 pub(crate) use show_task::Detail;
-pub(crate) use state::{State, Vm};
+pub(crate) use state::{Host, State, Vm};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -38,7 +37,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use vmm_core::id::{HostId, TaskId, VmId};
+use vmm_core::id::{HostId, PoolId, SiteId, TaskId, VmId};
 use vmm_proto::clock::WallClock;
 
 use crate::agents::{AgentAddress, AgentCalls};
@@ -101,13 +100,13 @@ impl App {
         Self {
             run,
             office,
+            state: Mutex::new(State::new(store.clone(), contents, config.preference)),
             config,
             agents,
             clock,
             stop: CancellationToken::new(),
             jobs: TaskTracker::new(),
             random,
-            state: Mutex::new(State::new(store.clone(), contents)),
             store,
             changed: watch::Sender::new(0),
             #[cfg(test)]
@@ -154,6 +153,14 @@ impl App {
 
     pub(crate) fn new_host_id(&self) -> HostId {
         HostId::from_random((self.random)())
+    }
+
+    pub(crate) fn new_pool_id(&self) -> PoolId {
+        PoolId::from_random((self.random)())
+    }
+
+    pub(crate) fn new_site_id(&self) -> SiteId {
+        SiteId::from_random((self.random)())
     }
 
     pub(crate) fn new_task_id(&self) -> TaskId {

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use vmm_core::id::{HostId, TaskId, VmId};
+use vmm_core::id::{HostId, PoolId, SiteId, TaskId, VmId};
 
 /// How far somebody has seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub(crate) enum Object {
     Host(HostId),
     Vm(VmId),
     Task(TaskId),
+    Pool(PoolId),
+    Site(SiteId),
 }
 
 /// One object, at the revision of its last change.

@@ -28,6 +28,7 @@ use super::placement::charge_of;
 use super::state::{State, Vm};
 use super::{App, Object};
 use crate::store::{Put, VmRecord};
+use crate::view::Measured;
 
 /// Of a saved VM whose restore nobody heard the end of.
 const MAY_HAVE_RUN: &str = "whether its restore was done is not known; if its file is gone, its guest had gone on: discard it then";
@@ -129,6 +130,7 @@ impl State {
     fn reconcile(&mut self, id: HostId, poll: u64) -> Vec<Put> {
         let Some(host) = self.hosts.get_mut(&id) else { return Vec::new() };
         let observed = std::mem::take(&mut host.observed);
+        let now = Instant::now();
         let mut batch = Vec::new();
         let mut passed_over = false;
         for vm in self.vms.values_mut() {
@@ -142,6 +144,7 @@ impl State {
                 continue;
             }
             let before = (vm.vcpus_online, vm.memory_now_kib);
+            vm.measured = seen.and_then(|seen| Measured::reported(seen.rates, now)).or(vm.measured);
             let next = match (vm.record.host, seen) {
                 (Some(_), seen) => settle(vm, seen),
                 (None, Some(seen)) => adopt(vm, id, seen),

@@ -5,6 +5,7 @@ use vmm_proto::convert::parse_id;
 use vmm_proto::v1::{Fault, FaultCode};
 
 use super::state::{Host, State, TaskEntry, Vm};
+use crate::store::{PoolRecord, SiteRecord};
 
 impl State {
     pub(crate) fn vm_named(&self, text: &str) -> Result<&Vm, Fault> {
@@ -31,6 +32,22 @@ impl State {
             let message =
                 format!("no task {text}; only the latest are kept, see `vmmctl task list`");
             Fault::new(FaultCode::UnknownTask, message)
+        })
+    }
+
+    pub(crate) fn pool_named(&self, text: &str) -> Result<&PoolRecord, Fault> {
+        self.places.pool_called(text).ok_or_else(|| {
+            let message =
+                format!("no pool has the name or id {text:?}; ask ListPools which there are");
+            Fault::new(FaultCode::UnknownPool, message)
+        })
+    }
+
+    pub(crate) fn site_named(&self, text: &str) -> Result<&SiteRecord, Fault> {
+        self.places.site_called(text).ok_or_else(|| {
+            let message =
+                format!("no site has the name or id {text:?}; ask ListSites which there are");
+            Fault::new(FaultCode::UnknownSite, message)
         })
     }
 

@@ -6,11 +6,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vmm_core::host::{Health, HostCapacity, HostLoad, Ledger};
 use vmm_core::id::{HostId, TaskId, VmId};
+use vmm_core::scheduler::{CostModel, Preference};
 use vmm_core::task::turns::Turns;
 use vmm_proto::v1;
 
 use super::news::{Journal, Object};
 use crate::store::{Contents, HostRecord, KeyRecord, Put, Store, StoreError, TaskRecord, VmRecord};
+use crate::view::{Measured, Places};
 
 /// A host, and what is known of it now.
 #[derive(Debug)]
@@ -68,6 +70,8 @@ pub(crate) struct Vm {
     pub(crate) settled: u64,
     pub(crate) vcpus_online: u32,
     pub(crate) memory_now_kib: u64,
+    /// What it was measured to use; means something while it has a domain.
+    pub(crate) measured: Option<Measured>,
 }
 
 /// A task, and how to stop it.
@@ -94,15 +98,19 @@ pub(crate) struct State {
     /// The next one's.
     pub(super) task_number: u64,
     pub(super) key_number: u64,
+    /// Sites and pools.
+    pub(crate) places: Places,
     store: Store,
     /// Orders polls and the ends of tasks.
     sequence: u64,
     /// What changed when.
     pub(crate) journal: Journal,
+    /// Prices placements.
+    pub(crate) cost_model: CostModel,
 }
 
 impl State {
-    pub(super) fn new(store: Store, contents: Contents) -> Self {
+    pub(super) fn new(store: Store, contents: Contents, preference: Preference) -> Self {
         let mut state = Self {
             hosts: BTreeMap::new(),
             vms: BTreeMap::new(),
@@ -114,15 +122,18 @@ impl State {
             children: BTreeMap::new(),
             task_number: 0,
             key_number: 0,
+            places: Places::default(),
             store,
             sequence: 0,
             journal: Journal::default(),
+            cost_model: CostModel::new(preference),
         };
         let hosts = contents.hosts.into_iter().map(Put::Host);
         let vms = contents.vms.into_iter().map(|vm| Put::Vm(Box::new(vm)));
         let tasks = contents.tasks.into_iter().map(|task| Put::Task(Box::new(task)));
         let keys = contents.keys.into_iter().map(Put::Key);
-        for put in hosts.chain(vms).chain(tasks).chain(keys) {
+        let places = state.places.records().chain(contents.places).map(Put::Place);
+        for put in places.chain(hosts).chain(vms).chain(tasks).chain(keys) {
             state.take(put);
         }
         state
@@ -157,6 +168,7 @@ impl State {
             Put::DropHost(id) => {
                 self.hosts.remove(&id);
                 self.journal.gone(Object::Host(id));
+                self.touch_home(id);
             }
             Put::DropVm(id) => {
                 self.discharge(id);
@@ -168,6 +180,11 @@ impl State {
                 if let Some(record) = self.keys.remove(&key) {
                     self.keys_by_age.remove(&record.number);
                 }
+            }
+            Put::Place(record) => self.take_place(record),
+            Put::DropPlace(id) => {
+                self.journal.gone(Object::from(id));
+                self.places.drop(id);
             }
         }
     }
@@ -196,8 +213,12 @@ impl State {
         self.journal.touched(Object::Host(record.id));
         match self.hosts.get_mut(&record.id) {
             Some(host) => {
+                let (id, moved) = (record.id, host.record.pool != record.pool);
                 host.record = record;
                 host.take_capacity();
+                if moved {
+                    self.touch_home(id);
+                }
             }
             None => drop(self.hosts.insert(record.id, Host::new(record))),
         }
@@ -217,7 +238,9 @@ impl State {
             Some(vm) => vm.record = record,
             None => {
                 let (vcpus_online, memory_now_kib) = (0, 0);
-                let vm = Vm { record, owner: None, settled: 0, vcpus_online, memory_now_kib };
+                let measured = None;
+                let vm =
+                    Vm { record, owner: None, settled: 0, vcpus_online, memory_now_kib, measured };
                 self.vms.insert(vm.record.id, vm);
             }
         }

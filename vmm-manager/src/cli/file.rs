@@ -3,6 +3,7 @@
 //! ```toml
 //! listen = "0.0.0.0:8440"
 //! # store = "store.redb"       # relative to this directory
+//! # density = 0.0             # 0: spread VMs over all hosts; 1: fill hosts, keep the others free; or between
 //! # [limits]                   # in seconds; what stands here are the defaults
 //! # build_wait = 120           # an agent's time to build a VM
 //! # transfer_wait = 150        # an agent's time to write a VM's memory to a file, or to read it
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
+use vmm_core::scheduler::Preference;
 use vmm_core::task::turns::Limits;
 use vmm_manager::ManagerConfig;
 
@@ -80,6 +82,7 @@ impl Layout {
 struct RawConfig {
     listen: String,
     store: Option<PathBuf>,
+    density: Option<f64>,
     #[serde(default)]
     limits: RawLimits,
 }
@@ -123,6 +126,7 @@ impl RawConfig {
             bulk_open_max: limits.bulk_vms.unwrap_or(usual.bulk_open_max),
             finished_tasks_max: limits.finished_tasks.unwrap_or(usual.finished_tasks_max),
             finished_tasks_age: limits.finished_tasks_age().unwrap_or(usual.finished_tasks_age),
+            preference: preference(self.density)?.unwrap_or(usual.preference),
             ..usual
         };
         Ok(Config {
@@ -157,6 +161,13 @@ fn seconds(name: &str, given: Option<u64>, usual: Duration) -> Result<Duration> 
     }
 }
 
+fn preference(density: Option<f64>) -> Result<Option<Preference>> {
+    let valid = |density| {
+        Preference::new(density).with_context(|| format!("density = {density}: use 0 to 1"))
+    };
+    density.map(valid).transpose()
+}
+
 pub(super) fn parse_listen(text: &str) -> Result<SocketAddr> {
     text.parse().with_context(|| {
         format!("listen address {text:?}: write ADDRESS:PORT with a numeric address, such as 0.0.0.0:8440")
@@ -183,6 +194,8 @@ mod tests {
         );
         check("listen = '127.0.0.1:1'\n[limits]\nbuilds_per_host = 0", false);
         check("listen = '127.0.0.1:1'\n[limits]\nfinished_tasks_days = 0", false);
+        check("listen = '127.0.0.1:1'\ndensity = 0.5", true);
+        check("listen = '127.0.0.1:1'\ndensity = 1.5", false);
         check("listen = 'here'", false);
         check("listen = '127.0.0.1:1'\nlisten_too = 1", false);
         check("listen = '127.0.0.1:1'\n[limits]\nbuild_wait = 0", false);

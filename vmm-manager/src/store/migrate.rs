@@ -3,6 +3,7 @@
 //! | schema | what is different |
 //! |---|---|
 //! | 1 | a VM has at most one disk, which stands there by itself instead of in a list |
+//! | 2 | there are no sites, pools, tags, folders and notes: all hosts are in the first pool |
 
 use serde_json::Value;
 
@@ -12,6 +13,7 @@ use super::kv::{Condition, Key, KeyValue, Operation, Revision, Transaction, get}
 use super::put::{SCHEMA_KEY, Space, records};
 
 const FIRST: u32 = 1;
+const SECOND: u32 = 2;
 
 /// Brings the records into this version's form, or says that they are none of this software's.
 pub(super) async fn migrate(kv: &dyn KeyValue) -> Result<(), StoreError> {
@@ -25,6 +27,8 @@ pub(super) async fn migrate(kv: &dyn KeyValue) -> Result<(), StoreError> {
     match found {
         SCHEMA_VERSION => Ok(()),
         FIRST => stamp(kv, Some(row.revision), from_first(kv).await?).await,
+        // What it does not say is read as nothing written; an older manager would lose what is.
+        SECOND => stamp(kv, Some(row.revision), Vec::new()).await,
         found => Err(StoreError::Schema { found }),
     }
 }

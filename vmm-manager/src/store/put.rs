@@ -3,6 +3,7 @@
 //! ```text
 //!   /smps-vmm/schema            /smps-vmm/host/ID   /smps-vmm/task/ID
 //!   /smps-vmm/manager: owner    /smps-vmm/vm/ID     /smps-vmm/key/PRINCIPAL KEY
+//!                               /smps-vmm/place/ID
 //! ```
 
 use serde::Serialize;
@@ -11,7 +12,7 @@ use vmm_core::id::{HostId, TaskId, VmId};
 
 use super::error::{StoreError, failed};
 use super::kv::{Key, KeyValue, Operation, Range};
-use super::{HostRecord, KeyRecord, TaskRecord, VmRecord};
+use super::{HostRecord, KeyRecord, PlaceId, PlaceRecord, TaskRecord, VmRecord};
 
 /// Says which version of the records is stored.
 pub(super) const SCHEMA_KEY: &[u8] = b"/smps-vmm/schema";
@@ -28,6 +29,7 @@ pub(super) enum Space {
     Vm,
     Task,
     Key,
+    Place,
 }
 
 impl Space {
@@ -38,6 +40,7 @@ impl Space {
             Self::Vm => "/smps-vmm/vm/",
             Self::Task => "/smps-vmm/task/",
             Self::Key => "/smps-vmm/key/",
+            Self::Place => "/smps-vmm/place/",
         }
     }
 
@@ -52,6 +55,7 @@ impl Space {
             Self::Vm => "VM",
             Self::Task => "task",
             Self::Key => "idempotency key",
+            Self::Place => "site or pool",
         }
     }
 }
@@ -67,6 +71,8 @@ pub(crate) enum Put {
     DropTask(TaskId),
     Key(KeyRecord),
     DropKey(String),
+    Place(PlaceRecord),
+    DropPlace(PlaceId),
 }
 
 impl Put {
@@ -77,6 +83,8 @@ impl Put {
             Self::Vm(vm) => (Space::Vm.key(&vm.id.to_string()), put(vm)?),
             Self::Task(task) => (Space::Task.key(&task.id.to_string()), put(task)?),
             Self::Key(key) => (Space::Key.key(&key.key), put(key)?),
+            Self::Place(place) => (Space::Place.key(&place.id().key()), put(place)?),
+            Self::DropPlace(id) => (Space::Place.key(&id.key()), Operation::Delete),
             Self::DropHost(id) => (Space::Host.key(&id.to_string()), Operation::Delete),
             Self::DropVm(id) => (Space::Vm.key(&id.to_string()), Operation::Delete),
             Self::DropTask(id) => (Space::Task.key(&id.to_string()), Operation::Delete),
@@ -97,6 +105,7 @@ pub(crate) struct Contents {
     pub(crate) vms: Vec<VmRecord>,
     pub(crate) tasks: Vec<TaskRecord>,
     pub(crate) keys: Vec<KeyRecord>,
+    pub(crate) places: Vec<PlaceRecord>,
 }
 
 impl Contents {
@@ -107,6 +116,7 @@ impl Contents {
             vms: records(kv, Space::Vm).await?,
             tasks: records(kv, Space::Task).await?,
             keys: records(kv, Space::Key).await?,
+            places: records(kv, Space::Place).await?,
         })
     }
 }

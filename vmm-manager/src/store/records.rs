@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 use vmm_core::host::{Reservation, ReservationReason};
-use vmm_core::id::{HostId, TaskId, VmId};
+use vmm_core::id::{HostId, PoolId, SiteId, TaskId, VmId};
 use vmm_core::task::Position;
 use vmm_core::task::turns::Lane;
 use vmm_core::units::{BytesPerSecond, Kib, MilliCpu};
@@ -24,6 +24,78 @@ pub(crate) struct HostRecord {
     /// What its agent called itself when it was first heard: another one is another machine.
     pub(crate) machine: Option<String>,
     pub(crate) facts: Option<v1::HostFacts>,
+    #[serde(with = "text", default = "first_pool")]
+    pub(crate) pool: PoolId,
+    #[serde(default)]
+    pub(crate) labels: Labels,
+}
+
+/// Where hosts are that older managers knew.
+fn first_pool() -> PoolId {
+    PoolId::FIRST
+}
+
+/// What people have written on a host or a VM.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Labels {
+    /// In order, each once.
+    pub(crate) tags: Vec<String>,
+    /// From the root without a slash at the end; empty is the root. Only of VMs.
+    pub(crate) folder: String,
+    pub(crate) notes: String,
+}
+
+/// A site or a pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum PlaceRecord {
+    Site(SiteRecord),
+    Pool(PoolRecord),
+}
+
+/// Which of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PlaceId {
+    Site(SiteId),
+    Pool(PoolId),
+}
+
+/// A network and a domain of trust.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SiteRecord {
+    #[serde(with = "text")]
+    pub(crate) id: SiteId,
+    pub(crate) name: String,
+    pub(crate) notes: String,
+}
+
+/// Hosts between which VMs may move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PoolRecord {
+    #[serde(with = "text")]
+    pub(crate) id: PoolId,
+    pub(crate) name: String,
+    #[serde(with = "text")]
+    pub(crate) site: SiteId,
+    pub(crate) notes: String,
+}
+
+impl PlaceRecord {
+    pub(crate) fn id(&self) -> PlaceId {
+        match self {
+            Self::Site(site) => PlaceId::Site(site.id),
+            Self::Pool(pool) => PlaceId::Pool(pool.id),
+        }
+    }
+}
+
+impl PlaceId {
+    /// Its key in the table of places.
+    pub(crate) fn key(self) -> String {
+        match self {
+            Self::Site(id) => format!("site {id}"),
+            Self::Pool(id) => format!("pool {id}"),
+        }
+    }
 }
 
 /// A VM of the pool.
@@ -48,6 +120,8 @@ pub(crate) struct VmRecord {
     /// Where its memory is saved, while it is `Saved` or being restored; or shall be, while it is being saved.
     #[serde(default)]
     pub(crate) saved: Option<SavedState>,
+    #[serde(default)]
+    pub(crate) labels: Labels,
 }
 
 impl VmRecord {

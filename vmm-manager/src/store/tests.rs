@@ -25,6 +25,8 @@ fn host(n: u8) -> HostRecord {
         maintenance: false,
         machine: None,
         facts: None,
+        pool: vmm_core::id::PoolId::FIRST,
+        labels: Labels::default(),
     }
 }
 
@@ -251,11 +253,14 @@ const OLD_TASK: &str = r#"{"id":"00000000-0000-0000-0000-000000000009","vm":"000
     "@vm":"00000000-0000-0000-0000-000000000007","@vm-name":"web","@state":"Done","@step":"tell (1 of 1)"}}"#;
 const OLD_HOST: &str = r#"{"id":"01010101-0101-0101-0101-010101010101","name":"h1","address":"127.0.0.1:1",
     "maintenance":false,"machine":null,"facts":null}"#;
+const OLD_POOL: &str = r#"{"Pool":{"id":"00000000-0000-0000-0000-0000000000aa","name":"fast",
+    "site":"00000000-0000-0000-0000-0000000000bb","notes":""}}"#;
 const OLD_KEY: &str = r#"{"key":"admin/ann k","number":4,"digest":"ab","reply":"Done"}"#;
 
 #[tokio::test]
 async fn stores_of_older_managers_are_upgraded_once() {
-    for (schema, disks) in [(1, OLD_DISK.to_owned()), (2, format!("[{OLD_DISK}]"))] {
+    let listed = format!("[{OLD_DISK}]");
+    for (schema, disks) in [(1, OLD_DISK.to_owned()), (2, listed.clone()), (3, listed)] {
         let vm = OLD_VM.replace("DISKS", &disks);
         let id = "00000000-0000-0000-0000-000000000007";
         let tables = [
@@ -263,8 +268,10 @@ async fn stores_of_older_managers_are_upgraded_once() {
             ("hosts", "01010101-0101-0101-0101-010101010101", OLD_HOST),
             ("tasks", "00000000-0000-0000-0000-000000000009", OLD_TASK),
             ("idempotency", "admin/ann k", OLD_KEY),
+            ("places", "pool", OLD_POOL),
         ];
-        let memory = StoreLocation::Memory(old_store(schema, &tables));
+        let tables = if schema < 3 { &tables[..4] } else { &tables };
+        let memory = StoreLocation::Memory(old_store(schema, tables));
         for time in ["first", "second"] {
             let (store, contents) = open(&memory).await;
             let [vm] = contents.vms.as_slice() else { panic!("one VM: {contents:?}") };
@@ -274,6 +281,7 @@ async fn stores_of_older_managers_are_upgraded_once() {
             assert_eq!(contents.hosts, [host(1)]);
             assert_eq!(contents.tasks[0].shown.verb, "StartVm");
             assert_eq!(contents.keys[0].key, "admin/ann k");
+            assert_eq!(contents.places.len(), usize::from(schema == 3));
             store.decide(&[Put::Vm(Box::new(vm.clone()))]).expect("taken");
             store.close().await;
         }
@@ -282,9 +290,9 @@ async fn stores_of_older_managers_are_upgraded_once() {
 
 #[tokio::test]
 async fn a_layout_from_the_future_is_refused() {
-    let memory = StoreLocation::Memory(old_store(4, &[]));
+    let memory = StoreLocation::Memory(old_store(5, &[]));
     let error = Store::open(&memory, "me", NOW).await.expect_err("refused");
-    assert!(matches!(error, StoreError::Schema { found: 4 }), "{error}");
+    assert!(matches!(error, StoreError::Schema { found: 5 }), "{error}");
 }
 
 #[tokio::test]

@@ -242,6 +242,7 @@ impl FakeHost {
             vcpus_online: 1,
             memory_kib: 1024,
             domid: None,
+            rates: None,
         };
         self.vms.insert(vm.to_owned(), seen);
     }

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use vmm_proto::v1::{self, Events, FaultCode, ListVms, ObjectKind, Reply, Request, WaitEvents};
 
+use super::asks::destroy;
+use super::places::{define_pool, define_site, put};
 use super::pool::Pool;
 use super::spec;
 
 fn wait(cursor: &str, wait_ms_max: u64, count_max: u32) -> WaitEvents {
     let cursor = cursor.to_owned();
-    WaitEvents { cursor, wait_ms_max, count_max, hosts: true, vms: true, tasks: true }
+    let (hosts, vms, tasks, pools, sites) = (true, true, true, true, true);
+    WaitEvents { cursor, wait_ms_max, count_max, hosts, vms, tasks, pools, sites }
 }
 
 async fn ask(pool: &Pool, wait: WaitEvents) -> Events {
@@ -27,6 +30,8 @@ struct Follower {
     hosts: BTreeMap<String, v1::Host>,
     vms: BTreeMap<String, v1::Vm>,
     tasks: BTreeMap<String, v1::Task>,
+    pools: BTreeMap<String, v1::Pool>,
+    sites: BTreeMap<String, v1::Site>,
 }
 
 impl Follower {
@@ -39,11 +44,15 @@ impl Follower {
             self.hosts.extend(events.hosts.into_iter().map(|host| (host.host.clone(), host)));
             self.vms.extend(events.vms.into_iter().map(|vm| (vm.vm.clone(), vm)));
             self.tasks.extend(events.tasks.into_iter().map(|task| (task.task.clone(), task)));
+            self.pools.extend(events.pools.into_iter().map(|pool| (pool.pool.clone(), pool)));
+            self.sites.extend(events.sites.into_iter().map(|site| (site.site.clone(), site)));
             for gone in events.gone {
                 match gone.object {
                     ObjectKind::Host => drop(self.hosts.remove(&gone.id)),
                     ObjectKind::Vm => drop(self.vms.remove(&gone.id)),
                     ObjectKind::Task => drop(self.tasks.remove(&gone.id)),
+                    ObjectKind::Pool => drop(self.pools.remove(&gone.id)),
+                    ObjectKind::Site => drop(self.sites.remove(&gone.id)),
                 }
             }
             self.cursor = events.cursor;
@@ -66,7 +75,8 @@ impl Follower {
         let listed: BTreeMap<_, _> =
             tasks.tasks.into_iter().map(|task| (task.task.clone(), task)).collect();
         assert_eq!(self.tasks, listed);
-        let Reply::Hosts(hosts) = pool.ok(Request::ListHosts(v1::ListHosts {})).await else {
+        let Reply::Hosts(hosts) = pool.ok(Request::ListHosts(v1::ListHosts::default())).await
+        else {
             panic!("hosts")
         };
         // When it was heard and what it does just now are no events.
@@ -74,6 +84,30 @@ impl Follower {
         let known: Vec<_> = self.hosts.values().map(lasting).collect();
         let mut listed: Vec<_> = hosts.hosts.iter().map(lasting).collect();
         listed.sort_by(|a, b| a.host.cmp(&b.host));
+        assert_eq!(known, listed);
+        self.check_places(pool).await;
+    }
+
+    /// Sums change without an event.
+    async fn check_places(&self, pool: &Pool) {
+        let Reply::Pools(pools) = pool.ok(Request::ListPools(v1::ListPools::default())).await
+        else {
+            panic!("pools")
+        };
+        let lasting =
+            |pool: &v1::Pool| v1::Pool { capacity: v1::Capacity::default(), ..pool.clone() };
+        let known: Vec<_> = self.pools.values().map(lasting).collect();
+        let mut listed: Vec<_> = pools.pools.iter().map(lasting).collect();
+        listed.sort_by(|a, b| a.pool.cmp(&b.pool));
+        assert_eq!(known, listed);
+        let Reply::Sites(sites) = pool.ok(Request::ListSites(v1::ListSites::default())).await
+        else {
+            panic!("sites")
+        };
+        let told = |site: &v1::Site| (site.site.clone(), site.name.clone(), site.notes.clone());
+        let known: Vec<_> = self.sites.values().map(told).collect();
+        let mut listed: Vec<_> = sites.sites.iter().map(told).collect();
+        listed.sort();
         assert_eq!(known, listed);
     }
 }
@@ -102,6 +136,39 @@ async fn a_follower_knows_what_the_lists_say_after_each_change() {
             large.check(&pool).await;
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_knows_where_everything_is() {
+    let mut pool = Pool::of(&["h1", "h2"]).await;
+    let mut follower = Follower::default();
+    drop(pool.create("web").await);
+    for step in 0..9 {
+        match step {
+            0 => drop(pool.ok(define_site("paris", |_| {})).await),
+            1 => drop(pool.ok(define_pool("fast", |p| p.site = Some("paris".into()))).await),
+            2 => drop(pool.done(destroy("web")).await),
+            3 => {
+                pool.ok(put("h1", "fast")).await;
+                pool.ok(put("h2", "fast")).await;
+            }
+            4 => drop(pool.ok(define_pool("fast", |p| p.new_name = Some("slow".into()))).await),
+            5 => drop(pool.ok(define_site("paris", |s| s.new_name = Some("rome".into()))).await),
+            6 => drop(pool.ok(define_pool("slow", |p| p.site = Some("default".into()))).await),
+            7 => drop(pool.ok(Request::RemoveSite(v1::RemoveSite { site: "rome".into() })).await),
+            _ => {
+                for host in ["h1", "h2"] {
+                    pool.ok(Request::RemoveHost(v1::RemoveHost { host: host.into() })).await;
+                }
+                pool.ok(Request::RemovePool(v1::RemovePool { pool: "slow".into() })).await;
+            }
+        }
+        follower.follow(&pool, 2).await;
+        follower.check(&pool).await;
+    }
+    pool.restart().await;
+    follower.follow(&pool, 100).await;
+    follower.check(&pool).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,7 +217,8 @@ async fn a_list_comes_in_pages_in_order() {
     for count in 1..=6 {
         let (mut names, mut after, mut pages) = (Vec::new(), None, 0);
         loop {
-            let list = ListVms { after: after.take(), count_max: Some(count) };
+            let list =
+                ListVms { after: after.take(), count_max: Some(count), ..ListVms::default() };
             let Reply::Vms(page) = pool.ok(Request::ListVms(list)).await else { panic!("VMs") };
             names.extend(page.vms.into_iter().map(|vm| vm.spec.name));
             pages += 1;

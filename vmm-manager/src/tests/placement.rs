@@ -76,7 +76,7 @@ async fn a_silent_host_takes_no_vm_and_keeps_what_it_has() {
     pool.create("first").await;
     pool.agents.with("a", |host| host.silent = true);
     tokio::time::sleep(std::time::Duration::from_secs(40)).await;
-    let Reply::Hosts(hosts) = pool.ok(Request::ListHosts(v1::ListHosts {})).await else {
+    let Reply::Hosts(hosts) = pool.ok(Request::ListHosts(v1::ListHosts::default())).await else {
         panic!("hosts");
     };
     assert_eq!(hosts.hosts[0].health, v1::HostHealth::Silent);
@@ -91,7 +91,7 @@ async fn a_silent_host_takes_no_vm_and_keeps_what_it_has() {
 async fn what_is_charged_is_memory_overhead_and_a_tenth_of_a_cpu_a_vcpu() {
     let pool = Pool::of(&["a"]).await;
     pool.create("web").await;
-    let Reply::Hosts(hosts) = pool.ok(Request::ListHosts(v1::ListHosts {})).await else {
+    let Reply::Hosts(hosts) = pool.ok(Request::ListHosts(v1::ListHosts::default())).await else {
         panic!("hosts");
     };
     assert_eq!(hosts.hosts[0].cpu_reserved_milli, 100);

@@ -107,6 +107,10 @@ async fn a_user_may_do_what_the_role_says_and_no_more() {
         (Request::ReadConsole(console), 2),
         (Request::PauseVm(v1::PauseVm { vm: vm() }), 2),
         (Request::DeleteVm(v1::DeleteVm { vm: vm() }), 2),
+        (super::places::label("web", |label| label.notes = Some("x".into())), 2),
+        (Request::ListPools(v1::ListPools::default()), 1),
+        (super::places::define_pool("p", |_| {}), 3),
+        (super::places::put("a", "default"), 3),
         (Request::SetMaintenance(v1::SetMaintenance { host: "a".into(), maintenance: true }), 3),
         (Request::RemoveHost(v1::RemoveHost { host: "a".into() }), 3),
     ];
@@ -212,7 +216,7 @@ async fn vcpus_are_told_and_charged() {
     let set = v1::SetVcpus { vm: "web".into(), vcpus: 2, wait_ms_max: WAIT };
     let task = pool.done(Request::SetVcpus(set)).await;
     assert_eq!(task.vcpus.expect("a result").online, 2);
-    let Reply::Hosts(hosts) = pool.ok(Request::ListHosts(v1::ListHosts {})).await else {
+    let Reply::Hosts(hosts) = pool.ok(Request::ListHosts(v1::ListHosts::default())).await else {
         panic!("hosts");
     };
     assert_eq!(hosts.hosts[0].cpu_reserved_milli, 200);

@@ -221,7 +221,7 @@ impl Town {
             Arc::new(self.wire.network.connector("manager:1")),
             ClientOptions::new(Arc::clone(&self.wire.clock)),
         );
-        let list = Request::ListHosts(v1::ListHosts {});
+        let list = Request::ListHosts(v1::ListHosts::default());
         match client.call(list, CallOptions::default()).await.expect("a reply") {
             Reply::Hosts(hosts) => hosts.hosts,
             other => panic!("{other:?}"),

@@ -1,6 +1,6 @@
 //! One full sample of each reply, for tests of the wire.
 
-use super::samples::{spec, vm};
+use super::samples::{spec, tag, vm};
 use crate::v1::{self, Fault, FaultCode, Reply, VmPhase};
 
 fn facts() -> v1::HostFacts {
@@ -38,6 +38,10 @@ fn host() -> v1::Host {
         disk_reserved_bytes_per_s: 3,
         facts: Some(facts()),
         load: Some(load()),
+        pool: "p1".into(),
+        site: "s1".into(),
+        notes: "rack 4".into(),
+        tags: vec![tag("gpu"), tag("ssd")],
     }
 }
 
@@ -50,6 +54,76 @@ fn reported() -> v1::ReportedVm {
         vcpus_online: 2,
         memory_kib: 131_072,
         domid: Some(7),
+        rates: Some(rates()),
+    }
+}
+
+fn rates() -> v1::VmRates {
+    v1::VmRates {
+        age_ms: 1200,
+        cpu_milli: Some(810),
+        disk_bytes_per_s: Some(4096),
+        network_bytes_per_s: Some(1500),
+    }
+}
+
+fn capacity() -> v1::Capacity {
+    v1::Capacity {
+        host_count: 2,
+        host_up_count: 1,
+        vm_count: 9,
+        pcpus: 16,
+        cpu_reserved_milli: 4000,
+        cpu_used_milli: 1500,
+        memory_kib: 1 << 25,
+        memory_reserved_kib: 1 << 24,
+        disk_bytes_per_s: 1_000_000_000,
+        disk_reserved_bytes_per_s: 1_000_000,
+        disk_used_bytes_per_s: 4096,
+    }
+}
+
+fn site() -> v1::Site {
+    v1::Site {
+        site: vm(),
+        name: "s1".into(),
+        first: true,
+        notes: "room 2".into(),
+        pool_count: 3,
+        capacity: capacity(),
+    }
+}
+
+fn pool() -> v1::Pool {
+    v1::Pool {
+        pool: vm(),
+        name: "p1".into(),
+        site: "s1".into(),
+        first: true,
+        notes: "NVMe".into(),
+        capacity: capacity(),
+    }
+}
+
+fn labels() -> v1::Labels {
+    let used = |name: &str| v1::TagUse { name: name.into(), vm_count: 3, host_count: 1 };
+    let folder = |path: &str| v1::FolderUse { path: path.into(), vm_count: 2 };
+    v1::Labels {
+        cut: true,
+        tags: vec![used("gpu"), used("web")],
+        folders: vec![folder("/prod"), folder("/prod/web")],
+    }
+}
+
+fn vm_totals() -> v1::VmTotals {
+    v1::VmTotals {
+        vm_count: 2,
+        running_count: 1,
+        vcpus_online: 4,
+        memory_now_kib: 262_144,
+        cpu_used_milli: 810,
+        disk_used_bytes_per_s: 4096,
+        network_used_bytes_per_s: 1500,
     }
 }
 
@@ -77,7 +151,13 @@ fn shown() -> v1::Vm {
         memory_now_kib: 131_072,
         saved_path: Some("/var/lib/web.save".into()),
         saved_host: Some("h1".into()),
+        pool: Some("p1".into()),
+        site: Some("s1".into()),
+        folder: Some("/prod/web".into()),
+        notes: "ask ann".into(),
         spec: spec(),
+        rates: Some(rates()),
+        tags: vec![tag("tier:1"), tag("web")],
     }
 }
 
@@ -211,7 +291,22 @@ pub(in crate::message) fn replies() -> Vec<Reply> {
         Reply::Pong(v1::Ping { text: "<&>\"'".into() }),
         Reply::Done(v1::Done {}),
         Reply::HostRef(v1::HostRef { host: vm() }),
-        Reply::Hosts(v1::Hosts { hosts: vec![host(), host()] }),
+        Reply::Hosts(v1::Hosts {
+            next: Some("bmFtZQ".into()),
+            totals: Some(capacity()),
+            hosts: vec![host(), host()],
+        }),
+        Reply::Sites(v1::Sites {
+            next: Some("bmFtZQ".into()),
+            count: Some(2),
+            sites: vec![site(), site()],
+        }),
+        Reply::Pools(v1::Pools {
+            next: Some("bmFtZQ".into()),
+            count: Some(2),
+            pools: vec![pool(), pool()],
+        }),
+        Reply::Labels(labels()),
         Reply::AgentReport(v1::AgentReport {
             cursor: "9".into(),
             host: vm(),
@@ -223,7 +318,11 @@ pub(in crate::message) fn replies() -> Vec<Reply> {
         Reply::Vcpus(v1::Vcpus { asked: 2, online: 1, note: "short".into() }),
         Reply::Memory(v1::Memory { asked_kib: 2, reached_kib: 1, note: "short".into() }),
         Reply::Vm(Box::new(shown())),
-        Reply::Vms(v1::Vms { next: Some("web".into()), vms: vec![shown(), shown()] }),
+        Reply::Vms(v1::Vms {
+            next: Some("web".into()),
+            totals: Some(vm_totals()),
+            vms: vec![shown(), shown()],
+        }),
         Reply::ConsoleText(v1::ConsoleText { dropped_bytes: 1, data: "aGkh".into() }),
         Reply::VmStats(vm_stats()),
         Reply::HostStats(host_stats()),
@@ -236,6 +335,8 @@ pub(in crate::message) fn replies() -> Vec<Reply> {
             hosts: vec![host(), host()],
             vms: vec![shown(), shown()],
             tasks: vec![task(), task()],
+            pools: vec![pool(), pool()],
+            sites: vec![site(), site()],
             gone: vec![gone(v1::ObjectKind::Vm), gone(v1::ObjectKind::Task)],
         }),
         Reply::Certificate(v1::Certificate {

@@ -33,9 +33,11 @@ const READ_LATER: &[&str] = &[
     "mac",
     "name",
     "path",
+    "pool",
     "restore-from",
     "saved-path",
     "signing-request",
+    "site",
     "task",
     "vm",
 ];

@@ -29,6 +29,10 @@ fn nic(index: u32) -> Nic {
     Nic { index, mac: format!("00:16:3e:00:00:0{index}"), bridge: "xenbr0".into() }
 }
 
+pub(super) fn tag(name: &str) -> v1::Tag {
+    v1::Tag { name: name.into() }
+}
+
 fn scheduling() -> Scheduling {
     Scheduling { weight: 512, cap_percent: 50, affinity: "0-3,7".into(), affinity_soft: "1".into() }
 }
@@ -91,17 +95,29 @@ fn of_tasks() -> Vec<Request> {
     ]
 }
 
+/// A list of one kind: nothing is left out.
+macro_rules! list {
+    ($list:ident) => {
+        v1::$list {
+            filter: Some("status=running and tag~web".into()),
+            sort: Some("-cpu,name".into()),
+            after: Some("db".into()),
+            count_max: Some(500),
+            totals: true,
+        }
+    };
+}
+
 /// Each request.
 pub(super) fn requests() -> Vec<Request> {
+    [of_vms(), of_places(), of_tasks(), of_others()].concat()
+}
+
+/// What VMs are told.
+fn of_vms() -> Vec<Request> {
     let (wait_ms_max, path) = (120_000, || "/var/lib/web.save".to_owned());
     let named = || vm();
-    let mut requests = vec![
-        Request::Ping(v1::Ping { text: "hi".into() }),
-        Request::AddHost(v1::AddHost { name: "h1".into(), address: "h1:8443".into() }),
-        Request::RemoveHost(v1::RemoveHost { host: "h1".into() }),
-        Request::SetMaintenance(v1::SetMaintenance { host: "h1".into(), maintenance: true }),
-        Request::ListHosts(v1::ListHosts {}),
-        Request::AwaitReport(v1::AwaitReport { cursor: "9".into(), wait_ms_max }),
+    vec![
         Request::CreateVm(v1::CreateVm { dry_run: true, spec: spec() }),
         Request::BuildVm(v1::BuildVm { vm: vm(), restore_from: Some(path()), spec: spec() }),
         Request::StartVm(v1::StartVm { vm: named() }),
@@ -141,8 +157,58 @@ pub(super) fn requests() -> Vec<Request> {
             on_event: Some(on_event()),
             autostart: Some(Autostart { enabled: false, order: 0, delay_s: 0 }),
         }),
+    ]
+}
+
+/// Lists, and where objects are.
+fn of_places() -> Vec<Request> {
+    vec![
+        Request::ListHosts(list!(ListHosts)),
+        Request::SetHostPool(v1::SetHostPool { host: "h1".into(), pool: "p1".into() }),
+        Request::LabelHost(v1::LabelHost {
+            host: "h1".into(),
+            notes: Some("rack 4".into()),
+            add: vec![tag("ssd"), tag("gpu")],
+            remove: vec![tag("old"), tag("slow")],
+        }),
+        Request::DefineSite(v1::DefineSite {
+            site: "s1".into(),
+            new_name: Some("paris".into()),
+            notes: Some("room 2".into()),
+        }),
+        Request::RemoveSite(v1::RemoveSite { site: "s1".into() }),
+        Request::ListSites(list!(ListSites)),
+        Request::DefinePool(v1::DefinePool {
+            pool: "p1".into(),
+            new_name: Some("fast".into()),
+            site: Some("s1".into()),
+            notes: Some("NVMe".into()),
+        }),
+        Request::RemovePool(v1::RemovePool { pool: "p1".into() }),
+        Request::ListPools(list!(ListPools)),
+        Request::LabelVm(v1::LabelVm {
+            vm: vm(),
+            folder: Some("/prod/web".into()),
+            notes: Some("ask ann\nfirst".into()),
+            add: vec![tag("web"), tag("tier:1")],
+            remove: vec![tag("new"), tag("test")],
+        }),
+        Request::ListLabels(v1::ListLabels {}),
+        Request::ListVms(list!(ListVms)),
+    ]
+}
+
+/// Hosts, tasks, events, certificates.
+fn of_others() -> Vec<Request> {
+    let wait_ms_max = 120_000;
+    let named = || vm();
+    vec![
+        Request::Ping(v1::Ping { text: "hi".into() }),
+        Request::AddHost(v1::AddHost { name: "h1".into(), address: "h1:8443".into() }),
+        Request::RemoveHost(v1::RemoveHost { host: "h1".into() }),
+        Request::SetMaintenance(v1::SetMaintenance { host: "h1".into(), maintenance: true }),
+        Request::AwaitReport(v1::AwaitReport { cursor: "9".into(), wait_ms_max }),
         Request::ShowVm(v1::ShowVm { vm: named() }),
-        Request::ListVms(v1::ListVms { after: Some("db".into()), count_max: Some(500) }),
         Request::ReadConsole(v1::ReadConsole { vm: vm(), bytes_max: 4096 }),
         Request::GetVmStats(v1::GetVmStats { vm: vm() }),
         Request::GetHostStats(v1::GetHostStats { host: "h1".into() }),
@@ -153,12 +219,12 @@ pub(super) fn requests() -> Vec<Request> {
             hosts: false,
             vms: false,
             tasks: false,
+            pools: true,
+            sites: true,
         }),
         Request::RenewCertificate(v1::RenewCertificate { signing_request: "MIHx".into() }),
         Request::ShowCertificate(v1::ShowCertificate {}),
         Request::PrepareKeys(v1::PrepareKeys {}),
         Request::InstallCertificate(v1::InstallCertificate { certificate: "MIIB".into() }),
-    ];
-    requests.extend(of_tasks());
-    requests
+    ]
 }

@@ -122,11 +122,11 @@ fn a_part_of_a_request_that_is_not_known_is_refused_and_of_an_answer_passed_over
         }
     }
     for (from, to) in [
-        ("<ListHosts/>", "<ListHosts>all</ListHosts>"),
-        ("<ListHosts/>", "<ListHosts><All/></ListHosts>"),
-        ("<ListHosts/>", "all<ListHosts/>"),
+        ("<ListLabels/>", "<ListLabels>all</ListLabels>"),
+        ("<ListLabels/>", "<ListLabels><All/></ListLabels>"),
+        ("<ListLabels/>", "all<ListLabels/>"),
     ] {
-        let list = Request::ListHosts(crate::v1::ListHosts {});
+        let list = Request::ListLabels(crate::v1::ListLabels {});
         let document = write_request(&c2s, &Terms::default(), &list).unwrap().replace(from, to);
         assert!(read_request(document.as_bytes(), &c2s).is_err(), "{document}");
     }

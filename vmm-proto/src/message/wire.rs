@@ -107,6 +107,9 @@ fn messages_without_the_newer_attributes_are_read() {
         ("DetachNic", &["force"]),
         ("BuildVm", &["restore-from", "kind", "memory-min-kib"]),
         ("RestoreVm", &["path"]),
+        ("ListHosts", &["where", "sort", "after", "count-max", "totals"]),
+        ("ListVms", &["where", "sort", "totals"]),
+        ("WaitEvents", &["pools", "sites"]),
         ("ConfigureVm", &["memory-min-kib", "enabled", "affinity", "affinity-soft"]),
     ] {
         let request = read(&without(find(name), attributes));
@@ -127,7 +130,8 @@ fn messages_without_the_newer_attributes_are_read() {
         ("AgentReport", &["shell-count", "shell-memory-kib"][..]),
         ("VmStats", &["running", "blocked", "pcpu", "errors", "network-bytes-per-s"]),
         ("HostStats", &["xen-version", "xen-capabilities", "busy-milli", "latency-us"]),
-        ("Vm", &["saved-path", "saved-host"]),
+        ("Vm", &["saved-path", "saved-host", "pool", "site", "folder", "notes"]),
+        ("Hosts", &["next", "pool", "site", "notes"]),
     ] {
         let document = without(reply(name), attributes);
         let reply = read_response(document.as_bytes(), &header).expect("read").expect("no fault");

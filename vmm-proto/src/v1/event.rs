@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::host::Host;
+use super::place::{Pool, Site};
 use super::task::Task;
 use super::vm::Vm;
 
@@ -31,6 +32,12 @@ pub struct WaitEvents {
     /// Are tasks of interest?
     #[serde(rename = "@tasks", default = "yes")]
     pub tasks: bool,
+    /// Are pools of interest? Not when it is not said: older clients know none.
+    #[serde(rename = "@pools", default, skip_serializing_if = "std::ops::Not::not")]
+    pub pools: bool,
+    /// Are sites of interest? Likewise.
+    #[serde(rename = "@sites", default, skip_serializing_if = "std::ops::Not::not")]
+    pub sites: bool,
 }
 
 /// What kind of object is gone.
@@ -42,6 +49,10 @@ pub enum ObjectKind {
     Vm,
     /// A task; the oldest are forgotten.
     Task,
+    /// A pool.
+    Pool,
+    /// A site.
+    Site,
 }
 
 /// An object that is no more.
@@ -76,6 +87,12 @@ pub struct Events {
     /// Tasks that are new or changed.
     #[serde(rename = "Task", default)]
     pub tasks: Vec<Task>,
+    /// Pools that are new or changed; their sums change without an event.
+    #[serde(rename = "Pool", default, skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<Pool>,
+    /// Sites that are new or changed; their sums change without an event.
+    #[serde(rename = "Site", default, skip_serializing_if = "Vec::is_empty")]
+    pub sites: Vec<Site>,
     /// Objects that are no more.
     #[serde(rename = "Gone", default)]
     pub gone: Vec<Gone>,

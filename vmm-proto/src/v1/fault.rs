@@ -11,6 +11,10 @@ pub enum FaultCode {
     UnknownHost,
     /// No task has this id.
     UnknownTask,
+    /// No pool has this id or name.
+    UnknownPool,
+    /// No site has this id or name.
+    UnknownSite,
     /// The request's contents are refused.
     BadRequest,
     /// Not in this state.

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::vm::VmPhase;
+use super::label::Tag;
+use super::list::list_request;
+use super::place::Capacity;
+use super::vm::{VmPhase, VmRates};
 
 /// To the manager: take a host into the pool. Its agent must be reachable, or the host joins when it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,9 +37,10 @@ pub struct SetMaintenance {
     pub maintenance: bool,
 }
 
-/// To the manager: all hosts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListHosts {}
+list_request! {
+    /// To the manager: hosts. All of them in one answer, when nothing is said.
+    ListHosts;
+}
 
 /// A host by its id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,18 +137,36 @@ pub struct Host {
     /// Disk throughput reserved on it.
     #[serde(rename = "@disk-reserved-bytes-per-s")]
     pub disk_reserved_bytes_per_s: u64,
+    /// Its pool, by name.
+    #[serde(rename = "@pool", default, skip_serializing_if = "String::is_empty")]
+    pub pool: String,
+    /// The site of that pool, by name.
+    #[serde(rename = "@site", default, skip_serializing_if = "String::is_empty")]
+    pub site: String,
+    /// What people should know about it.
+    #[serde(rename = "@notes", default, skip_serializing_if = "String::is_empty")]
+    pub notes: String,
     /// What it has; missing until its agent was heard once.
     #[serde(rename = "Facts", default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<HostFacts>,
     /// What it uses; missing until its agent was heard since the manager started.
     #[serde(rename = "Load", default, skip_serializing_if = "Option::is_none")]
     pub load: Option<HostLoad>,
+    /// Its tags, in order.
+    #[serde(rename = "Tag", default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Tag>,
 }
 
-/// All hosts.
+/// Hosts: all, or a page of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hosts {
-    /// In order of name.
+    /// Ask for those after this; missing on the last page.
+    #[serde(rename = "@next", default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// Of all that are wanted, on this page or not; when totals were asked for.
+    #[serde(rename = "Totals", default, skip_serializing_if = "Option::is_none")]
+    pub totals: Option<Capacity>,
+    /// In the order that was asked for.
     #[serde(rename = "Host", default)]
     pub hosts: Vec<Host>,
 }
@@ -204,4 +226,7 @@ pub struct ReportedVm {
     /// Xen's number of it on this host, for people who look there; never an identity.
     #[serde(rename = "@domid", default, skip_serializing_if = "Option::is_none")]
     pub domid: Option<u16>,
+    /// What it was measured to use, of the samples that the agent takes anyway. It comes with every report, and none is sent for its sake.
+    #[serde(rename = "Rates", default, skip_serializing_if = "Option::is_none")]
+    pub rates: Option<VmRates>,
 }

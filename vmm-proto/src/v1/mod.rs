@@ -11,6 +11,9 @@ mod device;
 mod event;
 mod fault;
 mod host;
+mod label;
+mod list;
+mod place;
 mod policy;
 mod request;
 mod stats;
@@ -28,6 +31,11 @@ pub use host::{
     AddHost, AgentReport, AwaitReport, Host, HostFacts, HostHealth, HostLoad, HostRef, Hosts,
     ListHosts, RemoveHost, ReportedVm, SetMaintenance,
 };
+pub use label::{FolderUse, LabelHost, LabelVm, Labels, ListLabels, Tag, TagUse};
+pub use place::{
+    Capacity, DefinePool, DefineSite, ListPools, ListSites, Pool, Pools, RemovePool, RemoveSite,
+    SetHostPool, Site, Sites,
+};
 pub use policy::{Autostart, EventAction, GuestKind, OnEvent, Scheduling};
 pub use request::{Done, Ping, Reply, Request};
 pub use stats::{
@@ -43,7 +51,7 @@ pub use vm::{
     BuildVm, Candidate, ConfigureVm, ConsoleText, CreateVm, DeleteVm, DestroyVm, DiscardSaved,
     ListVms, Memory, PauseVm, Placement, ReadConsole, RebootVm, RenameVm, RestoreVm, ResumeVm,
     SaveVm, SetMemory, SetVcpus, ShowVm, ShutdownVm, Spec, StartVm, SuspendVm, UnpauseVm, Vcpus,
-    Vm, VmPhase, Vms,
+    Vm, VmPhase, VmRates, VmTotals, Vms,
 };
 
 /// The namespace of every element.

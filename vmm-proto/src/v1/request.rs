@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{certificate, device, event, host, stats, task, vm};
+use super::{certificate, device, event, host, label, place, stats, task, vm};
 
 /// Is anybody there? Answers with the same text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,16 @@ pub enum Request {
     SetMaintenance(host::SetMaintenance),
     ListHosts(host::ListHosts),
     AwaitReport(host::AwaitReport),
+    SetHostPool(place::SetHostPool),
+    LabelHost(label::LabelHost),
+    DefineSite(place::DefineSite),
+    RemoveSite(place::RemoveSite),
+    ListSites(place::ListSites),
+    DefinePool(place::DefinePool),
+    RemovePool(place::RemovePool),
+    ListPools(place::ListPools),
+    LabelVm(label::LabelVm),
+    ListLabels(label::ListLabels),
     CreateVm(vm::CreateVm),
     BuildVm(vm::BuildVm),
     StartVm(vm::StartVm),
@@ -75,6 +85,9 @@ pub enum Reply {
     HostRef(host::HostRef),
     Hosts(host::Hosts),
     AgentReport(host::AgentReport),
+    Sites(place::Sites),
+    Pools(place::Pools),
+    Labels(label::Labels),
     Placement(vm::Placement),
     Vcpus(vm::Vcpus),
     Memory(vm::Memory),

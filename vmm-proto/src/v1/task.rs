@@ -40,6 +40,10 @@ pub enum TargetKind {
     Vms,
     /// A host.
     Host,
+    /// A pool.
+    Pool,
+    /// A site.
+    Site,
 }
 
 /// Where a phase of a task stands.

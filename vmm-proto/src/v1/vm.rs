@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::device::{Disk, Nic};
+use super::label::Tag;
+use super::list::list_request;
 use super::policy::{Autostart, GuestKind, OnEvent, Scheduling};
 
 /// What a VM shall be.
@@ -284,15 +286,9 @@ pub struct ConsoleText {
     pub data: String,
 }
 
-/// To the manager: VMs in order of name, a page at a time.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListVms {
-    /// Those behind this name; from the first one when missing.
-    #[serde(rename = "@after", default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<String>,
-    /// At most so many; when missing, as many as the manager gives.
-    #[serde(rename = "@count-max", default, skip_serializing_if = "Option::is_none")]
-    pub count_max: Option<u32>,
+list_request! {
+    /// To the manager: VMs, a page at a time.
+    ListVms;
 }
 
 /// What a VM does.
@@ -362,18 +358,82 @@ pub struct Vm {
     /// The host that has the file, by name.
     #[serde(rename = "@saved-host", default, skip_serializing_if = "Option::is_none")]
     pub saved_host: Option<String>,
+    /// The pool of its host, or of the last one that it was on, by name; missing when it never was on any.
+    #[serde(rename = "@pool", default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// The site of that pool, by name.
+    #[serde(rename = "@site", default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
+    /// The folder that it lies in; missing when it lies in none.
+    #[serde(rename = "@folder", default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// What people should know about it.
+    #[serde(rename = "@notes", default, skip_serializing_if = "String::is_empty")]
+    pub notes: String,
     /// What it shall be.
     #[serde(rename = "Spec")]
     pub spec: Spec,
+    /// What it was measured to use; missing while nothing was.
+    #[serde(rename = "Rates", default, skip_serializing_if = "Option::is_none")]
+    pub rates: Option<VmRates>,
+    /// Its tags, in order.
+    #[serde(rename = "Tag", default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Tag>,
+}
+
+/// What a VM was measured to use, and when. What could not be told is missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmRates {
+    /// How long before the message.
+    #[serde(rename = "@age-ms")]
+    pub age_ms: u64,
+    /// CPUs, in thousandths.
+    #[serde(rename = "@cpu-milli", default, skip_serializing_if = "Option::is_none")]
+    pub cpu_milli: Option<u64>,
+    /// Throughput of all disks.
+    #[serde(rename = "@disk-bytes-per-s", default, skip_serializing_if = "Option::is_none")]
+    pub disk_bytes_per_s: Option<u64>,
+    /// Throughput of all NICs, both ways.
+    #[serde(rename = "@network-bytes-per-s", default, skip_serializing_if = "Option::is_none")]
+    pub network_bytes_per_s: Option<u64>,
+}
+
+/// What some VMs are and use together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmTotals {
+    /// How many they are.
+    #[serde(rename = "@vm-count")]
+    pub vm_count: u64,
+    /// Of these, those that run.
+    #[serde(rename = "@running-count")]
+    pub running_count: u64,
+    /// vCPUs online.
+    #[serde(rename = "@vcpus-online")]
+    pub vcpus_online: u64,
+    /// Memory that they hold.
+    #[serde(rename = "@memory-now-kib")]
+    pub memory_now_kib: u64,
+    /// CPUs that they use, in thousandths, as measured last.
+    #[serde(rename = "@cpu-used-milli")]
+    pub cpu_used_milli: u64,
+    /// Throughput of their disks, as measured last.
+    #[serde(rename = "@disk-used-bytes-per-s")]
+    pub disk_used_bytes_per_s: u64,
+    /// Throughput of their NICs, as measured last.
+    #[serde(rename = "@network-used-bytes-per-s")]
+    pub network_used_bytes_per_s: u64,
 }
 
 /// A page of VMs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vms {
-    /// Ask for those after this name; missing on the last page.
+    /// Ask for those after this; missing on the last page.
     #[serde(rename = "@next", default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
-    /// In order of name.
+    /// Of all that are wanted, on this page or not; when totals were asked for.
+    #[serde(rename = "Totals", default, skip_serializing_if = "Option::is_none")]
+    pub totals: Option<VmTotals>,
+    /// In the order that was asked for.
     #[serde(rename = "Vm", default)]
     pub vms: Vec<Vm>,
 }

@@ -73,6 +73,8 @@ class TargetKind(StrEnum):
     VM = "Vm"
     VMS = "Vms"
     HOST = "Host"
+    POOL = "Pool"
+    SITE = "Site"
 
 
 class PhaseStatus(StrEnum):
@@ -116,6 +118,8 @@ class FaultCode(StrEnum):
     UNKNOWN_VM = "UnknownVm"
     UNKNOWN_HOST = "UnknownHost"
     UNKNOWN_TASK = "UnknownTask"
+    UNKNOWN_POOL = "UnknownPool"
+    UNKNOWN_SITE = "UnknownSite"
     BAD_REQUEST = "BadRequest"
     BAD_STATE = "BadState"
     CONFLICT = "Conflict"
@@ -140,6 +144,8 @@ class ObjectKind(StrEnum):
     HOST = "Host"
     VM = "Vm"
     TASK = "Task"
+    POOL = "Pool"
+    SITE = "Site"
 
 
 # What a VM shall be.
@@ -223,6 +229,31 @@ class Spec:
     autostart: Autostart | None = None
 
 
+# What people write on it.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tag:
+    """1 to 64 of A-Z a-z 0-9 . _ : / -"""
+
+    tag: ClassVar[str] = "Tag"
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Add(Tag):
+    """A tag that an object shall have."""
+
+    tag: ClassVar[str] = "Add"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remove(Tag):
+    """A tag that it shall not have."""
+
+    tag: ClassVar[str] = "Remove"
+
+
 # What is.
 
 
@@ -303,14 +334,131 @@ class Host:
     memory_reserved_kib: int
     cpu_reserved_milli: int
     disk_reserved_bytes_per_s: int
+    pool: str | None = None
+    site: str | None = None
+    notes: str | None = None
     facts: HostFacts | None = None
     load: HostLoad | None = None
+    tags: tuple[Tag, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capacity:
+    """What some hosts have and use together."""
+
+    tag: ClassVar[str] = "Capacity"
+    host_count: int
+    host_up_count: int
+    vm_count: int
+    pcpus: int
+    cpu_reserved_milli: int
+    cpu_used_milli: int
+    memory_kib: int
+    memory_reserved_kib: int
+    disk_bytes_per_s: int
+    disk_reserved_bytes_per_s: int
+    disk_used_bytes_per_s: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostTotals(Capacity):
+    """Of all hosts that were wanted."""
+
+    tag: ClassVar[str] = "Totals"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hosts:
+    """All, or a page; ``next`` is None when it is the last one."""
+
     tag: ClassVar[str] = "Hosts"
+    next: str | None = None
+    totals: HostTotals | None = None
     hosts: tuple[Host, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """A network and a domain of trust; the ``first`` was always there."""
+
+    tag: ClassVar[str] = "Site"
+    site: str
+    name: str
+    first: bool
+    notes: str | None = None
+    pool_count: int
+    capacity: Capacity
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sites:
+    """A page; ``count`` of all that were wanted, when asked for."""
+
+    tag: ClassVar[str] = "Sites"
+    next: str | None = None
+    count: int | None = None
+    sites: tuple[Site, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Hosts between which VMs may move; ``site`` is a name."""
+
+    tag: ClassVar[str] = "Pool"
+    pool: str
+    name: str
+    site: str
+    first: bool
+    notes: str | None = None
+    capacity: Capacity
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pools:
+    """A page; ``count`` of all that were wanted, when asked for."""
+
+    tag: ClassVar[str] = "Pools"
+    next: str | None = None
+    count: int | None = None
+    pools: tuple[Pool, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagUse:
+    tag: ClassVar[str] = "Tag"
+    name: str
+    vm_count: int
+    host_count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderUse:
+    """VMs in folders below it are not counted."""
+
+    tag: ClassVar[str] = "Folder"
+    path: str
+    vm_count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """Tags and folders in use; ``cut`` when there are still more."""
+
+    tag: ClassVar[str] = "Labels"
+    cut: bool | None = None
+    tags: tuple[TagUse, ...] = ()
+    folders: tuple[FolderUse, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class VmRates:
+    """What a VM was measured to use, ``age_ms`` before this came."""
+
+    tag: ClassVar[str] = "Rates"
+    age_ms: int
+    cpu_milli: int | None = None
+    disk_bytes_per_s: int | None = None
+    network_bytes_per_s: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -327,7 +475,27 @@ class Vm:
     memory_now_kib: int
     saved_path: str | None = None
     saved_host: str | None = None
+    pool: str | None = None
+    site: str | None = None
+    folder: str | None = None
+    notes: str | None = None
     spec: Spec
+    rates: VmRates | None = None
+    tags: tuple[Tag, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class VmTotals:
+    """What all VMs that were wanted are and use together."""
+
+    tag: ClassVar[str] = "Totals"
+    vm_count: int
+    running_count: int
+    vcpus_online: int
+    memory_now_kib: int
+    cpu_used_milli: int
+    disk_used_bytes_per_s: int
+    network_used_bytes_per_s: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -336,6 +504,7 @@ class Vms:
 
     tag: ClassVar[str] = "Vms"
     next: str | None = None
+    totals: VmTotals | None = None
     vms: tuple[Vm, ...] = ()
 
 
@@ -497,6 +666,8 @@ class Events:
     hosts: tuple[Host, ...] = ()
     vms: tuple[Vm, ...] = ()
     tasks: tuple[Task, ...] = ()
+    pools: tuple[Pool, ...] = ()
+    sites: tuple[Site, ...] = ()
     gone: tuple[Gone, ...] = ()
 
 

@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
 from . import model
-from .model import Autostart, Disk, Nic, OnEvent, Scheduling, Spec, Task, VmRef
+from .model import (
+    Add, Autostart, Disk, Nic, OnEvent, Remove, Scheduling, Spec, Task, VmRef,
+)
 
 Reply = TypeVar("Reply", covariant=True)
 
@@ -90,9 +92,106 @@ class SetMaintenance(Verb[model.Done]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListHosts(Verb[model.Hosts]):
+class _List:
+    """Which, in which order, from where on; ``totals`` sums all of them.
+
+    ``where`` is in the query language of section 7, ``sort`` has its fields
+    with commas between, ``after`` is the ``next`` of the page before.
+    """
+
+    where: str | None = None
+    sort: str | None = None
+    after: str | None = None
+    count_max: int | None = None
+    totals: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListHosts(_List, Verb[model.Hosts]):
+    """All, if nothing is said."""
+
     tag = "ListHosts"
     reply = model.Hosts
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetHostPool(Verb[model.Done]):
+    """Nothing may be on the host."""
+
+    tag = "SetHostPool"
+    reply = model.Done
+    changes = True
+    host: str
+    pool: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelHost(Verb[model.Done]):
+    """What is None stays as it was; something must be said."""
+
+    tag = "LabelHost"
+    reply = model.Done
+    changes = True
+    host: str
+    notes: str | None = None
+    add: tuple[Add, ...] = ()
+    remove: tuple[Remove, ...] = ()
+
+
+# Sites and pools.
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefineSite(Verb[model.Done]):
+    """Makes it, or changes it; with ``new_name`` it must be there."""
+
+    tag = "DefineSite"
+    reply = model.Done
+    changes = True
+    site: str
+    new_name: str | None = None
+    notes: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveSite(Verb[model.Done]):
+    tag = "RemoveSite"
+    reply = model.Done
+    changes = True
+    site: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListSites(_List, Verb[model.Sites]):
+    tag = "ListSites"
+    reply = model.Sites
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefinePool(Verb[model.Done]):
+    """Makes it, or changes it; with ``new_name`` it must be there."""
+
+    tag = "DefinePool"
+    reply = model.Done
+    changes = True
+    pool: str
+    new_name: str | None = None
+    site: str | None = None
+    notes: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemovePool(Verb[model.Done]):
+    tag = "RemovePool"
+    reply = model.Done
+    changes = True
+    pool: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListPools(_List, Verb[model.Pools]):
+    tag = "ListPools"
+    reply = model.Pools
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,16 +411,36 @@ class ShowVm(Verb[model.Vm]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListVms(Verb[model.Vms]):
-    """A page in order of name; ``Client.vms`` asks for one after the other.
+class ListVms(_List, Verb[model.Vms]):
+    """A page; ``Client.vms`` asks for one after the other.
 
     ``after``: from the first. ``count_max``: 1000, and never more.
     """
 
     tag = "ListVms"
     reply = model.Vms
-    after: str | None = None
-    count_max: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelVm(Verb[model.Done]):
+    """What is None stays as it was; something must be said."""
+
+    tag = "LabelVm"
+    reply = model.Done
+    changes = True
+    vm: str
+    folder: str | None = None
+    notes: str | None = None
+    add: tuple[Add, ...] = ()
+    remove: tuple[Remove, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListLabels(Verb[model.Labels]):
+    """The tags and folders in use."""
+
+    tag = "ListLabels"
+    reply = model.Labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -418,6 +537,8 @@ class WaitEvents(Verb[model.Events]):
     hosts: bool | None = None
     vms: bool | None = None
     tasks: bool | None = None
+    pools: bool | None = None
+    sites: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

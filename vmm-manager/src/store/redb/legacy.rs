@@ -1,4 +1,4 @@
-//! Layouts 1 and 2: a table a kind, each record under its id as text. They become rows; what is in the records is looked at afterwards.
+//! Layouts 1 to 3: a table a kind, each record under its id as text. They become rows; what is in the records is looked at afterwards.
 
 use std::ops::RangeInclusive;
 
@@ -10,14 +10,15 @@ use crate::store::kv::Operation;
 use crate::store::put::{SCHEMA_KEY, Space};
 
 /// Layouts of then were counted as the schemas of the records in them.
-pub(super) const SCHEMAS: RangeInclusive<u32> = 1..=2;
+pub(super) const SCHEMAS: RangeInclusive<u32> = 1..=3;
 
 type Table = TableDefinition<'static, &'static str, &'static [u8]>;
-const TABLES: [(Table, Space); 4] = [
+const TABLES: [(Table, Space); 5] = [
     (TableDefinition::new("hosts"), Space::Host),
     (TableDefinition::new("vms"), Space::Vm),
     (TableDefinition::new("tasks"), Space::Task),
     (TableDefinition::new("idempotency"), Space::Key),
+    (TableDefinition::new("places"), Space::Place),
 ];
 
 /// Makes rows of the tables, and the tables go.

@@ -33,8 +33,8 @@ use crate::agents::BoxFuture;
 
 const META: TableDefinition<'static, &'static str, u32> = TableDefinition::new("meta");
 const LAYOUT_KEY: &str = "schema";
-/// Of the tables. Layouts 1 and 2 had a table a kind, see `legacy`.
-const LAYOUT: u32 = 3;
+/// Of the tables. Layouts 1 to 3 had a table a kind, see `legacy`.
+const LAYOUT: u32 = 4;
 const ROWS: TableDefinition<'static, &'static [u8], (u64, u64, &'static [u8])> =
     TableDefinition::new("rows");
 const LEASES: TableDefinition<'static, u64, (u64, u64)> = TableDefinition::new("leases");

@@ -8,13 +8,13 @@ use vmm_proto::v1;
 const COUNT_MAX: usize = 1000;
 /// A message carries about 6 MiB.
 const BYTES_MAX: usize = 5 << 20;
-/// Names of attributes, numbers and ids of one object, and of one device of it.
+/// Names of attributes, numbers and ids of one object, and of one device or tag of it.
 const OBJECT_BYTES: usize = 1024;
-const DEVICE_BYTES: usize = 256;
+const PART_BYTES: usize = 256;
 const ESCAPED_BYTES: usize = 6;
 
 /// What is left of an answer.
-pub(super) struct Page {
+pub(crate) struct Page {
     count: usize,
     bytes: usize,
     is_empty: bool,
@@ -22,14 +22,19 @@ pub(super) struct Page {
 
 impl Page {
     /// As many as somebody asked for, within the limits; one at least.
-    pub(super) fn of(asked: Option<u32>) -> Self {
+    pub(crate) fn of(asked: Option<u32>) -> Self {
         let asked = asked.and_then(|count| usize::try_from(count).ok());
         let count = asked.unwrap_or(COUNT_MAX).clamp(1, COUNT_MAX);
         Self { count, bytes: BYTES_MAX, is_empty: true }
     }
 
+    /// At most so many fit.
+    pub(crate) fn count_max(&self) -> usize {
+        self.count
+    }
+
     /// Whether one more of this weight fits; it is taken then. The first always does.
-    pub(super) fn take(&mut self, weight: usize) -> bool {
+    pub(crate) fn take(&mut self, weight: usize) -> bool {
         let fits = self.is_empty || (self.count > 0 && weight <= self.bytes);
         if fits {
             self.count = self.count.saturating_sub(1);
@@ -40,33 +45,46 @@ impl Page {
     }
 }
 
-pub(super) fn of_vm(vm: &v1::Vm) -> usize {
+pub(crate) fn of_vm(vm: &v1::Vm) -> usize {
     let spec = &vm.spec;
-    let own = [&spec.name, &spec.kernel, &spec.cmdline, &vm.reason];
-    let other = [&spec.initramfs, &vm.host, &vm.saved_path, &vm.saved_host];
-    let disks = spec.disks.iter().map(|disk| &disk.path);
-    let text = own.into_iter().chain(other.into_iter().flatten()).chain(disks).map(String::len);
-    let devices = spec.disks.len() + spec.nics.len();
-    OBJECT_BYTES + devices * DEVICE_BYTES + text.sum::<usize>() * ESCAPED_BYTES
+    let own = [&spec.name, &spec.kernel, &spec.cmdline, &vm.reason, &vm.notes];
+    let place = [&vm.host, &vm.pool, &vm.site, &vm.folder];
+    let other = [&spec.initramfs, &vm.saved_path, &vm.saved_host];
+    let written =
+        spec.disks.iter().map(|disk| &disk.path).chain(vm.tags.iter().map(|tag| &tag.name));
+    let named = own.into_iter().chain(place.into_iter().chain(other).flatten());
+    let text = named.chain(written).map(String::len).sum::<usize>();
+    let parts = spec.disks.len() + spec.nics.len() + vm.tags.len();
+    OBJECT_BYTES + parts * PART_BYTES + text * ESCAPED_BYTES
 }
 
-pub(super) fn of_host(host: &v1::Host) -> usize {
-    OBJECT_BYTES + (host.name.len() + host.address.len()) * ESCAPED_BYTES
+pub(crate) fn of_host(host: &v1::Host) -> usize {
+    let own = [&host.name, &host.address, &host.pool, &host.site, &host.notes];
+    let text = own.into_iter().chain(host.tags.iter().map(|tag| &tag.name)).map(String::len);
+    OBJECT_BYTES + host.tags.len() * PART_BYTES + text.sum::<usize>() * ESCAPED_BYTES
 }
 
-pub(super) fn of_task(task: &v1::Task) -> usize {
+pub(crate) fn of_pool(pool: &v1::Pool) -> usize {
+    OBJECT_BYTES + (pool.name.len() + pool.site.len() + pool.notes.len()) * ESCAPED_BYTES
+}
+
+pub(crate) fn of_site(site: &v1::Site) -> usize {
+    OBJECT_BYTES + (site.name.len() + site.notes.len()) * ESCAPED_BYTES
+}
+
+pub(crate) fn of_task(task: &v1::Task) -> usize {
     let fault = task.fault.as_ref().map_or(0, |fault| fault.message.len() + fault.hop.len());
     let candidates = task.placement.as_ref().map_or(0, |placement| {
-        placement.candidates.iter().map(|c| DEVICE_BYTES + c.reason.len() * ESCAPED_BYTES).sum()
+        placement.candidates.iter().map(|c| PART_BYTES + c.reason.len() * ESCAPED_BYTES).sum()
     });
     let names = [&task.target_name, &task.host, &task.initiator, &task.waits_for];
     let names: usize = names.into_iter().flatten().map(String::len).sum();
-    let phases = task.phases.len() * DEVICE_BYTES;
+    let phases = task.phases.len() * PART_BYTES;
     let text = task.vm_name.len() + task.step.len() + fault + names;
     OBJECT_BYTES + text * ESCAPED_BYTES + phases + candidates
 }
 
-pub(super) const OF_GONE: usize = DEVICE_BYTES;
+pub(crate) const OF_GONE: usize = PART_BYTES;
 
 #[cfg(test)]
 mod tests {
@@ -93,7 +111,9 @@ mod tests {
             disks: (0..16).map(disk).collect(),
             ..v1::Spec::default()
         };
-        let vm = v1::Vm { vm: quotes(36), reason: quotes(300), spec, ..sample() };
+        let tags = (0..32).map(|_| v1::Tag { name: quotes(64) }).collect();
+        let notes = quotes(4096);
+        let vm = v1::Vm { vm: quotes(36), reason: quotes(300), notes, tags, spec, ..sample() };
         let body = v1::Reply::Vm(Box::new(vm.clone()));
         let document = Document { xmlns: v1::NAMESPACE, body };
         let text = vmm_proto::xml::write(&document, "Response").expect("written");
@@ -124,6 +144,12 @@ mod tests {
             memory_now_kib: 1,
             saved_path: None,
             saved_host: None,
+            pool: None,
+            site: None,
+            folder: None,
+            notes: String::new(),
+            rates: None,
+            tags: Vec::new(),
             spec: v1::Spec::default(),
         }
     }
