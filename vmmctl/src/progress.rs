@@ -166,14 +166,10 @@ mod tests {
         Task {
             task: format!("id of {vm_name}"),
             verb: "StartVm".into(),
-            vm: String::new(),
             vm_name: vm_name.into(),
             state: TaskState::Running,
             step: step.into(),
-            fault: None,
-            placement: None,
-            vcpus: None,
-            memory: None,
+            ..Task::default()
         }
     }
 

@@ -3,6 +3,7 @@
 mod advice;
 mod agent;
 mod asks;
+mod bulk;
 mod chaos;
 mod events;
 mod failures;
@@ -13,6 +14,8 @@ mod plans;
 mod pool;
 mod restarts;
 mod saved;
+mod stores;
+mod tasks;
 mod toolstack;
 mod verbs;
 mod wire;

@@ -292,7 +292,43 @@ fn task() -> v1::Task {
         placement: Some(placement()),
         vcpus: Some(v1::Vcpus { asked: 2, online: 1, note: "short".into() }),
         memory: Some(v1::Memory { asked_kib: 2, reached_kib: 1, note: "short".into() }),
+        target_kind: Some(v1::TargetKind::Vms),
+        target: Some(vm()),
+        target_name: Some("web".into()),
+        host: Some("h1".into()),
+        initiator: Some("operator/ann".into()),
+        created_ms: Some(1),
+        started_ms: Some(2),
+        finished_ms: Some(3),
+        progress_done: Some(1),
+        progress_all: Some(2),
+        place: Some(3),
+        waits_for: Some("4 builds on host h1".into()),
+        retry_of: Some(vm()),
+        parent: Some(vm()),
+        phases: vec![phase(v1::PhaseStatus::TakenBack), phase(v1::PhaseStatus::LeftOver)],
+        children: vec![child(), child()],
+        lines: vec![line(4), line(5)],
     }
+}
+
+fn phase(status: v1::PhaseStatus) -> v1::TaskPhase {
+    v1::TaskPhase { name: "tell".into(), status }
+}
+
+fn child() -> v1::TaskChild {
+    v1::TaskChild {
+        vm: vm(),
+        vm_name: "web".into(),
+        state: v1::TaskState::Failed,
+        task: Some(vm()),
+        code: Some(FaultCode::NoCapacity),
+        message: Some("no host can take the VM".into()),
+    }
+}
+
+fn line(at_ms: u64) -> v1::TaskLine {
+    v1::TaskLine { at_ms, text: "a step failed: <&>".into() }
 }
 
 fn gone(object: v1::ObjectKind) -> v1::Gone {
@@ -343,7 +379,7 @@ pub(in crate::message) fn replies() -> Vec<Reply> {
         Reply::VmStats(vm_stats()),
         Reply::HostStats(host_stats()),
         Reply::Task(Box::new(task())),
-        Reply::Tasks(v1::Tasks { tasks: vec![task(), task()] }),
+        Reply::Tasks(v1::Tasks { next: Some("n42".into()), tasks: vec![task(), task()] }),
         Reply::Events(v1::Events {
             cursor: "5f0c2a917be34d60.42".into(),
             resync: true,

@@ -47,7 +47,10 @@ pub use stats::{
     DiskCounters, GetHostStats, GetVmStats, HostDisk, HostNic, HostStats, NicCounters, Pcpu, Vcpu,
     VmStats,
 };
-pub use task::{CancelTask, ListTasks, Task, TaskState, Tasks, WaitTask};
+pub use task::{
+    BulkOperation, BulkVms, CancelTask, ListTasks, PhaseStatus, RetryTask, TargetKind, Task,
+    TaskChild, TaskLine, TaskPhase, TaskState, Tasks, VmRef, WaitTask,
+};
 pub use verb::{Cost, Permission, Verb, verb};
 pub use vm::{
     BuildVm, Candidate, ConfigureVm, ConsoleText, CreateVm, DeleteVm, DestroyVm, DiscardSaved,

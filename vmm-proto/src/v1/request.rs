@@ -70,6 +70,8 @@ pub enum Request {
     ListTasks(task::ListTasks),
     WaitTask(task::WaitTask),
     CancelTask(task::CancelTask),
+    RetryTask(task::RetryTask),
+    BulkVms(task::BulkVms),
     WaitEvents(event::WaitEvents),
     RenewCertificate(certificate::RenewCertificate),
     ShowCertificate(certificate::ShowCertificate),

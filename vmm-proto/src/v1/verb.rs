@@ -134,6 +134,8 @@ pub fn verb(request: &Request) -> Verb {
         Request::StartVm(_) => change("StartVm", OPERATE, false),
         Request::DeleteVm(_) => change("DeleteVm", OPERATE, false),
         Request::CancelTask(_) => change("CancelTask", OPERATE, false),
+        Request::RetryTask(_) => change("RetryTask", OPERATE, false),
+        Request::BulkVms(_) => change("BulkVms", OPERATE, false),
         Request::BuildVm(_) => change("BuildVm", None, true),
         Request::PauseVm(_) => change("PauseVm", OPERATE, true),
         Request::UnpauseVm(_) => change("UnpauseVm", OPERATE, true),

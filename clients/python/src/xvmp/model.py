@@ -59,11 +59,49 @@ class Health(StrEnum):
 class TaskState(StrEnum):
     """The last three are final."""
 
+    QUEUED = "Queued"
     RUNNING = "Running"
     CANCELLING = "Cancelling"
     DONE = "Done"
     FAILED = "Failed"
     CANCELLED = "Cancelled"
+
+
+class TargetKind(StrEnum):
+    """What a task is about."""
+
+    VM = "Vm"
+    VMS = "Vms"
+    HOST = "Host"
+    POOL = "Pool"
+    SITE = "Site"
+
+
+class PhaseStatus(StrEnum):
+    """Where a phase of a task stands."""
+
+    WAITING = "Waiting"
+    RUNNING = "Running"
+    DONE = "Done"
+    TAKING_BACK = "TakingBack"
+    TAKEN_BACK = "TakenBack"
+    LEFT_OVER = "LeftOver"
+
+
+class BulkOperation(StrEnum):
+    """What may be asked for many VMs at once."""
+
+    START = "Start"
+    SHUTDOWN = "Shutdown"
+    REBOOT = "Reboot"
+    PAUSE = "Pause"
+    UNPAUSE = "Unpause"
+    SUSPEND = "Suspend"
+    RESUME = "Resume"
+    SAVE = "Save"
+    RESTORE = "Restore"
+    DESTROY = "Destroy"
+    DELETE = "Delete"
 
 
 class EventAction(StrEnum):
@@ -599,8 +637,48 @@ class Memory:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VmRef:
+    """A VM by its id or name."""
+
+    tag: ClassVar[str] = "VmRef"
+    vm: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskPhase:
+    """One step of a task."""
+
+    tag: ClassVar[str] = "TaskPhase"
+    name: str
+    status: PhaseStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskChild:
+    """One VM of a task that is about several."""
+
+    tag: ClassVar[str] = "TaskChild"
+    vm: str
+    vm_name: str
+    state: TaskState
+    task: str | None = None
+    code: FaultCode | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskLine:
+    """One line of a task's log."""
+
+    tag: ClassVar[str] = "TaskLine"
+    at_ms: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
-    """A change that takes its time."""
+    """A change that takes its time. ``vm`` is empty when it is about
+    something else."""
 
     tag: ClassVar[str] = "Task"
     task: str
@@ -609,21 +687,43 @@ class Task:
     vm_name: str
     state: TaskState
     step: str
+    target_kind: TargetKind | None = None
+    target: str | None = None
+    target_name: str | None = None
+    host: str | None = None
+    initiator: str | None = None
+    created_ms: int | None = None
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    progress_done: int | None = None
+    progress_all: int | None = None
+    place: int | None = None
+    waits_for: str | None = None
+    retry_of: str | None = None
+    parent: str | None = None
     fault: TaskFault | None = None
     placement: Placement | None = None
     vcpus: Vcpus | None = None
     memory: Memory | None = None
+    phases: tuple[TaskPhase, ...] = ()
+    children: tuple[TaskChild, ...] = ()
+    lines: tuple[TaskLine, ...] = ()
 
     @property
     def over(self) -> bool:
-        return self.state not in (TaskState.RUNNING, TaskState.CANCELLING)
+        return self.state in (
+            TaskState.DONE,
+            TaskState.FAILED,
+            TaskState.CANCELLED,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tasks:
-    """The newest first."""
+    """The newest first; while there is a ``next``, ask with it."""
 
     tag: ClassVar[str] = "Tasks"
+    next: str | None = None
     tasks: tuple[Task, ...] = ()
 
 

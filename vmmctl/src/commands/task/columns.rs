@@ -23,12 +23,14 @@ pub(in crate::commands) const COLUMNS: &[OfTask] = &[
 ];
 
 fn host(task: &Task) -> String {
-    task.placement.as_ref().and_then(|placement| placement.chosen.clone()).unwrap_or_default()
+    let placed = || task.placement.as_ref().and_then(|placement| placement.chosen.clone());
+    task.host.clone().or_else(placed).unwrap_or_default()
 }
 
 /// In words.
 pub(in crate::commands) fn state(state: TaskState) -> &'static str {
     match state {
+        TaskState::Queued => "queued",
         TaskState::Running => "running",
         TaskState::Cancelling => "cancelling",
         TaskState::Done => "done",
@@ -39,7 +41,7 @@ pub(in crate::commands) fn state(state: TaskState) -> &'static str {
 
 fn tone(state: TaskState) -> Tone {
     match state {
-        TaskState::Running | TaskState::Cancelling => Tone::Moving,
+        TaskState::Queued | TaskState::Running | TaskState::Cancelling => Tone::Moving,
         TaskState::Done => Tone::Good,
         TaskState::Failed => Tone::Bad,
         TaskState::Cancelled => Tone::Quiet,
