@@ -10,10 +10,11 @@ use crate::session::{Session, unexpected};
 pub(super) async fn run(session: &Session) -> Result<(), Failure> {
     let (mut vms, mut after) = (Vec::new(), None);
     loop {
-        let page = match session.call(Request::ListVms(ListVms { after, ..ListVms::default() })).await? {
-            Reply::Vms(page) => page,
-            other => return Err(unexpected(&other)),
-        };
+        let page =
+            match session.call(Request::ListVms(ListVms { after, ..ListVms::default() })).await? {
+                Reply::Vms(page) => page,
+                other => return Err(unexpected(&other)),
+            };
         vms.extend(page.vms);
         after = page.next;
         if after.is_none() {
