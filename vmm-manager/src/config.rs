@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use thiserror::Error;
+use vmm_core::scheduler::Preference;
 
-/// Every wait, queue and retry of the manager.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Every wait, queue and retry of the manager, and how it places.
+#[derive(Clone, Debug, PartialEq)]
 pub struct ManagerConfig {
     /// How long an agent may keep a heartbeat's long poll. Four of these are [`vmm_core::host::HEARTBEAT_LOST_AFTER`].
     pub poll_wait: Duration,
@@ -29,6 +30,8 @@ pub struct ManagerConfig {
     pub running_tasks_max: usize,
     /// Idempotency keys that are remembered.
     pub idempotency_keys_max: usize,
+    /// Whether VMs are spread over hosts, or hosts are filled.
+    pub preference: Preference,
 }
 
 impl Default for ManagerConfig {
@@ -45,6 +48,7 @@ impl Default for ManagerConfig {
             finished_tasks_max: 512,
             running_tasks_max: 256,
             idempotency_keys_max: 4096,
+            preference: Preference::BALANCE,
         }
     }
 }

@@ -1,17 +1,20 @@
 //! The command line of SMPS-VMM.
 //!
 //! ```text
-//!   args ─► commands/<noun>/<verb>.rs ─► session (one call, or a task that is waited for) ─► output (table or JSON)
+//!   args ─► commands/<noun>/<verb>.rs ─► session (one call, or a task that is waited for) ─► output (one form of six)
 //! ```
 //!
-//! A command says what it asks and how the answer looks as a table; JSON is the answer itself with the wire's names in
-//! snake_case. Progress and errors go to stderr. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the guest did not do
-//! all that was asked, 4 the manager cannot be reached, 130 interrupted.
+//! A command says what it asks and which columns the answer has; `output` makes every form of it. Progress
+//! and errors go to stderr; `failure` knows the exit codes.
 
 mod args;
+mod changes;
 mod commands;
+mod confirm;
 mod failure;
 mod output;
+mod progress;
+mod screen;
 mod session;
 mod size;
 mod wait;
@@ -32,7 +35,11 @@ fn main() -> ExitCode {
     match runtime.block_on(commands::run(args)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("vmmctl: {failure}");
+            // What a guest, an agent or another user wrote may be in it.
+            eprintln!("vmmctl: {}", output::visible_lines(&failure.to_string()));
+            if let Some(advice) = failure.advice() {
+                eprintln!("next: {advice}");
+            }
             ExitCode::from(failure.exit_code())
         }
     }

@@ -14,7 +14,7 @@ use vmm_proto::v1::{Certificate, Fault, FaultCode, RenewCertificate, Reply, Requ
 
 use crate::args::Global;
 use crate::failure::Failure;
-use crate::output::Format;
+use crate::output::{Look, visible_lines};
 
 /// The id of the manager's principal.
 pub(crate) const MANAGER_ID: &str = "manager";
@@ -25,7 +25,8 @@ const CALL_DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) struct Session {
     client: Client,
     credentials: LiveCredentials,
-    pub(crate) format: Format,
+    /// How answers look.
+    pub(crate) look: Look,
     /// How long a guest or a task may take.
     pub(crate) timeout: Duration,
 }
@@ -42,7 +43,7 @@ impl Session {
         Ok(Self {
             client,
             credentials,
-            format: global.output,
+            look: global.look(),
             timeout: Duration::from_secs(global.timeout),
         })
     }
@@ -54,7 +55,11 @@ impl Session {
             return;
         }
         if let Err(error) = self.renew(current.authority()).await {
-            eprintln!("vmmctl: your credentials end soon and could not be renewed: {error}");
+            let error = error.to_string();
+            eprintln!(
+                "vmmctl: your credentials end soon and could not be renewed: {}",
+                visible_lines(&error)
+            );
         }
     }
 

@@ -1,18 +1,29 @@
 //! Tasks: start one, follow it, say how it ended.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use vmm_proto::v1::{Fault, FaultCode, Reply, Request, Task, TaskState, WaitTask};
 
 use crate::failure::Failure;
+use crate::progress::Board;
 use crate::session::{Session, unexpected};
 
 /// The manager is asked again after this long at the latest, so that steps are seen.
 const POLL: Duration = Duration::from_secs(2);
 /// A task may end a little after the guest's time is up.
 const MARGIN: Duration = Duration::from_secs(15);
+
+/// Is a change waited for?
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(crate) struct Waiting {
+    /// Wait until the task is over, as long as --timeout says. This is the usual.
+    #[arg(long, overrides_with = "no_wait")]
+    wait: bool,
+    /// Print the task and return at once; `vmmctl task wait` follows it later.
+    #[arg(long, overrides_with = "wait")]
+    pub(crate) no_wait: bool,
+}
 
 /// Starts a change.
 pub(crate) async fn begin(session: &Session, request: Request) -> Result<Task, Failure> {
@@ -22,45 +33,42 @@ pub(crate) async fn begin(session: &Session, request: Request) -> Result<Task, F
     }
 }
 
-/// Starts a change and waits until it is done.
-pub(crate) async fn done(session: &Session, request: Request) -> Result<Task, Failure> {
-    let task = begin(session, request).await?;
-    finished(follow(session, task).await?)
-}
-
 /// A task that is over, if it was done.
 pub(crate) fn finished(task: Task) -> Result<Task, Failure> {
     match task.state {
         TaskState::Done => Ok(task),
-        _ => Err(Failure::Fault(task.fault.unwrap_or_else(|| {
+        _ => Err(falls_short(task.fault.unwrap_or_else(|| {
             Fault::new(FaultCode::Internal, format!("task {} ended without a reason", task.task))
         }))),
     }
 }
 
-/// Waits until a task is over, the time is, or Ctrl-C comes. The task goes on in the latter two.
-pub(crate) async fn follow(session: &Session, task: Task) -> Result<Task, Failure> {
-    let id = task.task.clone();
-    tokio::select! {
-        over = until_over(session, task) => over,
-        _ = tokio::signal::ctrl_c() => {
-            Err(Failure::Interrupted(format!("interrupted; {}", goes_on(&id))))
-        }
+/// A guest that did not do it in time: its agent says so.
+fn falls_short(fault: Fault) -> Failure {
+    if fault.code == FaultCode::TimedOut && fault.hop.starts_with("agent ") {
+        Failure::FellShort(fault.to_string())
+    } else {
+        Failure::Task(fault)
     }
 }
 
-async fn until_over(session: &Session, mut task: Task) -> Result<Task, Failure> {
+/// Waits until a task is over, or the time is; then the task goes on.
+pub(crate) async fn follow(
+    session: &Session,
+    mut task: Task,
+    board: &Board,
+) -> Result<Task, Failure> {
     let end = Instant::now() + session.timeout + MARGIN;
-    let mut progress = Progress::new();
     loop {
-        progress.show(&task);
+        board.show(&task);
         if !matches!(task.state, TaskState::Running | TaskState::Cancelling) {
             return Ok(task);
         }
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            let message = format!("not over within {:?}; {}", session.timeout, goes_on(&task.task));
-            return Err(Failure::Fault(Fault::new(FaultCode::TimedOut, message)));
+            let goes_on = goes_on(std::slice::from_ref(&task.task));
+            let message = format!("not over within {:?}; {goes_on}", session.timeout);
+            return Err(Failure::TimedOut(message));
         }
         let wait_ms_max = u64::try_from(left.min(POLL).as_millis()).unwrap_or(u64::MAX);
         let wait = Request::WaitTask(WaitTask { task: task.task.clone(), wait_ms_max });
@@ -71,28 +79,55 @@ async fn until_over(session: &Session, mut task: Task) -> Result<Task, Failure> 
     }
 }
 
-fn goes_on(task: &str) -> String {
-    format!(
-        "the task goes on. Follow it: vmmctl task wait {task}. Take it back: vmmctl task cancel {task}"
-    )
+/// Does it with its progress shown. Ctrl-C ends the wait, and says what goes on.
+pub(crate) async fn attended<R>(
+    board: &Board,
+    work: impl Future<Output = R>,
+) -> Result<R, Failure> {
+    tokio::select! {
+        result = work => Ok(result),
+        never = board.ticks() => match never {},
+        _ = tokio::signal::ctrl_c() => {
+            let goes_on = goes_on(&board.under_way());
+            Err(Failure::Interrupted(format!("interrupted; {goes_on}")))
+        }
+    }
 }
 
-/// Steps on stderr, if a person is there to see them.
-struct Progress {
-    shown: String,
-    to_a_person: bool,
+fn goes_on(tasks: &[String]) -> String {
+    let ids = tasks.join(" ");
+    match tasks.len() {
+        0 => "no task was under way that was waited for; see `vmmctl task list`".to_owned(),
+        1 => format!(
+            "the task goes on. Follow it: vmmctl task wait {ids}. Take it back: vmmctl task cancel {ids}"
+        ),
+        _ => format!(
+            "the tasks go on. Follow them: vmmctl task wait {ids}. Take them back: vmmctl task cancel {ids}"
+        ),
+    }
 }
 
-impl Progress {
-    fn new() -> Self {
-        Self { shown: String::new(), to_a_person: std::io::stderr().is_terminal() }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_guest_that_was_too_slow_falls_short() {
+        for (code, hop, exit_code) in [
+            (FaultCode::TimedOut, "agent h1", 3),
+            (FaultCode::TimedOut, "manager", 9),
+            (FaultCode::TimedOut, "", 9),
+            (FaultCode::BadState, "agent h1", 6),
+        ] {
+            let failure = falls_short(Fault::new(code, "x").at(hop));
+            assert_eq!(failure.exit_code(), exit_code, "{code:?} at {hop:?}");
+        }
     }
 
-    fn show(&mut self, task: &Task) {
-        if self.to_a_person && self.shown != task.step {
-            let line = format!("{} {}: {}\n", task.verb, task.vm_name, task.step);
-            let _ = std::io::stderr().write_all(line.as_bytes());
-            self.shown.clone_from(&task.step);
-        }
+    #[test]
+    fn whoever_stops_waiting_hears_how_to_go_on() {
+        let two = goes_on(&["a".into(), "b".into()]);
+        assert!(two.contains("task wait a b") && two.contains("task cancel a b"), "{two}");
+        assert!(goes_on(&[]).contains("task list"));
     }
 }

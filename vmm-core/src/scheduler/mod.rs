@@ -1,19 +1,54 @@
-//! Where a VM costs least.
+//! Where a VM costs least, and what to move when that has changed.
 //!
 //! ```text
-//!   Demand + [HostView]  ──►  rules (who cannot take it, and why)  ──►  cost of each that can  ──►  Decision
+//!   measured, reserved ──► demand ──┐
+//!                                   ▼
+//!   hosts, VMs, groups ──► Pool ──► rules (who cannot, by which rule) ──► cost (what it costs where, term by term)
+//!                                   │
+//!                                   ├─► place      one VM            ─► Decision: every host with its terms or its refusal
+//!                                   ├─► batch      many at once      ─► Batch
+//!                                   ├─► grow       more for one VM   ─► in place, or elsewhere
+//!                                   ├─► rebalance  what has changed  ─► Plan: moves in an order that fits at every step
+//!                                   └─► evacuate   an empty host     ─► Plan
 //! ```
 //!
-//! A pure function: the same problem gives the same decision. The decision keeps every term of every candidate, so that it
-//! explains itself; nothing is recomputed for a dry run.
+//! Pure functions: the same problem gives the same answer, so every answer can be asked for again (a dry run is the run) and replayed from its record
+//! ([`record`]). They do nothing: whoever asks carries out.
 //!
-//! Cost is opportunity cost (Amir, Awerbuch, Barak, Borgstrom, Keren, IEEE TPDS 11(7), 2000): each resource of a host has the
-//! price `B^u`, with `u` its utilisation; a VM that takes `d` more costs `B^(u+d) - B^u`. The scarcest resource dominates by
-//! itself, without weights, and CPU, memory and disk throughput become one figure. Memory is hard as well: a host that cannot
-//! hold the VM is out by rule. CPU and disk may be overcommitted, at a price that rises steeply.
+//! - [`resource`]: what is counted, hard and contended.
+//! - [`demand`], [`entitlement`]: what a VM will take, and what it gets where others want it too.
+//! - [`problem`], [`rules`], [`cost`]: the facts; who is barred; the one formula.
+//! - [`place`](mod@place), [`batch`](mod@batch), [`grow`](mod@grow), [`rebalance`](mod@rebalance), [`plan`], [`precopy`], [`improve`]: the decisions.
+//! - [`index`]: the same decision among ten thousands of hosts in less than a microsecond.
+//!
+//! What cannot be done is an answer with its reason, never an error: a VM that fits nowhere is told which rule bars it on which host.
 
-mod cost;
-mod place;
+pub mod batch;
+mod board;
+pub mod cost;
+pub mod demand;
+pub mod entitlement;
+pub mod grow;
+pub mod improve;
+pub mod index;
+pub mod place;
+pub mod plan;
+pub mod precopy;
+pub mod problem;
+pub mod rebalance;
+pub mod record;
+pub mod resource;
+pub mod rules;
 
-pub use cost::{CostTerms, PRICE_BASE};
-pub use place::{Candidate, Decision, HostView, Refusal, Request, Verdict, place};
+pub use batch::{Batch, Effort, batch};
+pub use cost::{CostModel, Preference, Term, Terms};
+pub use grow::{Growth, grow};
+pub use place::{Candidate, Decision, Verdict, place};
+pub use plan::{Order, Step, Wanted, order};
+pub use problem::{Features, Group, GroupKind, Host, Image, Mobility, Needs, Pool, Vm};
+pub use rebalance::{Limits, Plan, evacuate, rebalance};
+pub use resource::{Amounts, Resource};
+pub use rules::Refusal;
+
+#[cfg(test)]
+mod tests;

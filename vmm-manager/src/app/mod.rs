@@ -68,12 +68,12 @@ impl App {
         Self {
             run,
             office,
+            state: Mutex::new(State::new(store, contents, config.preference)),
             config,
             agents,
             stop: CancellationToken::new(),
             jobs: TaskTracker::new(),
             random,
-            state: Mutex::new(State::new(store, contents)),
             changed: watch::Sender::new(0),
             #[cfg(test)]
             failing_step: Mutex::new(None),

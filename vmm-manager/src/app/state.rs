@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vmm_core::host::{Health, HostCapacity, HostLoad, Ledger};
 use vmm_core::id::{HostId, TaskId, VmId};
+use vmm_core::scheduler::{CostModel, Preference};
 use vmm_proto::v1;
 
 use super::news::{Journal, Object};
@@ -94,10 +95,12 @@ pub(crate) struct State {
     sequence: u64,
     /// What changed when.
     pub(crate) journal: Journal,
+    /// Prices placements.
+    pub(crate) cost_model: CostModel,
 }
 
 impl State {
-    pub(super) fn new(store: Store, contents: Contents) -> Self {
+    pub(super) fn new(store: Store, contents: Contents, preference: Preference) -> Self {
         let mut state = Self {
             hosts: BTreeMap::new(),
             vms: BTreeMap::new(),
@@ -107,6 +110,7 @@ impl State {
             store: Some(store),
             sequence: 0,
             journal: Journal::default(),
+            cost_model: CostModel::new(preference),
         };
         let hosts = contents.hosts.into_iter().map(Put::Host);
         let vms = contents.vms.into_iter().map(|vm| Put::Vm(Box::new(vm)));

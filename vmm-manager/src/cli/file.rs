@@ -3,6 +3,7 @@
 //! ```toml
 //! listen = "0.0.0.0:8440"
 //! # store = "store.redb"       # relative to this directory
+//! # density = 0.0             # 0: spread VMs over all hosts; 1: fill hosts, keep the others free; or between
 //! # [http]                     # offers the JSON API; what stands here are the defaults
 //! # listen = "127.0.0.1:8441"   # elsewhere than on loopback only with TLS
 //! # names = []                  # other names that it is called by, such as "pool.example"
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
+use vmm_core::scheduler::Preference;
 use vmm_manager::ManagerConfig;
 
 pub(super) const LISTEN_DEFAULT: &str = "127.0.0.1:8440";
@@ -89,6 +91,7 @@ impl Layout {
 struct RawConfig {
     listen: String,
     store: Option<PathBuf>,
+    density: Option<f64>,
     http: Option<RawHttp>,
     #[serde(default)]
     limits: RawLimits,
@@ -159,6 +162,7 @@ impl RawConfig {
             transfer_wait: seconds("transfer_wait", limits.transfer_wait, usual.transfer_wait)?,
             unknown_wait: seconds("unknown_wait", limits.unknown_wait, usual.unknown_wait)?,
             guest_wait_max: seconds("guest_wait_max", limits.guest_wait_max, usual.guest_wait_max)?,
+            preference: preference(self.density)?.unwrap_or(usual.preference),
             ..usual
         };
         Ok(Config {
@@ -177,6 +181,13 @@ fn seconds(name: &str, given: Option<u64>, usual: Duration) -> Result<Duration> 
         }
         given => Ok(given.map_or(usual, Duration::from_secs)),
     }
+}
+
+fn preference(density: Option<f64>) -> Result<Option<Preference>> {
+    let valid = |density| {
+        Preference::new(density).with_context(|| format!("density = {density}: use 0 to 1"))
+    };
+    density.map(valid).transpose()
 }
 
 pub(super) fn parse_listen(text: &str) -> Result<SocketAddr> {
@@ -199,6 +210,8 @@ mod tests {
     fn only_what_is_understood_is_accepted() {
         check("listen = '127.0.0.1:1'", true);
         check("listen = '127.0.0.1:1'\nstore = 'x'\n[limits]\nbuild_wait = 5", true);
+        check("listen = '127.0.0.1:1'\ndensity = 0.5", true);
+        check("listen = '127.0.0.1:1'\ndensity = 1.5", false);
         let http = |more: &str| format!("listen = '127.0.0.1:1'\n[http]\n{more}");
         check(&http(""), true);
         check(&http("listen = '127.0.0.1:9'\nnames = ['pool.example']"), true);

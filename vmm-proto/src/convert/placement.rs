@@ -1,33 +1,33 @@
 //! Placement decisions.
 
-use vmm_core::scheduler::{CostTerms, Decision, Verdict};
+use vmm_core::scheduler::{Candidate, Decision, Term, Terms, Verdict};
 
 use crate::v1;
 
 impl From<&Decision> for v1::Placement {
     fn from(decision: &Decision) -> Self {
         let chosen = decision.candidates.iter().find(|c| Some(c.host) == decision.chosen);
+        let candidate = |c| shown(c, decision.reason(c));
         v1::Placement {
             chosen: chosen.map(|c| c.name.clone()),
-            candidates: decision.candidates.iter().map(v1::Candidate::from).collect(),
+            candidates: decision.candidates.iter().map(candidate).collect(),
         }
     }
 }
 
-impl From<&vmm_core::scheduler::Candidate> for v1::Candidate {
-    fn from(candidate: &vmm_core::scheduler::Candidate) -> Self {
-        let (eligible, terms) = match &candidate.verdict {
-            Verdict::Eligible(terms) => (true, *terms),
-            Verdict::Refused(_) => (false, CostTerms { cpu: 0.0, memory: 0.0, disk_io: 0.0 }),
-        };
-        v1::Candidate {
-            host: candidate.name.clone(),
-            eligible,
-            cost_cpu: terms.cpu,
-            cost_memory: terms.memory,
-            cost_disk_io: terms.disk_io,
-            cost: terms.total(),
-            reason: candidate.reason.clone(),
-        }
+fn shown(candidate: &Candidate, reason: String) -> v1::Candidate {
+    let (eligible, terms) = match &candidate.verdict {
+        Verdict::Eligible(terms) => (true, *terms),
+        Verdict::Refused(_) => (false, Terms::default()),
+    };
+    let sum = |parts: &[Term]| parts.iter().map(|term| terms.get(*term)).sum();
+    v1::Candidate {
+        host: candidate.name.clone(),
+        eligible,
+        cost_cpu: terms.get(Term::Cpu),
+        cost_memory: sum(&[Term::Spread, Term::Packing, Term::Holes]),
+        cost_disk_io: sum(&[Term::DiskBandwidth, Term::DiskRequests]),
+        cost: terms.total(),
+        reason,
     }
 }

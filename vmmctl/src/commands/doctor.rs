@@ -12,7 +12,7 @@ use vmm_proto::principal::Principal;
 
 use crate::args::Global;
 use crate::failure::Failure;
-use crate::output::print;
+use crate::output::{Answer, Column, Told, Tone};
 use crate::session::{MANAGER_ID, credentials_directory};
 
 #[derive(Debug, Subcommand)]
@@ -57,7 +57,8 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
         seen,
         advice,
     });
-    print(global.output, &shown.collect::<Vec<_>>(), |shown| table(shown))?;
+    let shown: Vec<Shown> = shown.collect();
+    global.look().print(&Answer::list(&shown, COLUMNS).told(|| told(&shown)))?;
     match wrong {
         0 => Ok(()),
         1 => Err(Failure::Local(format!("one thing is wrong between here and {address}"))),
@@ -73,12 +74,24 @@ fn with_port(host: &str) -> String {
     if has_port { host.to_owned() } else { format!("{host}:{AGENT_PORT}") }
 }
 
-fn table(findings: &[Shown]) -> String {
-    let line = |finding: &Shown| match finding.good {
-        true => format!("ok     {}\n", finding.seen),
-        false => format!("WRONG  {}\n       do: {}\n", finding.seen, finding.advice),
-    };
-    findings.iter().map(line).collect()
+type OfShown = Column<Shown>;
+
+const COLUMNS: &[OfShown] = &[
+    OfShown::text("seen", |shown| shown.seen.clone()),
+    OfShown::flag("good", |shown| shown.good).toned(|shown| match shown.good {
+        true => Tone::Good,
+        false => Tone::Bad,
+    }),
+    OfShown::text("advice", |shown| shown.advice.clone()),
+];
+
+fn told(findings: &[Shown]) -> Told {
+    findings.iter().fold(Told::default(), |told, finding| match finding.good {
+        true => told.and_line(format!("ok     {}", finding.seen)),
+        false => told
+            .and_line(format!("WRONG  {}", finding.seen))
+            .and_line(format!("       do: {}", finding.advice)),
+    })
 }
 
 #[cfg(test)]

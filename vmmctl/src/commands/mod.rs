@@ -1,9 +1,12 @@
 //! The commands: a folder a noun, a file a command.
 
 pub(crate) mod doctor;
+mod each;
 pub(crate) mod host;
 pub(crate) mod join;
+mod live;
 pub(crate) mod task;
+mod tell;
 pub(crate) mod vm;
 pub(crate) mod watch;
 

@@ -2,49 +2,32 @@
 
 use std::time::Duration;
 
-use vmm_proto::v1::{Events, Host, Reply, Request, Task, Vm, WaitEvents};
+use vmm_proto::v1::{Events, Host, Task, Vm};
 
-use super::vm::phase;
+use super::vm::state;
+use crate::changes::{Changes, Kinds};
 use crate::failure::Failure;
-use crate::output::{Format, json_line, write_while_read};
-use crate::session::{Session, unexpected};
-
-/// Less than the manager's own limit, and than what a call may take.
-const WAIT: Duration = Duration::from_secs(15);
-/// Objects in one answer.
-const COUNT: u32 = 500;
+use crate::output::{Format, json_line, visible, write_while_read};
+use crate::session::Session;
 
 /// Prints a line for each object there is, and then for each change, until it is interrupted. Changes of one object that come fast are one.
 pub(crate) async fn run(session: &Session) -> Result<(), Failure> {
-    let mut cursor = String::new();
-    let wait_ms_max = u64::try_from(WAIT.as_millis()).unwrap_or(u64::MAX);
+    let mut changes = Changes::from_the_beginning(Kinds::ALL);
     loop {
-        let wait = WaitEvents {
-            cursor,
-            wait_ms_max,
-            count_max: COUNT,
-            hosts: true,
-            vms: true,
-            tasks: true,
-            pools: false,
-            sites: false,
-        };
-        let events = match session.call(Request::WaitEvents(wait)).await? {
-            Reply::Events(events) => events,
-            other => return Err(unexpected(&other)),
-        };
-        for line in lines(&events, session.format)? {
-            if !write_while_read(format!("{line}\n").as_bytes())? {
+        let events = changes.next(session, Duration::MAX).await?;
+        for line in lines(&events, session.look.format)? {
+            if !write_while_read(format!("{}\n", visible(&line)).as_bytes())? {
                 return Ok(());
             }
         }
-        cursor = events.cursor;
     }
 }
 
 fn lines(events: &Events, format: Format) -> Result<Vec<String>, Failure> {
-    if format == Format::Json {
-        return json_line(events).map(|line| vec![line]);
+    match format {
+        Format::Json => return json_line(events).map(|line| vec![line]),
+        Format::Table | Format::Wide => {}
+        _ => return Err(Failure::Usage("watch has the forms table and json".into())),
     }
     let resync = events.resync.then(|| "--     what the manager knows, anew".to_owned());
     let hosts = events.hosts.iter().map(host);
@@ -72,7 +55,7 @@ fn vm(vm: &Vm) -> String {
     let why = if vm.reason.is_empty() { String::new() } else { format!(": {}", vm.reason) };
     let size =
         format!("{}/{} vCPUs, {} MiB", vm.vcpus_online, vm.spec.vcpus_max, vm.memory_now_kib >> 10);
-    format!("vm     {} is {}{on}, {size}{why}", vm.spec.name, phase(vm.phase, vm.stale))
+    format!("vm     {} is {}{on}, {size}{why}", vm.spec.name, state(vm))
 }
 
 fn task(task: &Task) -> String {

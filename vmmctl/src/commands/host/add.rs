@@ -3,8 +3,8 @@
 use clap::Args;
 use vmm_proto::v1::{AddHost, Reply, Request};
 
+use crate::commands::tell;
 use crate::failure::Failure;
-use crate::output::print;
 use crate::session::{Session, unexpected};
 
 #[derive(Debug, Args)]
@@ -21,12 +21,13 @@ pub(super) async fn run(session: &Session, add: Add) -> Result<(), Failure> {
     let Add { name, address } = add;
     let request = Request::AddHost(AddHost { name: name.clone(), address });
     match session.call(request).await? {
-        Reply::HostRef(host) => print(session.format, &host, |host| {
-            format!(
-                "host {name} is in the pool as {}; `vmmctl host list` shows when it is heard\n",
+        Reply::HostRef(host) => {
+            let said = format!(
+                "host {name} is in the pool as {}; `vmmctl host list` shows when it is heard",
                 host.host
-            )
-        }),
+            );
+            tell::named(&session.look, &name, host, &said)
+        }
         other => Err(unexpected(&other)),
     }
 }

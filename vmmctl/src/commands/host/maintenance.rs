@@ -3,8 +3,8 @@
 use clap::{Args, ValueEnum};
 use vmm_proto::v1::{Reply, Request, SetMaintenance};
 
+use crate::commands::tell;
 use crate::failure::Failure;
-use crate::output::print;
 use crate::session::{Session, unexpected};
 
 #[derive(Debug, Args)]
@@ -27,10 +27,13 @@ pub(super) async fn run(session: &Session, maintenance: Maintenance) -> Result<(
     let Maintenance { host, state } = maintenance;
     let set = SetMaintenance { host: host.clone(), maintenance: state == Switch::On };
     match session.call(Request::SetMaintenance(set)).await? {
-        Reply::Done(done) => print(session.format, &done, |_| match state {
-            Switch::On => format!("host {host} takes no new VM\n"),
-            Switch::Off => format!("host {host} takes VMs again\n"),
-        }),
+        Reply::Done(done) => {
+            let said = match state {
+                Switch::On => format!("host {host} takes no new VM"),
+                Switch::Off => format!("host {host} takes VMs again"),
+            };
+            tell::named(&session.look, &host, done, &said)
+        }
         other => Err(unexpected(&other)),
     }
 }

@@ -1,21 +1,25 @@
 //! `vmmctl host …`
 
 mod add;
-mod list;
+mod columns;
+pub(in crate::commands) mod list;
 mod maintenance;
 mod remove;
 mod stats;
 
 use clap::Subcommand;
 
+use crate::args::Listing;
 use crate::failure::Failure;
 use crate::session::Session;
+
+pub(in crate::commands) use columns::COLUMNS;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// All hosts: health, what they have, what is reserved and used.
     #[command(visible_alias = "ls")]
-    List,
+    List(Listing),
     /// Take a host into the pool. It takes VMs as soon as its agent was heard.
     Add(add::Add),
     /// Forget a host that has no VMs.
@@ -28,7 +32,7 @@ pub(crate) enum Command {
 
 pub(crate) async fn run(session: &Session, command: Command) -> Result<(), Failure> {
     match command {
-        Command::List => list::run(session).await,
+        Command::List(listing) => list::run(session, listing).await,
         Command::Add(add) => add::run(session, add).await,
         Command::Remove(remove) => remove::run(session, remove).await,
         Command::Maintenance(maintenance) => maintenance::run(session, maintenance).await,

@@ -2,11 +2,12 @@
 
 use clap::Args;
 use vmm_proto::v1::{
-    GetHostStats, Host, HostDisk, HostLoad, HostNic, HostStats, ListHosts, Pcpu, Reply, Request,
+    GetHostStats, Host, HostDisk, HostLoad, HostNic, HostStats, Pcpu, Reply, Request,
 };
 
+use super::list::hosts;
 use crate::failure::Failure;
-use crate::output::{Format, cpus, fields, mib, or_dash, print, rate, section};
+use crate::output::{Answer, Column, Named, Told, Unit, cpus, mib, or_dash, rate};
 use crate::session::{Session, unexpected};
 
 #[derive(Debug, Args)]
@@ -24,30 +25,64 @@ pub(super) async fn run(session: &Session, stats: Stats) -> Result<(), Failure> 
         Reply::HostStats(answer) => answer,
         other => return Err(unexpected(&other)),
     };
-    let load = match session.format {
-        Format::Table => load(session, &stats.host).await?,
-        Format::Json => None,
-    };
-    print(session.format, &answer, |answer| show(answer, load))
+    let load = if session.look.is_for_people() { load(session, &stats.host).await? } else { None };
+    let stats = Named::new(stats.host, answer);
+    session.look.print(&Answer::one(&stats, COLUMNS).told(|| told(&stats.of, load)))
 }
 
 /// What its last report said.
 async fn load(session: &Session, name: &str) -> Result<Option<HostLoad>, Failure> {
-    match session.call(Request::ListHosts(ListHosts::default())).await? {
-        Reply::Hosts(hosts) => {
-            let is = |host: &&Host| host.name == name || host.host == name;
-            Ok(hosts.hosts.iter().find(is).and_then(|host| host.load))
-        }
-        other => Err(unexpected(&other)),
-    }
+    let is = |host: &&Host| host.name == name || host.host == name;
+    Ok(hosts(session).await?.iter().find(is).and_then(|host| host.load))
 }
 
-fn show(stats: &HostStats, load: Option<HostLoad>) -> String {
+type OfHostStats = Column<Named<HostStats>>;
+
+const COLUMNS: &[OfHostStats] = &[
+    OfHostStats::text("name", |row| row.name.clone()),
+    OfHostStats::number("cpu", Unit::Milli, |row| row.of.cpu_milli),
+    OfHostStats::count("cpus", |row| u64::try_from(row.of.pcpus.len()).ok()),
+    OfHostStats::number("memory", Unit::Kib, |row| Some(row.of.memory_total_kib)),
+    OfHostStats::number("memory_free", Unit::Kib, |row| Some(row.of.memory_free_kib)),
+    OfHostStats::number("disk", Unit::BytesPerS, |row| row.of.disk_bytes_per_s),
+    OfHostStats::text("xen", |row| row.of.xen_version.clone()),
+];
+
+type OfPcpu = Column<Pcpu>;
+
+const PCPUS: &[OfPcpu] = &[
+    OfPcpu::count("cpu", |pcpu| Some(pcpu.index.into())),
+    OfPcpu::number("busy", Unit::Permille, |pcpu| pcpu.busy_milli),
+];
+
+type OfHostDisk = Column<HostDisk>;
+
+const DISKS: &[OfHostDisk] = &[
+    OfHostDisk::text("disk", |disk| disk.device.clone()),
+    OfHostDisk::count("reads", |disk| Some(disk.reads)),
+    OfHostDisk::count("read_bytes", |disk| Some(disk.read_bytes)),
+    OfHostDisk::count("writes", |disk| Some(disk.writes)),
+    OfHostDisk::count("written_bytes", |disk| Some(disk.written_bytes)),
+    OfHostDisk::number("rate", Unit::BytesPerS, |disk| disk.bytes_per_s),
+    OfHostDisk::number("latency", Unit::Us, |disk| disk.latency_us),
+];
+
+type OfHostNic = Column<HostNic>;
+
+const NICS: &[OfHostNic] = &[
+    OfHostNic::text("nic", |nic| nic.device.clone()),
+    OfHostNic::count("received_bytes", |nic| Some(nic.received_bytes)),
+    OfHostNic::count("sent_bytes", |nic| Some(nic.sent_bytes)),
+    OfHostNic::count("drops", |nic| Some(nic.drops)),
+    OfHostNic::number("rate", Unit::BytesPerS, |nic| nic.bytes_per_s),
+];
+
+fn told(stats: &HostStats, load: Option<HostLoad>) -> Told {
     let of_cpus = |milli| format!("{} of {} CPUs", cpus(milli), stats.pcpus.len());
     let shells = |load: HostLoad| {
         format!("{}, with {} that give way to VMs", load.shell_count, mib(load.shell_memory_kib))
     };
-    let mut text = fields(&[
+    Told::fields(vec![
         ("xen", stats.xen_version.clone()),
         ("guests", stats.xen_capabilities.clone()),
         ("cpu", or_dash(stats.cpu_milli, of_cpus)),
@@ -55,49 +90,16 @@ fn show(stats: &HostStats, load: Option<HostLoad>) -> String {
         ("memory free", mib(stats.memory_free_kib)),
         ("prepared VMs", load.map(shells).unwrap_or_default()),
         ("disk rate of VMs", or_dash(stats.disk_bytes_per_s, rate)),
-    ]);
-    let pcpus: Vec<_> = stats.pcpus.iter().map(pcpu).collect();
-    let disks: Vec<_> = stats.disks.iter().map(disk).collect();
-    let nics: Vec<_> = stats.nics.iter().map(nic).collect();
-    section(&mut text, &[">CPU", ">BUSY"], &pcpus);
-    let headings =
-        ["DISK", ">READS", ">READ BYTES", ">WRITES", ">WRITTEN BYTES", ">RATE", ">LATENCY"];
-    section(&mut text, &headings, &disks);
-    section(&mut text, &["NIC", ">RECEIVED BYTES", ">SENT BYTES", ">DROPS", ">RATE"], &nics);
-    text
-}
-
-fn pcpu(pcpu: &Pcpu) -> Vec<String> {
-    let percent = |milli: u64| format!("{}.{} %", milli / 10, milli % 10);
-    vec![pcpu.index.to_string(), or_dash(pcpu.busy_milli, percent)]
-}
-
-fn disk(disk: &HostDisk) -> Vec<String> {
-    let ms = |us: u64| format!("{}.{:02} ms", us / 1000, us % 1000 / 10);
-    vec![
-        disk.device.clone(),
-        disk.reads.to_string(),
-        disk.read_bytes.to_string(),
-        disk.writes.to_string(),
-        disk.written_bytes.to_string(),
-        or_dash(disk.bytes_per_s, rate),
-        or_dash(disk.latency_us, ms),
-    ]
-}
-
-fn nic(nic: &HostNic) -> Vec<String> {
-    vec![
-        nic.device.clone(),
-        nic.received_bytes.to_string(),
-        nic.sent_bytes.to_string(),
-        nic.drops.to_string(),
-        or_dash(nic.bytes_per_s, rate),
-    ]
+    ])
+    .table(PCPUS, &stats.pcpus)
+    .table(DISKS, &stats.disks)
+    .table(NICS, &stats.nics)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::screen::Screen;
 
     const GOLDEN: &str = "
 xen               4.17.7
@@ -149,6 +151,7 @@ eth0               5           6      7     -
             ..HostStats::default()
         };
         let load = HostLoad { shell_count: 3, shell_memory_kib: 384 << 10, ..HostLoad::default() };
-        assert_eq!(format!("\n{}", show(&stats, Some(load))), GOLDEN);
+        let text = told(&stats, Some(load)).lay_out(Screen::PIPE, true);
+        assert_eq!(format!("\n{text}"), GOLDEN);
     }
 }

@@ -1,28 +1,50 @@
 //! `vmmctl task cancel`
 
 use clap::Args;
-use vmm_proto::v1::{CancelTask, Request, TaskState};
+use vmm_proto::v1::{CancelTask, Request, Task, TaskState};
 
+use crate::commands::each::{Acted, each};
 use crate::failure::Failure;
-use crate::output::print;
 use crate::session::Session;
-use crate::wait::{begin, finished, follow};
+use crate::wait::{Waiting, begin, finished, follow};
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  vmmctl task cancel 0d026341-1efe-4e7a-a79e-c0b0788fad54
+  vmmctl task cancel $(vmmctl task list -l state=running -o name)
+
+A task that was nearly over may be done all the same; then it says so.")]
 pub(crate) struct Cancel {
-    /// Its id.
-    task: String,
+    /// Ids, one or several.
+    #[arg(value_name = "TASK", required = true)]
+    tasks: Vec<String>,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
-/// A task that was nearly over may be done all the same.
 pub(super) async fn run(session: &Session, cancel: Cancel) -> Result<(), Failure> {
-    let task = begin(session, Request::CancelTask(CancelTask { task: cancel.task })).await?;
-    let task = follow(session, task).await?;
-    let task = if task.state == TaskState::Cancelled { task } else { finished(task)? };
-    print(session.format, &task, |task| match task.state {
-        TaskState::Cancelled => {
-            format!("{} {}: cancelled and taken back\n", task.verb, task.vm_name)
-        }
-        _ => format!("{} {}: it was done before it could be cancelled\n", task.verb, task.vm_name),
+    let no_wait = cancel.waiting.no_wait;
+    each(&session.look, &cancel.tasks, async |id, board| {
+        let request = Request::CancelTask(CancelTask { task: id.to_owned() });
+        let task = match begin(session, request).await {
+            Ok(task) if no_wait => return Acted::at_once(id, task.task.clone()).by(task),
+            Ok(task) => task,
+            Err(failure) => return Acted::not(id, failure),
+        };
+        let over = follow(session, task, board).await;
+        over.map_or_else(|failure| Acted::not(id, failure), |task| ended(id, task))
     })
+    .await
+}
+
+fn ended(id: &str, task: Task) -> Acted {
+    let said = |how: &str| format!("{} {}: {how}", task.verb, task.vm_name);
+    if task.state == TaskState::Cancelled {
+        return Acted::at_once(id, said("cancelled and taken back")).by(task);
+    }
+    match finished(task.clone()) {
+        Ok(_) => Acted::at_once(id, said("it was done before it could be cancelled")).by(task),
+        Err(failure) => Acted::not(id, failure).by(task),
+    }
 }

@@ -2,29 +2,21 @@
 
 use vmm_proto::v1::{ListTasks, Reply, Request, Task};
 
+use super::COLUMNS;
+use crate::args::Listing;
+use crate::changes::Kinds;
+use crate::commands::live::{self, Source};
 use crate::failure::Failure;
-use crate::output::{print, table};
 use crate::session::{Session, unexpected};
 
-pub(super) async fn run(session: &Session) -> Result<(), Failure> {
+pub(super) async fn run(session: &Session, listing: Listing) -> Result<(), Failure> {
+    live::list(session, listing, Source { kinds: Kinds::TASKS, columns: COLUMNS }, tasks).await
+}
+
+/// The latest tasks, the newest first.
+pub(in crate::commands) async fn tasks(session: &Session) -> Result<Vec<Task>, Failure> {
     match session.call(Request::ListTasks(ListTasks {})).await? {
-        Reply::Tasks(tasks) => print(session.format, &tasks.tasks, |tasks| show(tasks)),
+        Reply::Tasks(tasks) => Ok(tasks.tasks),
         other => Err(unexpected(&other)),
     }
-}
-
-fn show(tasks: &[Task]) -> String {
-    let rows: Vec<_> = tasks.iter().map(row).collect();
-    table(&["TASK", "VERB", "VM", "STATE", "STEP", "FAULT"], &rows)
-}
-
-fn row(task: &Task) -> Vec<String> {
-    vec![
-        task.task.clone(),
-        task.verb.clone(),
-        task.vm_name.clone(),
-        format!("{:?}", task.state),
-        task.step.clone(),
-        task.fault.as_ref().map(ToString::to_string).unwrap_or_default(),
-    ]
 }

@@ -1,19 +1,23 @@
 //! `vmmctl task …`
 
 mod cancel;
+mod columns;
 mod list;
 mod wait;
 
 use clap::Subcommand;
 
+use crate::args::Listing;
 use crate::failure::Failure;
 use crate::session::Session;
+
+pub(in crate::commands) use columns::COLUMNS;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// The latest tasks, the newest first.
     #[command(visible_alias = "ls")]
-    List,
+    List(Listing),
     /// Wait until a task is over and say how it ended.
     Wait(wait::Wait),
     /// Take a task back, if that is still possible.
@@ -22,7 +26,7 @@ pub(crate) enum Command {
 
 pub(crate) async fn run(session: &Session, command: Command) -> Result<(), Failure> {
     match command {
-        Command::List => list::run(session).await,
+        Command::List(listing) => list::run(session, listing).await,
         Command::Wait(wait) => wait::run(session, wait).await,
         Command::Cancel(cancel) => cancel::run(session, cancel).await,
     }

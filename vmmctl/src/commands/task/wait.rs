@@ -1,25 +1,44 @@
 //! `vmmctl task wait`
 
 use clap::Args;
-use vmm_proto::v1::{Reply, Request, WaitTask};
+use vmm_proto::v1::{Reply, Request, Task, WaitTask};
 
+use crate::commands::each::{Acted, each};
 use crate::failure::Failure;
-use crate::output::print;
 use crate::session::{Session, unexpected};
 use crate::wait::{finished, follow};
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example: vmmctl task wait $(vmmctl vm start web-1 web-2 --no-wait)")]
 pub(crate) struct Wait {
-    /// Its id.
-    task: String,
+    /// Ids, one or several.
+    #[arg(value_name = "TASK", required = true)]
+    tasks: Vec<String>,
 }
 
 pub(super) async fn run(session: &Session, wait: Wait) -> Result<(), Failure> {
-    let now = Request::WaitTask(WaitTask { task: wait.task, wait_ms_max: 0 });
-    let task = match session.call(now).await? {
-        Reply::Task(task) => *task,
-        other => return Err(unexpected(&other)),
-    };
-    let task = finished(follow(session, task).await?)?;
-    print(session.format, &task, |task| format!("{} {}: done\n", task.verb, task.vm_name))
+    each(&session.look, &wait.tasks, async |id, board| {
+        let over = match look(session, id).await {
+            Ok(task) => follow(session, task, board).await,
+            Err(failure) => Err(failure),
+        };
+        over.map_or_else(|failure| Acted::not(id, failure), |task| ended(id, task))
+    })
+    .await
+}
+
+async fn look(session: &Session, task: &str) -> Result<Task, Failure> {
+    let now = Request::WaitTask(WaitTask { task: task.to_owned(), wait_ms_max: 0 });
+    match session.call(now).await? {
+        Reply::Task(task) => Ok(*task),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn ended(id: &str, task: Task) -> Acted {
+    match finished(task.clone()) {
+        Ok(_) => Acted::at_once(id, format!("{} {}: done", task.verb, task.vm_name)).by(task),
+        Err(failure) => Acted::not(id, failure).by(task),
+    }
 }

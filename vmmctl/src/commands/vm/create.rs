@@ -3,14 +3,15 @@
 use clap::{Args, ValueEnum};
 use vmm_proto::v1::{CreateVm, GuestKind, Reply, Request, Spec, Task};
 
+use super::change::{Ask, change};
 use super::devices::{NewDisk, NewNic, name_disks, name_nics, parse_disk, parse_nic, random};
 use super::placement;
 use super::policy::Policy;
+use super::targets::{Deed, Targets};
 use crate::failure::Failure;
-use crate::output::print;
 use crate::session::{Session, unexpected};
 use crate::size;
-use crate::wait::{begin, done};
+use crate::wait::Waiting;
 
 const EXAMPLE: &str = "\
 Examples:
@@ -73,9 +74,8 @@ pub(crate) struct Create {
     /// Only show every host's cost and why it won or lost; nothing is created.
     #[arg(long, conflicts_with = "no_wait")]
     dry_run: bool,
-    /// Print the task and return at once.
-    #[arg(long)]
-    no_wait: bool,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -87,20 +87,21 @@ enum Kind {
 }
 
 pub(super) async fn run(session: &Session, create: Create) -> Result<(), Failure> {
-    let (dry_run, no_wait) = (create.dry_run, create.no_wait);
-    let request = Request::CreateVm(CreateVm { dry_run, spec: spec(create)? });
+    let (dry_run, waiting, name) = (create.dry_run, create.waiting, create.name.clone());
+    let spec = spec(create)?;
     if dry_run {
+        let request = Request::CreateVm(CreateVm { dry_run, spec });
         return match session.call(request).await? {
-            Reply::Placement(placement) => placement::answer(session.format, &placement),
+            Reply::Placement(placement) => placement::answer(&session.look, &placement),
             other => Err(unexpected(&other)),
         };
     }
-    if no_wait {
-        let task = begin(session, request).await?;
-        return print(session.format, &task, |task| format!("{}\n", task.task));
-    }
-    let task = done(session, request).await?;
-    print(session.format, &task, runs_on)
+    let ask = async |_: &str| {
+        let request = Request::CreateVm(CreateVm { dry_run, spec: spec.clone() });
+        Ok(Ask::new(request, runs_on))
+    };
+    let one = Targets::named(vec![name], false);
+    change(session, one, waiting, Deed::harmless("create"), ask).await
 }
 
 fn spec(create: Create) -> Result<Spec, Failure> {
@@ -130,16 +131,13 @@ fn spec(create: Create) -> Result<Spec, Failure> {
 }
 
 /// Where a VM was put.
-pub(super) fn runs_on(task: &Task) -> String {
-    let placement = task.placement.as_ref();
-    let chosen = placement.and_then(|placement| {
+pub(super) fn runs_on(name: &str, task: Option<&Task>) -> String {
+    let chosen = task.and_then(|task| task.placement.as_ref()).and_then(|placement| {
         let chosen = placement.chosen.as_ref()?;
         placement.candidates.iter().find(|candidate| candidate.host == *chosen)
     });
     match chosen {
-        Some(host) => {
-            format!("{} runs on {} (cost {:.3})\n", task.vm_name, host.host, host.cost)
-        }
-        None => format!("{} runs\n", task.vm_name),
+        Some(host) => format!("{name} runs on {} (cost {:.3})", host.host, host.cost),
+        None => format!("{name} runs"),
     }
 }

@@ -1,10 +1,11 @@
 //! Disks and NICs as people type them: `PATH[:xvdb][:ro]` and `BRIDGE[,mac=…][,index=N]`. What is not said is the first that is free.
 
 use vmm_core::vm::{DISKS_MAX, Mac, NICS_MAX};
-use vmm_proto::v1::{Disk, Nic, Reply, Request, ShowVm, Spec};
+use vmm_proto::v1::{Disk, Nic, Spec};
 
+use super::targets::show;
 use crate::failure::Failure;
-use crate::session::{Session, unexpected};
+use crate::session::Session;
 
 /// A disk that may have no name in the guest yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,17 +41,24 @@ fn is_device(text: &str) -> bool {
 pub(super) fn name_disks(there: &[Disk], new: Vec<NewDisk>) -> Result<Vec<Disk>, Failure> {
     let mut taken: Vec<String> = there.iter().map(|disk| disk.device.clone()).collect();
     taken.extend(new.iter().filter_map(|disk| disk.device.clone()));
+    let mut named = Vec::with_capacity(new.len());
+    for disk in new {
+        let disk = name_disk(&taken, disk)?;
+        taken.push(disk.device.clone());
+        named.push(disk);
+    }
+    Ok(named)
+}
+
+/// Gives a disk that has no name the first that is not taken.
+pub(super) fn name_disk(taken: &[String], disk: NewDisk) -> Result<Disk, Failure> {
     let letters = ('a'..='p').take(DISKS_MAX);
     let mut free =
         letters.map(|letter| format!("xvd{letter}")).filter(|name| !taken.contains(name));
-    let named = new.into_iter().map(|disk| {
-        let device = disk.device.or_else(|| free.next());
-        let device = device.ok_or_else(|| {
-            Failure::Usage(format!("a VM has at most {DISKS_MAX} disks, xvda to xvdp"))
-        })?;
-        Ok(Disk { path: disk.path, device, read_only: disk.read_only })
-    });
-    named.collect()
+    let device = disk.device.or_else(|| free.next()).ok_or_else(|| {
+        Failure::Usage(format!("a VM has at most {DISKS_MAX} disks, xvda to xvdp"))
+    })?;
+    Ok(Disk { path: disk.path, device, read_only: disk.read_only })
 }
 
 /// A NIC that may have no address and no number yet.
@@ -80,7 +88,7 @@ pub(super) fn parse_nic(text: &str) -> Result<NewNic, String> {
     Ok(nic)
 }
 
-/// Numbers each NIC that has no number, beside those that are there, and gives each that has none an address in Xen's own range.
+/// Numbers each NIC that has no number, beside those that are there, and gives each that has none an address.
 pub(super) fn name_nics(
     there: &[Nic],
     new: Vec<NewNic>,
@@ -88,16 +96,27 @@ pub(super) fn name_nics(
 ) -> Result<Vec<Nic>, Failure> {
     let mut taken: Vec<u32> = there.iter().map(|nic| nic.index).collect();
     taken.extend(new.iter().filter_map(|nic| nic.index));
+    let mut named = Vec::with_capacity(new.len());
+    for nic in new {
+        let nic = name_nic(&taken, nic, &random)?;
+        taken.push(nic.index);
+        named.push(nic);
+    }
+    Ok(named)
+}
+
+/// Gives a NIC that has no number the first that is not taken, and one that has no address one in Xen's own range.
+pub(super) fn name_nic(
+    taken: &[u32],
+    nic: NewNic,
+    random: impl Fn() -> Result<[u8; 3], Failure>,
+) -> Result<Nic, Failure> {
     let mut free = (0..).take(NICS_MAX).filter(|index| !taken.contains(index));
-    let named = new.into_iter().map(|nic| {
-        let index = nic.index.or_else(|| free.next());
-        let index = index.ok_or_else(|| {
-            Failure::Usage(format!("a VM has at most {NICS_MAX} NICs, 0 to {}", NICS_MAX - 1))
-        })?;
-        let mac = nic.mac.map_or_else(|| random().map(Mac::xen), Ok)?;
-        Ok(Nic { index, mac: mac.to_string(), bridge: nic.bridge })
-    });
-    named.collect()
+    let index = nic.index.or_else(|| free.next()).ok_or_else(|| {
+        Failure::Usage(format!("a VM has at most {NICS_MAX} NICs, 0 to {}", NICS_MAX - 1))
+    })?;
+    let mac = nic.mac.map_or_else(|| random().map(Mac::xen), Ok)?;
+    Ok(Nic { index, mac: mac.to_string(), bridge: nic.bridge })
 }
 
 /// Three bytes of the system's randomness.
@@ -110,10 +129,7 @@ pub(super) fn random() -> Result<[u8; 3], Failure> {
 
 /// What the VM is now.
 pub(super) async fn definition(session: &Session, vm: &str) -> Result<Spec, Failure> {
-    match session.call(Request::ShowVm(ShowVm { vm: vm.to_owned() })).await? {
-        Reply::Vm(vm) => Ok(vm.spec),
-        other => Err(unexpected(&other)),
-    }
+    Ok(show(session, vm.to_owned()).await?.spec)
 }
 
 #[cfg(test)]

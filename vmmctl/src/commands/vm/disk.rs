@@ -3,12 +3,14 @@
 use clap::{Args, Subcommand};
 use vmm_proto::v1::{AttachDisk, DetachDisk, Request, ResizeDisk};
 
-use super::devices::{NewDisk, definition, name_disks, parse_disk};
-use super::done_by_guest;
+use super::change::{Ask, change};
+use super::devices::{NewDisk, definition, name_disk, parse_disk};
+use super::targets::{Deed, Targets};
 use crate::failure::Failure;
 use crate::output::size_of;
 use crate::session::Session;
 use crate::size;
+use crate::wait::Waiting;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -35,6 +37,8 @@ pub(crate) struct Attach {
     /// The image or block device, its name in the guest [default: the first free one], `ro` to refuse writes.
     #[arg(value_name = "PATH[:xvda][:ro]", value_parser = parse_disk)]
     disk: NewDisk,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 #[derive(Debug, Args)]
@@ -55,6 +59,11 @@ pub(crate) struct Detach {
     /// Take it away after --timeout although the guest holds it.
     #[arg(long)]
     force: bool,
+    /// Do not ask before something is taken by force.
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 #[derive(Debug, Args)]
@@ -72,32 +81,52 @@ pub(crate) struct Resize {
     /// How large it shall be.
     #[arg(value_name = "SIZE", value_parser = size::bytes)]
     size: u64,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 pub(super) async fn run(session: &Session, command: Command) -> Result<(), Failure> {
     match command {
-        Command::Attach(Attach { vm, disk }) => attach(session, vm, disk).await,
-        Command::Detach(Detach { vm, device, force }) => {
-            let said = format!("has no disk {device} any more");
-            let wait_ms_max = session.timeout_ms();
-            let request = DetachDisk { vm, device, wait_ms_max, force };
-            done_by_guest(session, Request::DetachDisk(request), &said).await
-        }
-        Command::Resize(Resize { vm, device, size }) => {
-            let said = format!("has a disk {device} of {}", size_of(size));
-            let wait_ms_max = session.timeout_ms();
-            let request = ResizeDisk { vm, device, size_bytes: size, wait_ms_max };
-            done_by_guest(session, Request::ResizeDisk(request), &said).await
-        }
+        Command::Attach(attach) => self::attach(session, attach).await,
+        Command::Detach(detach) => self::detach(session, detach).await,
+        Command::Resize(resize) => self::resize(session, resize).await,
     }
 }
 
-async fn attach(session: &Session, vm: String, disk: NewDisk) -> Result<(), Failure> {
-    let there = definition(session, &vm).await?.disks;
-    for disk in name_disks(&there, vec![disk])? {
+async fn attach(session: &Session, attach: Attach) -> Result<(), Failure> {
+    let ask = async |vm: &str| {
+        let there = definition(session, vm).await?.disks;
+        let taken: Vec<String> = there.into_iter().map(|disk| disk.device).collect();
+        let disk = name_disk(&taken, attach.disk.clone())?;
         let said = format!("has {} as {}", disk.path, disk.device);
-        let attach = AttachDisk { vm: vm.clone(), wait_ms_max: session.timeout_ms(), disk };
-        done_by_guest(session, Request::AttachDisk(attach), &said).await?;
-    }
-    Ok(())
+        let request = AttachDisk { vm: vm.to_owned(), wait_ms_max: session.timeout_ms(), disk };
+        Ok(Ask::new(Request::AttachDisk(request), move |name, _| format!("{name} {said}")))
+    };
+    let one = Targets::named(vec![attach.vm], false);
+    change(session, one, attach.waiting, Deed::harmless("attach a disk to"), ask).await
+}
+
+async fn detach(session: &Session, detach: Detach) -> Result<(), Failure> {
+    let Detach { vm, device, force, yes, waiting } = detach;
+    let loses = force.then_some("What the guest has not written to the disk is lost.");
+    let ask = async |vm: &str| {
+        let (vm, device, wait_ms_max) = (vm.to_owned(), device.clone(), session.timeout_ms());
+        let said = format!("has no disk {device} any more");
+        let request = Request::DetachDisk(DetachDisk { vm, device, wait_ms_max, force });
+        Ok(Ask::new(request, move |name, _| format!("{name} {said}")))
+    };
+    let deed = Deed { verb: "take a disk by force from", loses };
+    change(session, Targets::named(vec![vm], yes), waiting, deed, ask).await
+}
+
+async fn resize(session: &Session, resize: Resize) -> Result<(), Failure> {
+    let Resize { vm, device, size, waiting } = resize;
+    let ask = async |vm: &str| {
+        let (vm, device, wait_ms_max) = (vm.to_owned(), device.clone(), session.timeout_ms());
+        let said = format!("has a disk {device} of {}", size_of(size));
+        let request = Request::ResizeDisk(ResizeDisk { vm, device, size_bytes: size, wait_ms_max });
+        Ok(Ask::new(request, move |name, _| format!("{name} {said}")))
+    };
+    let one = Targets::named(vec![vm], false);
+    change(session, one, waiting, Deed::harmless("resize a disk of"), ask).await
 }

@@ -1,37 +1,51 @@
 //! `vmmctl vm memory`
 
 use clap::Args;
-use vmm_proto::v1::{Memory as Outcome, Request, SetMemory};
+use vmm_proto::v1::{Memory as Outcome, Request, SetMemory, Task};
 
+use super::change::{Ask, change};
+use super::targets::{Deed, Targets};
 use crate::failure::Failure;
-use crate::output::{mib, print};
+use crate::output::mib;
 use crate::session::Session;
 use crate::size;
-use crate::wait::done;
+use crate::wait::Waiting;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example: vmmctl vm memory web 2G
+Examples:
+  vmmctl vm memory web 2G
+  vmmctl vm memory web-1 web-2 512M
 
 The reservation grows before the guest does and shrinks after it. Above the VM's --memory-max the guest must hot-add memory.
 The guest does it, and is waited for (--timeout). When it did not get there, the exit code is 3.")]
 pub(crate) struct Memory {
-    /// Name or id.
-    vm: String,
+    /// Names or ids, one or several.
+    #[arg(value_name = "VM", required = true)]
+    vms: Vec<String>,
     /// How much it shall have.
-    #[arg(value_name = "SIZE", value_parser = size::kib)]
+    #[arg(value_name = "SIZE", required = true, value_parser = size::kib)]
     memory: u64,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 pub(super) async fn run(session: &Session, memory: Memory) -> Result<(), Failure> {
-    let Memory { vm, memory } = memory;
-    let set = SetMemory { vm, memory_kib: memory, wait_ms_max: session.timeout_ms() };
-    let task = done(session, Request::SetMemory(set)).await?;
-    print(session.format, &task, |task| match &task.memory {
-        Some(outcome) => format!("{}: {}\n", task.vm_name, mib(outcome.reached_kib)),
-        None => format!("{}: done\n", task.vm_name),
-    })?;
-    task.memory.as_ref().map_or(Ok(()), check)
+    let memory_kib = memory.memory;
+    let ask = async |vm: &str| {
+        let (vm, wait_ms_max) = (vm.to_owned(), session.timeout_ms());
+        let request = Request::SetMemory(SetMemory { vm, memory_kib, wait_ms_max });
+        Ok(Ask::new(request, said).checked(|task| task.memory.as_ref().map_or(Ok(()), check)))
+    };
+    let targets = Targets::named(memory.vms, false);
+    change(session, targets, memory.waiting, Deed::harmless("change the memory of"), ask).await
+}
+
+fn said(name: &str, task: Option<&Task>) -> String {
+    match task.and_then(|task| task.memory.as_ref()) {
+        Some(outcome) => format!("{name}: {}", mib(outcome.reached_kib)),
+        None => format!("{name}: done"),
+    }
 }
 
 fn check(outcome: &Outcome) -> Result<(), Failure> {

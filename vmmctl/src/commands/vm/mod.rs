@@ -1,11 +1,13 @@
 //! `vmmctl vm …`
 
+mod change;
+mod columns;
 mod console;
 mod create;
 mod delete;
 mod devices;
 mod disk;
-mod list;
+pub(in crate::commands) mod list;
 mod memory;
 mod nic;
 mod placement;
@@ -16,15 +18,18 @@ mod saved;
 mod set;
 pub(in crate::commands) mod show;
 mod stats;
+mod targets;
 mod vcpus;
+mod wait;
 
 use clap::Subcommand;
-use vmm_proto::v1::{FaultCode, Request, VmPhase};
+use vmm_proto::v1::{Vm, VmPhase};
 
+use crate::args::Listing;
 use crate::failure::Failure;
-use crate::output::print;
 use crate::session::Session;
-use crate::wait::done;
+
+pub(in crate::commands) use columns::COLUMNS;
 
 const SUSPEND: &str = "\
 Examples:
@@ -37,7 +42,7 @@ A guest that does not suspend in time (--timeout) runs on, and the exit code is 
 pub(crate) enum Command {
     /// All VMs.
     #[command(visible_alias = "ls")]
-    List,
+    List(Listing),
     /// One VM: what it shall be, what it does, where.
     Show(show::Show),
     /// Define a VM, let the manager choose its host, and start it there.
@@ -77,6 +82,8 @@ pub(crate) enum Command {
     /// Attach and detach NICs.
     #[command(subcommand)]
     Nic(nic::Command),
+    /// Wait until VMs are running, stopped, gone …
+    Wait(wait::Wait),
     /// Give a VM another name.
     Rename(rename::Rename),
     /// Change what needs no guest: scheduling, what follows an end, autostart, the least memory.
@@ -90,7 +97,7 @@ pub(crate) enum Command {
 pub(crate) async fn run(session: &Session, command: Command) -> Result<(), Failure> {
     use power::Verb;
     match command {
-        Command::List => list::run(session).await,
+        Command::List(listing) => list::run(session, listing).await,
         Command::Show(show) => show::run(session, show).await,
         Command::Create(create) => create::run(session, *create).await,
         Command::Start(vm) => power::run(session, Verb::Start, vm).await,
@@ -106,6 +113,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<(), Failu
         Command::Discard(discard) => saved::discard(session, discard).await,
         Command::Disk(command) => disk::run(session, command).await,
         Command::Nic(command) => nic::run(session, command).await,
+        Command::Wait(wait) => wait::run(session, wait).await,
         Command::Rename(rename) => rename::run(session, rename).await,
         Command::Set(set) => set::run(session, *set).await,
         Command::Delete(delete) => delete::run(session, delete).await,
@@ -116,27 +124,9 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<(), Failu
     }
 }
 
-/// Does what the guest must go along with, and says what it is then.
-async fn done_by_guest(session: &Session, request: Request, said: &str) -> Result<(), Failure> {
-    let task = done(session, request).await.map_err(falls_short)?;
-    print(session.format, &task, |task| format!("{} {said}\n", task.vm_name))
-}
-
-/// A guest that did not do it in time: its agent says so.
-fn falls_short(failure: Failure) -> Failure {
-    match failure {
-        Failure::Fault(fault)
-            if fault.code == FaultCode::TimedOut && fault.hop.starts_with("agent ") =>
-        {
-            Failure::FellShort(fault.to_string())
-        }
-        other => other,
-    }
-}
-
 /// A phase in words.
-pub(in crate::commands) fn phase(phase: VmPhase, stale: bool) -> String {
-    let words = match phase {
+pub(in crate::commands) fn phase(phase: VmPhase) -> &'static str {
+    match phase {
         VmPhase::Starting => "starting",
         VmPhase::Running => "running",
         VmPhase::Paused => "paused",
@@ -153,26 +143,11 @@ pub(in crate::commands) fn phase(phase: VmPhase, stale: bool) -> String {
         VmPhase::Destroyed => "destroyed",
         VmPhase::Failed => "failed to start",
         VmPhase::Lost => "lost",
-    };
-    if stale { format!("{words}? (host not heard)") } else { words.to_owned() }
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use vmm_proto::v1::Fault;
-
-    use super::*;
-
-    #[test]
-    fn only_a_guest_that_was_too_slow_falls_short() {
-        for (code, hop, exit_code) in [
-            (FaultCode::TimedOut, "agent h1", 3),
-            (FaultCode::TimedOut, "manager", 1),
-            (FaultCode::TimedOut, "", 1),
-            (FaultCode::BadState, "agent h1", 1),
-        ] {
-            let failure = Failure::Fault(Fault::new(code, "x").at(hop));
-            assert_eq!(falls_short(failure).exit_code(), exit_code, "{code:?} at {hop:?}");
-        }
-    }
+/// A phase in words, with a mark where it may be old.
+pub(in crate::commands) fn state(vm: &Vm) -> String {
+    let words = phase(vm.phase);
+    if vm.stale { format!("{words}? (host not heard)") } else { words.to_owned() }
 }

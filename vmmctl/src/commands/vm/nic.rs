@@ -3,10 +3,12 @@
 use clap::{Args, Subcommand};
 use vmm_proto::v1::{AttachNic, DetachNic, Request};
 
-use super::devices::{NewNic, definition, name_nics, parse_nic, random};
-use super::done_by_guest;
+use super::change::{Ask, change};
+use super::devices::{NewNic, definition, name_nic, parse_nic, random};
+use super::targets::{Deed, Targets};
 use crate::failure::Failure;
 use crate::session::Session;
+use crate::wait::Waiting;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -31,6 +33,8 @@ pub(crate) struct Attach {
     /// The bridge, the guest's address [default: random], its number [default: the first free one].
     #[arg(value_name = "BRIDGE[,mac=MAC][,index=N]", value_parser = parse_nic)]
     nic: NewNic,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 #[derive(Debug, Args)]
@@ -43,25 +47,41 @@ pub(crate) struct Detach {
     /// Take it away after --timeout although the guest has not let go of it.
     #[arg(long)]
     force: bool,
+    /// Do not ask before something is taken by force.
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 pub(super) async fn run(session: &Session, command: Command) -> Result<(), Failure> {
     match command {
-        Command::Attach(Attach { vm, nic }) => attach(session, vm, nic).await,
-        Command::Detach(Detach { vm, index, force }) => {
-            let said = format!("has no NIC {index} any more");
-            let request = DetachNic { vm, index, wait_ms_max: session.timeout_ms(), force };
-            done_by_guest(session, Request::DetachNic(request), &said).await
-        }
+        Command::Attach(attach) => self::attach(session, attach).await,
+        Command::Detach(detach) => self::detach(session, detach).await,
     }
 }
 
-async fn attach(session: &Session, vm: String, nic: NewNic) -> Result<(), Failure> {
-    let there = definition(session, &vm).await?.nics;
-    for nic in name_nics(&there, vec![nic], random)? {
+async fn attach(session: &Session, attach: Attach) -> Result<(), Failure> {
+    let ask = async |vm: &str| {
+        let there = definition(session, vm).await?.nics;
+        let taken: Vec<u32> = there.iter().map(|nic| nic.index).collect();
+        let nic = name_nic(&taken, attach.nic.clone(), random)?;
         let said = format!("has NIC {} with {} on {}", nic.index, nic.mac, nic.bridge);
-        let attach = AttachNic { vm: vm.clone(), wait_ms_max: session.timeout_ms(), nic };
-        done_by_guest(session, Request::AttachNic(attach), &said).await?;
-    }
-    Ok(())
+        let request = AttachNic { vm: vm.to_owned(), wait_ms_max: session.timeout_ms(), nic };
+        Ok(Ask::new(Request::AttachNic(request), move |name, _| format!("{name} {said}")))
+    };
+    let one = Targets::named(vec![attach.vm], false);
+    change(session, one, attach.waiting, Deed::harmless("attach a NIC to"), ask).await
+}
+
+async fn detach(session: &Session, detach: Detach) -> Result<(), Failure> {
+    let Detach { vm, index, force, yes, waiting } = detach;
+    let loses = force.then_some("What the guest sends through the NIC is lost.");
+    let ask = async |vm: &str| {
+        let (vm, wait_ms_max) = (vm.to_owned(), session.timeout_ms());
+        let request = Request::DetachNic(DetachNic { vm, index, wait_ms_max, force });
+        Ok(Ask::new(request, move |name, _| format!("{name} has no NIC {index} any more")))
+    };
+    let deed = Deed { verb: "take a NIC by force from", loses };
+    change(session, Targets::named(vec![vm], yes), waiting, deed, ask).await
 }

@@ -1,13 +1,14 @@
 //! The answer to a dry run: every host's cost, term by term, and why it won or lost.
 
+use serde::Serialize;
 use vmm_proto::v1::{Candidate, Fault, FaultCode, Placement};
 
 use crate::failure::Failure;
-use crate::output::{Format, print, table};
+use crate::output::{Answer, Column, Look};
 
 /// No host at all is a failure, after the table that says why.
-pub(super) fn answer(format: Format, placement: &Placement) -> Result<(), Failure> {
-    print(format, placement, show)?;
+pub(super) fn answer(look: &Look, placement: &Placement) -> Result<(), Failure> {
+    look.print(&Answer::list(&rows(placement), COLUMNS).whole(placement)?)?;
     if placement.chosen.is_some() {
         return Ok(());
     }
@@ -15,26 +16,44 @@ pub(super) fn answer(format: Format, placement: &Placement) -> Result<(), Failur
     Err(Failure::Fault(Fault::new(FaultCode::NoCapacity, message)))
 }
 
-fn show(placement: &Placement) -> String {
-    let chosen = placement.chosen.as_deref();
-    let rows: Vec<_> = placement.candidates.iter().map(|c| row(c, chosen)).collect();
-    table(&["", "HOST", ">COST", ">CPU", ">MEMORY", ">DISK I/O", "WHY"], &rows)
+/// A host, and whether it is the one.
+#[derive(Serialize)]
+struct Row {
+    #[serde(flatten)]
+    candidate: Candidate,
+    #[serde(skip)]
+    is_chosen: bool,
 }
 
-fn row(candidate: &Candidate, chosen: Option<&str>) -> Vec<String> {
-    let mark = if chosen == Some(candidate.host.as_str()) { "->" } else { "" };
-    let cost = |cost: f64| {
-        if candidate.eligible { format!("{cost:.3}") } else { "-".to_owned() }
+type OfRow = Column<Row>;
+
+const COLUMNS: &[OfRow] = &[
+    OfRow::text("host", |row| row.candidate.host.clone()).heading("    HOST").shown(marked),
+    OfRow::decimal("cost", |row| cost(row, |of| of.cost)),
+    OfRow::decimal("cpu", |row| cost(row, |of| of.cost_cpu)),
+    OfRow::decimal("memory", |row| cost(row, |of| of.cost_memory)),
+    OfRow::decimal("disk_io", |row| cost(row, |of| of.cost_disk_io)).heading("DISK I/O"),
+    OfRow::text("why", |row| row.candidate.reason.clone()),
+    OfRow::flag("eligible", |row| row.candidate.eligible).wide(),
+    OfRow::flag("chosen", |row| row.is_chosen).wide(),
+];
+
+fn rows(placement: &Placement) -> Vec<Row> {
+    let row = |candidate: &Candidate| Row {
+        is_chosen: placement.chosen.as_ref() == Some(&candidate.host),
+        candidate: candidate.clone(),
     };
-    vec![
-        mark.to_owned(),
-        candidate.host.clone(),
-        cost(candidate.cost),
-        cost(candidate.cost_cpu),
-        cost(candidate.cost_memory),
-        cost(candidate.cost_disk_io),
-        candidate.reason.clone(),
-    ]
+    placement.candidates.iter().map(row).collect()
+}
+
+fn marked(row: &Row) -> String {
+    let mark = if row.is_chosen { "->" } else { "" };
+    format!("{mark:<4}{}", row.candidate.host)
+}
+
+/// What cannot take the VM has no cost.
+fn cost(row: &Row, of: fn(&Candidate) -> f64) -> Option<f64> {
+    row.candidate.eligible.then(|| of(&row.candidate))
 }
 
 #[cfg(test)]
@@ -74,12 +93,14 @@ mod tests {
 
     #[test]
     fn a_dry_run_shows_every_term_and_every_reason() {
-        assert_eq!(format!("\n{}", show(&placement())), GOLDEN);
+        let rows = rows(&placement());
+        let text = Look::default().render(&Answer::list(&rows, COLUMNS)).expect("a table");
+        assert_eq!(format!("\n{text}"), GOLDEN);
     }
 
     #[test]
     fn a_dry_run_without_a_host_fails() {
         let nowhere = Placement { chosen: None, ..placement() };
-        assert_eq!(answer(Format::Json, &nowhere).expect_err("fails").exit_code(), 1);
+        assert_eq!(answer(&Look::default(), &nowhere).expect_err("fails").exit_code(), 10);
     }
 }

@@ -6,20 +6,19 @@ use vmm_proto::v1::{
     UnpauseVm,
 };
 
+use super::change::{Ask, change};
 use super::create::runs_on;
-use super::falls_short;
+use super::targets::{Deed, Targets};
 use crate::failure::Failure;
-use crate::output::print;
 use crate::session::Session;
-use crate::wait::{begin, done};
+use crate::wait::Waiting;
 
 #[derive(Debug, Args)]
 pub(crate) struct Power {
-    /// Name or id.
-    vm: String,
-    /// Print the task and return at once.
-    #[arg(long)]
-    no_wait: bool,
+    #[command(flatten)]
+    targets: Targets,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 /// What is to happen.
@@ -36,17 +35,27 @@ pub(super) enum Verb {
 }
 
 pub(super) async fn run(session: &Session, verb: Verb, power: Power) -> Result<(), Failure> {
-    let request = request(verb, power.vm, session.timeout_ms());
-    if power.no_wait {
-        let task = begin(session, request).await?;
-        return print(session.format, &task, |task| format!("{}\n", task.task));
-    }
-    let outcome = done(session, request).await;
-    let task = match verb {
-        Verb::Suspend => outcome.map_err(falls_short)?,
-        _ => outcome?,
+    let ask = async |vm: &str| {
+        let request = request(verb, vm.to_owned(), session.timeout_ms());
+        Ok(Ask::new(request, move |name, task| said(verb, name, task)))
     };
-    print(session.format, &task, |task| said(verb, task))
+    change(session, power.targets, power.waiting, deed(verb), ask).await
+}
+
+fn deed(verb: Verb) -> Deed {
+    match verb {
+        Verb::Start => Deed::harmless("start"),
+        Verb::Pause => Deed::harmless("pause"),
+        Verb::Unpause => Deed::harmless("unpause"),
+        Verb::Shutdown => Deed::harmless("shut down"),
+        Verb::Reboot => Deed::harmless("reboot"),
+        Verb::Suspend => Deed::harmless("suspend"),
+        Verb::Resume => Deed::harmless("resume"),
+        Verb::Destroy => Deed {
+            verb: "destroy",
+            loses: Some("Guests are not asked: what they have not written is lost."),
+        },
+    }
 }
 
 fn request(verb: Verb, vm: String, wait_ms_max: u64) -> Request {
@@ -62,16 +71,15 @@ fn request(verb: Verb, vm: String, wait_ms_max: u64) -> Request {
     }
 }
 
-fn said(verb: Verb, task: &Task) -> String {
-    let name = &task.vm_name;
+fn said(verb: Verb, name: &str, task: Option<&Task>) -> String {
     match verb {
-        Verb::Start => runs_on(task),
-        Verb::Pause => format!("{name} is paused\n"),
-        Verb::Unpause => format!("{name} runs\n"),
-        Verb::Shutdown => format!("{name} has powered off\n"),
-        Verb::Reboot => format!("{name} runs again\n"),
-        Verb::Suspend => format!("{name} is suspended; its memory stays on its host\n"),
-        Verb::Resume => format!("{name} goes on\n"),
-        Verb::Destroy => format!("{name} is destroyed; its definition stays\n"),
+        Verb::Start => runs_on(name, task),
+        Verb::Pause => format!("{name} is paused"),
+        Verb::Unpause => format!("{name} runs"),
+        Verb::Shutdown => format!("{name} has powered off"),
+        Verb::Reboot => format!("{name} runs again"),
+        Verb::Suspend => format!("{name} is suspended; its memory stays on its host"),
+        Verb::Resume => format!("{name} goes on"),
+        Verb::Destroy => format!("{name} is destroyed; its definition stays"),
     }
 }

@@ -3,10 +3,11 @@
 use clap::Args;
 use vmm_proto::v1::{RenameVm, Request};
 
+use super::change::{Ask, change};
+use super::targets::{Deed, Targets};
 use crate::failure::Failure;
-use crate::output::print;
 use crate::session::Session;
-use crate::wait::done;
+use crate::wait::Waiting;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: vmmctl vm rename web shop")]
@@ -15,10 +16,17 @@ pub(crate) struct Rename {
     vm: String,
     /// Unique in the pool: 1 to 63 letters, digits, '.', '_' or '-'.
     name: String,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 pub(super) async fn run(session: &Session, rename: Rename) -> Result<(), Failure> {
-    let Rename { vm, name } = rename;
-    let task = done(session, Request::RenameVm(RenameVm { vm, name: name.clone() })).await?;
-    print(session.format, &task, |task| format!("{} is {name} now\n", task.vm_name))
+    let Rename { vm, name, waiting } = rename;
+    let ask = async |vm: &str| {
+        let request = RenameVm { vm: vm.to_owned(), name: name.clone() };
+        let new = name.clone();
+        Ok(Ask::new(Request::RenameVm(request), move |old, _| format!("{old} is {new} now")))
+    };
+    let one = Targets::named(vec![vm], false);
+    change(session, one, waiting, Deed::harmless("rename"), ask).await
 }

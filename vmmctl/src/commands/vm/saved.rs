@@ -1,14 +1,14 @@
 //! `vmmctl vm save|restore|discard`
 
 use clap::Args;
-use vmm_proto::v1::{DiscardSaved, Reply, Request, RestoreVm, SaveVm};
+use vmm_proto::v1::{DiscardSaved, Request, RestoreVm, SaveVm};
 
+use super::change::{Ask, change};
 use super::create::runs_on;
-use super::done_by_guest;
+use super::targets::{Deed, Targets};
 use crate::failure::Failure;
-use crate::output::print;
-use crate::session::{Session, unexpected};
-use crate::wait::done;
+use crate::session::Session;
+use crate::wait::Waiting;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -23,6 +23,8 @@ pub(crate) struct Save {
     /// Absolute path on its host; nothing may be there yet.
     #[arg(value_name = "PATH")]
     path: String,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 #[derive(Debug, Args)]
@@ -34,11 +36,13 @@ Examples:
 It continues on the host that has the file, and only there. Once the guest goes on, the file is
 removed: its disks go on too, so that it must not be restored from the same file again.")]
 pub(crate) struct Restore {
-    /// Name or id.
-    vm: String,
-    /// The file on the host that had the VM last [default: where it was saved to].
+    #[command(flatten)]
+    targets: Targets,
+    /// The file on the host that had the VM last, of one VM [default: where it was saved to].
     #[arg(long, value_name = "PATH")]
     path: Option<String>,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 #[derive(Debug, Args)]
@@ -48,31 +52,44 @@ Example: vmmctl vm discard web && vmmctl vm start web
 As if it had been destroyed when it was saved: its next start boots anew. The file stays on its
 host (`vmmctl vm show` says where).")]
 pub(crate) struct Discard {
-    /// Name or id.
-    vm: String,
+    #[command(flatten)]
+    targets: Targets,
 }
 
 pub(super) async fn save(session: &Session, save: Save) -> Result<(), Failure> {
-    let Save { vm, path } = save;
-    let said = format!("is saved in {path}");
-    let request = SaveVm { vm, path, wait_ms_max: session.timeout_ms() };
-    done_by_guest(session, Request::SaveVm(request), &said).await
+    let Save { vm, path, waiting } = save;
+    let ask = async |vm: &str| {
+        let (vm, wait_ms_max) = (vm.to_owned(), session.timeout_ms());
+        let request = Request::SaveVm(SaveVm { vm, path: path.clone(), wait_ms_max });
+        let said = format!("is saved in {path}");
+        Ok(Ask::new(request, move |name, _| format!("{name} {said}")))
+    };
+    let one = Targets::named(vec![vm], false);
+    change(session, one, waiting, Deed::harmless("save"), ask).await
 }
 
 pub(super) async fn restore(session: &Session, restore: Restore) -> Result<(), Failure> {
-    let Restore { vm, path } = restore;
-    let task = done(session, Request::RestoreVm(RestoreVm { vm, path })).await?;
-    print(session.format, &task, runs_on)
+    let Restore { targets, path, waiting } = restore;
+    if path.is_some() && !targets.is_one() {
+        return Err(Failure::Usage("--path is of one VM; name that alone".into()));
+    }
+    let ask = async |vm: &str| {
+        let request = RestoreVm { vm: vm.to_owned(), path: path.clone() };
+        Ok(Ask::new(Request::RestoreVm(request), runs_on))
+    };
+    change(session, targets, waiting, Deed::harmless("restore"), ask).await
 }
 
 pub(super) async fn discard(session: &Session, discard: Discard) -> Result<(), Failure> {
-    let vm = discard.vm;
-    match session.call(Request::DiscardSaved(DiscardSaved { vm: vm.clone() })).await? {
-        Reply::Done(done) => print(session.format, &done, |_| {
+    let deed =
+        Deed { verb: "discard the saved memory of", loses: Some("The next start boots anew.") };
+    let ask = async |vm: &str| {
+        let request = Request::DiscardSaved(DiscardSaved { vm: vm.to_owned() });
+        Ok(Ask::new(request, |name, _| {
             format!(
-                "{vm} boots anew at its next start; the file of its memory is left on its host\n"
+                "{name} boots anew at its next start; the file of its memory is left on its host"
             )
-        }),
-        other => Err(unexpected(&other)),
-    }
+        }))
+    };
+    change(session, discard.targets, Waiting::default(), deed, ask).await
 }

@@ -3,12 +3,13 @@
 use clap::Args;
 use vmm_proto::v1::{Autostart, ConfigureVm, Request};
 
+use super::change::{Ask, change};
 use super::devices::definition;
 use super::policy::Policy;
+use super::targets::{Deed, Targets};
 use crate::failure::Failure;
-use crate::output::print;
 use crate::session::Session;
-use crate::wait::done;
+use crate::wait::Waiting;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -21,25 +22,30 @@ Examples:
 What is not said stays as it is. It needs nothing of the guest: a VM may run, be paused,
 suspended, saved or stopped.")]
 pub(crate) struct Set {
-    /// Name or id.
-    vm: String,
+    #[command(flatten)]
+    targets: Targets,
     #[command(flatten)]
     policy: Policy,
     /// Do not start it with its host.
     #[arg(long, conflicts_with = "autostart")]
     no_autostart: bool,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 pub(super) async fn run(session: &Session, set: Set) -> Result<(), Failure> {
-    let before = definition(session, &set.vm).await?;
+    let Set { targets, policy, no_autostart, waiting } = set;
     let never = Autostart { enabled: false, order: 0, delay_s: 0 };
-    let configure = ConfigureVm {
-        memory_min_kib: set.policy.memory_min,
-        scheduling: set.policy.scheduling(&before),
-        on_event: set.policy.on_event(&before),
-        autostart: set.policy.autostart().or(set.no_autostart.then_some(never)),
-        vm: set.vm,
+    let ask = async |vm: &str| {
+        let before = definition(session, vm).await?;
+        let configure = ConfigureVm {
+            vm: vm.to_owned(),
+            memory_min_kib: policy.memory_min,
+            scheduling: policy.scheduling(&before),
+            on_event: policy.on_event(&before),
+            autostart: policy.autostart().or(no_autostart.then_some(never)),
+        };
+        Ok(Ask::new(Request::ConfigureVm(configure), |name, _| format!("{name} is set")))
     };
-    let task = done(session, Request::ConfigureVm(configure)).await?;
-    print(session.format, &task, |task| format!("{} is set\n", task.vm_name))
+    change(session, targets, waiting, Deed::harmless("set"), ask).await
 }

@@ -1,27 +1,37 @@
 //! `vmmctl vm show`
 
 use clap::Args;
-use vmm_proto::v1::{Disk, EventAction, Nic, Reply, Request, Scheduling, ShowVm, Spec, Vm};
+use vmm_proto::v1::{Disk, EventAction, Nic, Scheduling, Spec, Vm};
 
-use super::phase;
+use super::targets::Pick;
+use super::{COLUMNS, state};
 use crate::failure::Failure;
-use crate::output::{cpus, fields, mib, print, rate};
-use crate::session::{Session, unexpected};
+use crate::output::{Answer, Told, cpus, mib, rate};
+use crate::session::Session;
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  vmmctl vm show web
+  vmmctl vm show web -o json
+  vmmctl vm show web-1 web-2 --columns name,state,host,memory")]
 pub(crate) struct Show {
-    /// Name or id.
-    vm: String,
+    #[command(flatten)]
+    pick: Pick,
 }
 
 pub(super) async fn run(session: &Session, show: Show) -> Result<(), Failure> {
-    match session.call(Request::ShowVm(ShowVm { vm: show.vm })).await? {
-        Reply::Vm(vm) => print(session.format, &*vm, table),
-        other => Err(unexpected(&other)),
+    let is_one = show.pick.is_one();
+    let vms = show.pick.look_up(session).await?;
+    match (&vms[..], is_one) {
+        ([vm], true) => session.look.print(&Answer::one(vm, COLUMNS).told(|| told(vm))),
+        (vms, _) => session
+            .look
+            .print(&Answer::list(vms, COLUMNS).told(|| Told::apart(vms.iter().map(told)))),
     }
 }
 
-fn table(vm: &Vm) -> String {
+fn told(vm: &Vm) -> Told {
     let spec = &vm.spec;
     let saved = match (&vm.saved_path, &vm.saved_host) {
         (Some(path), Some(host)) => format!("{path} on {host}"),
@@ -31,7 +41,7 @@ fn table(vm: &Vm) -> String {
         ("name", spec.name.clone()),
         ("id", vm.vm.clone()),
         ("type", format!("{:?}", spec.kind).to_lowercase()),
-        ("state", phase(vm.phase, vm.stale)),
+        ("state", state(vm)),
         ("reason", vm.reason.clone()),
         ("host", vm.host.clone().unwrap_or_default()),
         ("saved in", saved),
@@ -44,7 +54,7 @@ fn table(vm: &Vm) -> String {
     lines.extend(spec.disks.iter().map(|one| ("disk", disk(one))));
     lines.extend(spec.nics.iter().map(|one| ("nic", nic(one))));
     lines.extend(policy(spec));
-    fields(&lines)
+    Told::fields(lines)
 }
 
 fn vcpus(vm: &Vm) -> String {
@@ -118,6 +128,7 @@ mod tests {
     use vmm_proto::v1::{Autostart, GuestKind, OnEvent, VmPhase};
 
     use super::*;
+    use crate::screen::Screen;
 
     const GOLDEN: &str = "
 name         web
@@ -193,6 +204,7 @@ disk demand  0.0 MiB/s
 
     #[test]
     fn everything_that_a_vm_can_be_is_shown() {
-        assert_eq!(format!("\n{}", table(&sample())), GOLDEN);
+        let text = told(&sample()).lay_out(Screen::PIPE, true);
+        assert_eq!(format!("\n{text}"), GOLDEN);
     }
 }

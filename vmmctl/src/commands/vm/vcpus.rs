@@ -1,34 +1,48 @@
 //! `vmmctl vm vcpus`
 
 use clap::Args;
-use vmm_proto::v1::{Request, SetVcpus, Vcpus as Outcome};
+use vmm_proto::v1::{Request, SetVcpus, Task, Vcpus as Outcome};
 
+use super::change::{Ask, change};
+use super::targets::{Deed, Targets};
 use crate::failure::Failure;
-use crate::output::print;
 use crate::session::Session;
-use crate::wait::done;
+use crate::wait::Waiting;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example: vmmctl vm vcpus web 4
+Examples:
+  vmmctl vm vcpus web 4
+  vmmctl vm vcpus web-1 web-2 web-3 2
 
 The guest does it, and is waited for (--timeout). When it brought fewer or more online than asked, the exit code is 3.")]
 pub(crate) struct Vcpus {
-    /// Name or id.
-    vm: String,
+    /// Names or ids, one or several.
+    #[arg(value_name = "VM", required = true)]
+    vms: Vec<String>,
     /// How many shall be online: 1 to the VM's --vcpus-max.
+    #[arg(required = true)]
     count: u32,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 pub(super) async fn run(session: &Session, vcpus: Vcpus) -> Result<(), Failure> {
-    let Vcpus { vm, count } = vcpus;
-    let set = SetVcpus { vm, vcpus: count, wait_ms_max: session.timeout_ms() };
-    let task = done(session, Request::SetVcpus(set)).await?;
-    print(session.format, &task, |task| match &task.vcpus {
-        Some(outcome) => format!("{}: {} vCPUs online\n", task.vm_name, outcome.online),
-        None => format!("{}: done\n", task.vm_name),
-    })?;
-    task.vcpus.as_ref().map_or(Ok(()), check)
+    let count = vcpus.count;
+    let ask = async |vm: &str| {
+        let (vm, wait_ms_max) = (vm.to_owned(), session.timeout_ms());
+        let request = Request::SetVcpus(SetVcpus { vm, vcpus: count, wait_ms_max });
+        Ok(Ask::new(request, said).checked(|task| task.vcpus.as_ref().map_or(Ok(()), check)))
+    };
+    let targets = Targets::named(vcpus.vms, false);
+    change(session, targets, vcpus.waiting, Deed::harmless("change the vCPUs of"), ask).await
+}
+
+fn said(name: &str, task: Option<&Task>) -> String {
+    match task.and_then(|task| task.vcpus.as_ref()) {
+        Some(outcome) => format!("{name}: {} vCPUs online", outcome.online),
+        None => format!("{name}: done"),
+    }
 }
 
 fn check(outcome: &Outcome) -> Result<(), Failure> {

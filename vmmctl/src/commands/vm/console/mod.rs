@@ -1,6 +1,7 @@
 //! `vmmctl vm console`
 
-use std::io::IsTerminal as _;
+mod tame;
+
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -9,9 +10,10 @@ use clap::Args;
 use vmm_proto::v1::{ConsoleText, ReadConsole, Reply, Request};
 
 use crate::failure::Failure;
-use crate::output::{Format, print, write};
+use crate::output::{Answer, Column, Named, Unit, write};
 use crate::session::{Session, unexpected};
 use crate::size;
+use tame::Tamer;
 
 /// How often a console that is followed is read.
 const POLL: Duration = Duration::from_millis(500);
@@ -21,8 +23,9 @@ const BYTES_MAX: u32 = 1 << 20;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A guest writes what it likes. To a terminal its control characters go as '?', unless --raw is given; to a pipe or file
-they go as they are. With -o json the text is base64, and --follow is refused.")]
+A guest writes what it likes. On a terminal its escape sequences (colours, cursor moves) are left out and other control
+characters are '?', unless --raw is given; to a pipe or file all goes as it is. With -o json the text is base64, and --follow
+is refused.")]
 pub(crate) struct Console {
     /// Name or id.
     vm: String,
@@ -32,7 +35,7 @@ pub(crate) struct Console {
     /// Go on until Ctrl-C.
     #[arg(long, short)]
     follow: bool,
-    /// Pass control characters to the terminal.
+    /// Pass escape sequences and control characters to the terminal.
     #[arg(long)]
     raw: bool,
 }
@@ -40,31 +43,46 @@ pub(crate) struct Console {
 pub(super) async fn run(session: &Session, console: Console) -> Result<(), Failure> {
     let bytes_max = u32::try_from(console.bytes).unwrap_or(BYTES_MAX).min(BYTES_MAX);
     let text = read(session, &console.vm, bytes_max).await?;
-    if session.format == Format::Json {
+    if !session.look.is_for_people() {
         if console.follow {
-            return Err(Failure::Usage("--follow has no JSON form; leave out one of them".into()));
+            let message = "--follow shows text as it comes; leave it out, or leave out -o";
+            return Err(Failure::Usage(message.into()));
         }
-        return print(session.format, &text, |_| String::new());
+        let text = Named::new(console.vm, text);
+        return session.look.print(&Answer::one(&text, COLUMNS));
     }
-    let tame = std::io::stdout().is_terminal() && !console.raw;
+    let mut tamer = (session.look.screen.is_terminal && !console.raw).then(Tamer::default);
     let bytes = decode(&text)?;
-    show(&bytes, tame)?;
+    show(&bytes, tamer.as_mut())?;
     if !console.follow {
         return Ok(());
     }
     let end = end_of(&text, &bytes);
     tokio::select! {
-        ended = follow(session, &console.vm, end, tame) => ended,
+        ended = follow(session, &console.vm, end, tamer) => ended,
         _ = tokio::signal::ctrl_c() => Ok(()),
     }
 }
 
-async fn follow(session: &Session, vm: &str, mut end: u64, tame: bool) -> Result<(), Failure> {
+type OfConsoleText = Column<Named<ConsoleText>>;
+
+const COLUMNS: &[OfConsoleText] = &[
+    OfConsoleText::text("name", |row| row.name.clone()),
+    OfConsoleText::number("dropped", Unit::Bytes, |row| Some(row.of.dropped_bytes)),
+    OfConsoleText::text("data", |row| row.of.data.clone()),
+];
+
+async fn follow(
+    session: &Session,
+    vm: &str,
+    mut end: u64,
+    mut tamer: Option<Tamer>,
+) -> Result<(), Failure> {
     loop {
         tokio::time::sleep(POLL).await;
         let text = read(session, vm, BYTES_MAX).await?;
         let bytes = decode(&text)?;
-        show(news(&text, &bytes, end), tame)?;
+        show(news(&text, &bytes, end), tamer.as_mut())?;
         end = end_of(&text, &bytes);
     }
 }
@@ -96,25 +114,16 @@ fn decode(text: &ConsoleText) -> Result<Vec<u8>, Failure> {
         .map_err(|error| Failure::Local(format!("the console's text is no base64: {error}")))
 }
 
-fn show(bytes: &[u8], tame: bool) -> Result<(), Failure> {
-    if tame { write(tamed(bytes).as_bytes()) } else { write(bytes) }
-}
-
-/// Without what could drive the terminal.
-fn tamed(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
-    text.chars().filter(|c| *c != '\r').map(|c| if harmless(c) { c } else { '?' }).collect()
+fn show(bytes: &[u8], tamer: Option<&mut Tamer>) -> Result<(), Failure> {
+    match tamer {
+        Some(tamer) => write(tamer.tame(bytes).as_bytes()),
+        None => write(bytes),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_guest_does_not_drive_the_terminal() {
-        assert_eq!(tamed(b"a\r\n\x1b[2Jb\tc\xff"), "a\n?[2Jb\tc\u{fffd}");
-    }
 
     #[test]
     fn only_what_is_new_is_shown() {

@@ -1,0 +1,204 @@
+//! Progress on stderr: one line that is drawn anew, where a person looks; nothing in a pipe.
+//!
+//! A [`Board`] knows the tasks that are waited for. It is drawn when one of them changes and once in a while, so that the seconds
+//! count on; what is said meanwhile goes through [`Board::aside`], so that it does not land in the line.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::io::Write as _;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use vmm_proto::v1::Task;
+
+use crate::output::{cut, visible};
+use crate::screen::Screen;
+
+/// The line is drawn anew after this long at the latest.
+const TICK: Duration = Duration::from_millis(250);
+/// Cells of a bar.
+const BAR: u64 = 10;
+/// Back to the first column, and away with what stands there.
+const CLEAR: &str = "\r\x1b[K";
+
+/// What is waited for.
+pub(crate) struct Board {
+    screen: Screen,
+    all: usize,
+    begun: Instant,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    over: usize,
+    under_way: Vec<Task>,
+    is_drawn: bool,
+}
+
+impl Board {
+    /// A board for so many.
+    pub(crate) fn new(all: usize) -> Self {
+        let screen = Screen::stderr();
+        Self { screen, all, begun: Instant::now(), state: RefCell::default() }
+    }
+
+    /// Where a task stands now.
+    pub(crate) fn show(&self, task: &Task) {
+        let mut state = self.state.borrow_mut();
+        match state.under_way.iter_mut().find(|known| known.task == task.task) {
+            Some(known) => known.clone_from(task),
+            None => state.under_way.push(task.clone()),
+        }
+        drop(state);
+        self.draw();
+    }
+
+    /// One is over; its task, if it had one, is not waited for any more.
+    pub(crate) fn over(&self, task: Option<&str>) {
+        let mut state = self.state.borrow_mut();
+        state.over += 1;
+        state.under_way.retain(|known| task != Some(known.task.as_str()));
+    }
+
+    /// The tasks that are waited for.
+    pub(crate) fn under_way(&self) -> Vec<String> {
+        self.state.borrow().under_way.iter().map(|task| task.task.clone()).collect()
+    }
+
+    /// Does what writes to the terminal.
+    pub(crate) fn aside<R>(&self, write: impl FnOnce() -> R) -> R {
+        self.clear();
+        let result = write();
+        self.draw();
+        result
+    }
+
+    /// Lets the seconds count on, for ever.
+    pub(crate) async fn ticks(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(TICK).await;
+            self.draw();
+        }
+    }
+
+    fn draw(&self) {
+        if !self.screen.is_terminal {
+            return;
+        }
+        let mut state = self.state.borrow_mut();
+        let line = line(&state.under_way, (state.over, self.all), self.begun.elapsed());
+        if line.is_empty() {
+            return;
+        }
+        state.is_drawn = true;
+        // A line that reaches the edge would go on below.
+        let width = self.screen.width.map_or(usize::MAX, |width| width.saturating_sub(1));
+        to_stderr(&format!("{CLEAR}{}", cut(&visible(&line), width)));
+    }
+
+    fn clear(&self) {
+        if std::mem::take(&mut self.state.borrow_mut().is_drawn) {
+            to_stderr(CLEAR);
+        }
+    }
+}
+
+impl Drop for Board {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn to_stderr(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    // Whoever closed it does not want to see it.
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+}
+
+fn line(under_way: &[Task], (over, all): (usize, usize), elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs();
+    match (under_way, all) {
+        ([], _) => String::new(),
+        ([one], 0 | 1) => format!("{}, {seconds} s", alone(one)),
+        (several, _) => {
+            let each: Vec<String> = several.iter().map(beside_others).collect();
+            format!("{over} of {all} done, {seconds} s: {}", each.join("; "))
+        }
+    }
+}
+
+fn alone(task: &Task) -> String {
+    let Task { vm_name, verb, .. } = task;
+    match counted(&task.step) {
+        Some((words, step, all)) => {
+            format!("{vm_name}: {verb} [{}] {step} of {all}: {words}", bar(step, all))
+        }
+        None => format!("{vm_name}: {verb} {}", task.step),
+    }
+}
+
+fn beside_others(task: &Task) -> String {
+    let words = counted(&task.step).map_or(task.step.as_str(), |(words, ..)| words);
+    if words.is_empty() { task.vm_name.clone() } else { format!("{} {words}", task.vm_name) }
+}
+
+/// `build (2 of 3)` is build, 2 and 3.
+fn counted(step: &str) -> Option<(&str, u64, u64)> {
+    let (words, count) = step.strip_suffix(')')?.rsplit_once(" (")?;
+    let (step, all) = count.split_once(" of ")?;
+    Some((words, step.parse().ok()?, all.parse().ok()?))
+}
+
+/// What is behind us; the step that is under way is not.
+fn bar(step: u64, all: u64) -> String {
+    let done = step.saturating_sub(1).min(all).saturating_mul(BAR).checked_div(all).unwrap_or(0);
+    (0..BAR).map(|cell| if cell < done { '#' } else { '-' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use vmm_proto::v1::TaskState;
+
+    use super::*;
+
+    fn task(vm_name: &str, step: &str) -> Task {
+        Task {
+            task: format!("id of {vm_name}"),
+            verb: "StartVm".into(),
+            vm: String::new(),
+            vm_name: vm_name.into(),
+            state: TaskState::Running,
+            step: step.into(),
+            fault: None,
+            placement: None,
+            vcpus: None,
+            memory: None,
+        }
+    }
+
+    fn check(tasks: &[(&str, &str)], counts: (usize, usize), expect: &str) {
+        let tasks: Vec<Task> = tasks.iter().map(|(name, step)| task(name, step)).collect();
+        assert_eq!(line(&tasks, counts, Duration::from_millis(4900)), expect);
+    }
+
+    #[test]
+    fn one_task_has_a_bar_and_several_share_a_line() {
+        check(&[("web", "build (2 of 4)")], (0, 1), "web: StartVm [##--------] 2 of 4: build, 4 s");
+        check(&[("web", "taking back: build")], (0, 1), "web: StartVm taking back: build, 4 s");
+        check(&[("web", "build (3 of 0)")], (0, 1), "web: StartVm [----------] 3 of 0: build, 4 s");
+        check(&[("a", "build (2 of 4)"), ("b", "")], (3, 9), "3 of 9 done, 4 s: a build; b");
+        check(&[], (1, 1), "");
+    }
+
+    #[test]
+    fn a_board_knows_what_goes_on() {
+        let board = Board::new(2);
+        for (name, step) in [("a", "x"), ("b", "x"), ("a", "y")] {
+            board.show(&task(name, step));
+        }
+        assert_eq!(board.under_way(), ["id of a", "id of b"]);
+        board.over(Some("id of a"));
+        assert_eq!(board.under_way(), ["id of b"]);
+    }
+}
