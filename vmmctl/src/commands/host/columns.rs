@@ -7,7 +7,7 @@ use crate::output::{Column, Tone, Unit};
 type OfHost = Column<Host>;
 
 /// The name first.
-pub(in crate::commands) const COLUMNS: &[OfHost] = &[
+pub(crate) const COLUMNS: &[OfHost] = &[
     OfHost::text("name", |host| host.name.clone()),
     OfHost::text("health", |host| health(host.health).to_owned()).shown(shown_health).toned(tone),
     OfHost::count("vms", |host| Some(host.vm_count)),
@@ -54,7 +54,7 @@ fn xen(host: &Host) -> String {
 }
 
 /// In words.
-pub(in crate::commands) fn health(health: HostHealth) -> &'static str {
+pub(crate) fn health(health: HostHealth) -> &'static str {
     match health {
         HostHealth::Unknown => "not heard",
         HostHealth::Up => "up",

@@ -14,7 +14,7 @@ pub(super) async fn run(session: &Session, listing: Listing) -> Result<(), Failu
 }
 
 /// All hosts, in order of name.
-pub(in crate::commands) async fn hosts(session: &Session) -> Result<Vec<Host>, Failure> {
+pub(crate) async fn hosts(session: &Session) -> Result<Vec<Host>, Failure> {
     match session.call(Request::ListHosts(ListHosts::default())).await? {
         Reply::Hosts(hosts) => Ok(hosts.hosts),
         other => Err(unexpected(&other)),

@@ -2,7 +2,7 @@
 
 mod add;
 mod columns;
-pub(in crate::commands) mod list;
+pub(crate) mod list;
 mod maintenance;
 mod remove;
 mod stats;
@@ -13,7 +13,7 @@ use crate::args::Listing;
 use crate::failure::Failure;
 use crate::session::Session;
 
-pub(in crate::commands) use columns::COLUMNS;
+pub(crate) use columns::{COLUMNS, health};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

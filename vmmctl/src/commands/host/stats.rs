@@ -6,6 +6,7 @@ use vmm_proto::v1::{
 };
 
 use super::list::hosts;
+use crate::complete;
 use crate::failure::Failure;
 use crate::output::{Answer, Column, Named, Told, Unit, cpus, mib, or_dash, rate};
 use crate::session::{Session, unexpected};
@@ -16,6 +17,7 @@ Rates, latencies and how busy a CPU is are those since the agent's sample before
 none (-). Disks and NICs are those of the host itself; `vmmctl vm stats` has the guests'.")]
 pub(crate) struct Stats {
     /// Name or id.
+    #[arg(add = complete::hosts())]
     host: String,
 }
 

@@ -4,6 +4,7 @@ use clap::Args;
 use vmm_proto::v1::{CancelTask, Request, Task, TaskState};
 
 use crate::commands::each::{Acted, each};
+use crate::complete;
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::wait::{Waiting, begin, finished, follow};
@@ -17,7 +18,7 @@ Examples:
 A task that was nearly over may be done all the same; then it says so.")]
 pub(crate) struct Cancel {
     /// Ids, one or several.
-    #[arg(value_name = "TASK", required = true)]
+    #[arg(value_name = "TASK", required = true, add = complete::tasks())]
     tasks: Vec<String>,
     #[command(flatten)]
     waiting: Waiting,

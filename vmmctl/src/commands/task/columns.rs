@@ -7,7 +7,7 @@ use crate::output::{Column, Tone};
 type OfTask = Column<Task>;
 
 /// The id first.
-pub(in crate::commands) const COLUMNS: &[OfTask] = &[
+pub(crate) const COLUMNS: &[OfTask] = &[
     OfTask::text("task", |task| task.task.clone()),
     OfTask::text("verb", |task| task.verb.clone()),
     OfTask::text("vm", |task| task.vm_name.clone()),
@@ -27,7 +27,7 @@ fn host(task: &Task) -> String {
 }
 
 /// In words.
-pub(in crate::commands) fn state(state: TaskState) -> &'static str {
+pub(crate) fn state(state: TaskState) -> &'static str {
     match state {
         TaskState::Running => "running",
         TaskState::Cancelling => "cancelling",

@@ -14,7 +14,7 @@ pub(super) async fn run(session: &Session, listing: Listing) -> Result<(), Failu
 }
 
 /// The latest tasks, the newest first.
-pub(in crate::commands) async fn tasks(session: &Session) -> Result<Vec<Task>, Failure> {
+pub(crate) async fn tasks(session: &Session) -> Result<Vec<Task>, Failure> {
     match session.call(Request::ListTasks(ListTasks {})).await? {
         Reply::Tasks(tasks) => Ok(tasks.tasks),
         other => Err(unexpected(&other)),

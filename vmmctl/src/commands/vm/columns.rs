@@ -8,7 +8,7 @@ use crate::output::{Column, Tone, Unit};
 type OfVm = Column<Vm>;
 
 /// The name first.
-pub(in crate::commands) const COLUMNS: &[OfVm] = &[
+pub(crate) const COLUMNS: &[OfVm] = &[
     OfVm::text("name", |vm| vm.spec.name.clone()),
     OfVm::text("state", |vm| phase(vm.phase).to_owned()).shown(state).toned(tone),
     OfVm::text("host", |vm| vm.host.clone().unwrap_or_default()).shown(host),

@@ -14,7 +14,7 @@ pub(super) async fn run(session: &Session, listing: Listing) -> Result<(), Failu
 }
 
 /// All VMs, in order of name.
-pub(in crate::commands) async fn vms(session: &Session) -> Result<Vec<Vm>, Failure> {
+pub(crate) async fn vms(session: &Session) -> Result<Vec<Vm>, Failure> {
     let (mut vms, mut after) = (Vec::new(), None);
     loop {
         let page =

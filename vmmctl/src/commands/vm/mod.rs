@@ -7,7 +7,7 @@ mod create;
 mod delete;
 mod devices;
 mod disk;
-pub(in crate::commands) mod list;
+pub(crate) mod list;
 mod memory;
 mod nic;
 mod placement;
@@ -29,7 +29,8 @@ use crate::args::Listing;
 use crate::failure::Failure;
 use crate::session::Session;
 
-pub(in crate::commands) use columns::COLUMNS;
+pub(crate) use columns::COLUMNS;
+pub(crate) use targets::show as show_one;
 
 const SUSPEND: &str = "\
 Examples:
@@ -147,7 +148,7 @@ pub(in crate::commands) fn phase(phase: VmPhase) -> &'static str {
 }
 
 /// A phase in words, with a mark where it may be old.
-pub(in crate::commands) fn state(vm: &Vm) -> String {
+pub(crate) fn state(vm: &Vm) -> String {
     let words = phase(vm.phase);
     if vm.stale { format!("{words}? (host not heard)") } else { words.to_owned() }
 }

@@ -5,6 +5,7 @@ use vmm_proto::v1::{Reply, Request, ShowVm, Vm};
 
 use super::COLUMNS;
 use super::list::vms;
+use crate::complete;
 use crate::confirm::{Reason, confirm};
 use crate::failure::Failure;
 use crate::output::{Answer, Filter, Look};
@@ -17,11 +18,11 @@ const LISTED_MAX: usize = 10;
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Pick {
     /// Names or ids, one or several.
-    #[arg(value_name = "VM", required_unless_present = "filter", conflicts_with = "filter")]
+    #[arg(value_name = "VM", required_unless_present = "filter", conflicts_with = "filter", add = complete::vms())]
     vms: Vec<String>,
     /// All VMs whose column is this (COLUMN=VALUE), is not (!=), or contains it (~), as in `vm list`; as often as there are
     /// conditions.
-    #[arg(long, short = 'l', value_name = "COLUMN=VALUE")]
+    #[arg(long, short = 'l', value_name = "COLUMN=VALUE", add = complete::filters())]
     filter: Vec<Filter>,
 }
 
@@ -135,7 +136,7 @@ impl Targets {
 }
 
 /// One VM.
-pub(super) async fn show(session: &Session, vm: String) -> Result<Vm, Failure> {
+pub(crate) async fn show(session: &Session, vm: String) -> Result<Vm, Failure> {
     match session.call(Request::ShowVm(ShowVm { vm })).await? {
         Reply::Vm(vm) => Ok(*vm),
         other => Err(unexpected(&other)),

@@ -1,0 +1,65 @@
+//! Names from the manager, quickly or not at all.
+
+use std::time::Duration;
+
+use vmm_proto::v1::Vm;
+
+use super::Candidate;
+use super::words::Words;
+use crate::commands::{host, task, vm};
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// Who presses Tab does not wait longer.
+pub(super) const DEADLINE: Duration = Duration::from_millis(900);
+
+pub(super) fn vms(words: &Words, _: &str) -> Vec<Candidate> {
+    let help = |vm: &Vm| match &vm.host {
+        Some(host) => format!("{} on {host}", vm::state(vm)),
+        None => vm::state(vm),
+    };
+    let vms = ask(words, async |session| vm::list::vms(session).await).unwrap_or_default();
+    let is_new = |vm: &Vm| !words.has(&vm.spec.name);
+    vms.into_iter().filter(is_new).map(|vm| (vm.spec.name.clone(), help(&vm))).collect()
+}
+
+pub(super) fn hosts(words: &Words, _: &str) -> Vec<Candidate> {
+    let hosts = ask(words, async |session| host::list::hosts(session).await).unwrap_or_default();
+    hosts.into_iter().map(|host| (host.name, host::health(host.health).to_owned())).collect()
+}
+
+pub(super) fn tasks(words: &Words, _: &str) -> Vec<Candidate> {
+    let tasks = ask(words, async |session| task::list::tasks(session).await).unwrap_or_default();
+    let help = |verb: &str, vm: &str, state: &str| format!("{verb} {vm}, {state}");
+    tasks
+        .into_iter()
+        .map(|task| (task.task, help(&task.verb, &task.vm_name, task::state(task.state))))
+        .collect()
+}
+
+pub(super) fn disks(words: &Words, _: &str) -> Vec<Candidate> {
+    let disks = named_vm(words).map(|vm| vm.spec.disks).unwrap_or_default();
+    disks.into_iter().map(|disk| (disk.device, disk.path)).collect()
+}
+
+pub(super) fn nics(words: &Words, _: &str) -> Vec<Candidate> {
+    let nics = named_vm(words).map(|vm| vm.spec.nics).unwrap_or_default();
+    nics.into_iter()
+        .map(|nic| (nic.index.to_string(), format!("{} on {}", nic.mac, nic.bridge)))
+        .collect()
+}
+
+/// The VM whose device is to be named.
+fn named_vm(words: &Words) -> Option<Vm> {
+    let name = words.behind(&["detach", "resize"])?.to_owned();
+    ask(words, async |session| vm::show_one(session, name.clone()).await)
+}
+
+/// None: there is no answer in time, for whatever reason.
+fn ask<T>(words: &Words, question: impl AsyncFn(&Session) -> Result<T, Failure>) -> Option<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    runtime.block_on(async {
+        let session = Session::new(&words.global()).ok()?;
+        tokio::time::timeout(DEADLINE, question(&session)).await.ok()?.ok()
+    })
+}
