@@ -18,7 +18,7 @@ use std::ffi::OsStr;
 
 use clap::CommandFactory as _;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
-use clap_complete::env::{Bash, CompleteEnv, EnvCompleter, Fish, Zsh};
+use clap_complete::env::{CompleteEnv, EnvCompleter, Fish, Zsh};
 
 use crate::args::Args;
 use crate::failure::Failure;
@@ -27,6 +27,9 @@ use words::Words;
 
 /// The variable by which a shell asks.
 const VARIABLE: &str = "COMPLETE";
+
+/// Ours, because bash takes words apart at `=` and `:`, and clap's script leaves them so.
+const BASH: &str = include_str!("vmmctl.bash");
 
 /// A shell that can ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -44,7 +47,7 @@ pub(crate) fn answer_shell() {
 /// Prints what makes a shell ask.
 pub(crate) fn print_registration(shell: Shell) -> Result<(), Failure> {
     let completer: &dyn EnvCompleter = match shell {
-        Shell::Bash => &Bash,
+        Shell::Bash => return write(BASH.as_bytes()),
         Shell::Zsh => &Zsh,
         Shell::Fish => &Fish,
     };
