@@ -13,6 +13,7 @@ use crate::complete::{self, Shell};
 use crate::failure::exit_codes;
 use crate::output::{Filter, Format, Look, SortKey};
 use crate::screen::Screen;
+use crate::top::Top;
 
 const EXAMPLE: &str = "\
 Examples:
@@ -177,6 +178,8 @@ pub(crate) enum Noun {
     /// Find out why a server cannot be reached.
     #[command(subcommand)]
     Doctor(doctor::Command),
+    /// Hosts and VMs with what they use, as it changes.
+    Top(Top),
     /// Print what changes in the pool, as it changes; Ctrl-C ends it. With `-o json` a line an answer.
     Watch,
     /// Print what lets a shell complete commands, names of VMs, hosts and tasks, and columns.

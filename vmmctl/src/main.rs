@@ -18,6 +18,7 @@ mod progress;
 mod screen;
 mod session;
 mod size;
+mod top;
 mod wait;
 
 use std::process::ExitCode;

@@ -15,6 +15,9 @@ use crate::args::{Args, Global, Noun};
 use crate::complete;
 use crate::failure::Failure;
 use crate::session::{Session, credentials_directory};
+use crate::top;
+
+pub(crate) use each::AT_ONCE;
 
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let global = args.global;
@@ -26,6 +29,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Noun::Doctor(command) => doctor::run(&global, command).await,
         Noun::Completion { shell } => complete::print_registration(shell),
         Noun::Man { directory } => man::run(&directory),
+        Noun::Top(command) => top::run(&connect(&global).await?, command).await,
         Noun::Watch => watch::run(&connect(&global).await?).await,
         Noun::Host(command) => host::run(&connect(&global).await?, command).await,
         Noun::Vm(command) => vm::run(&connect(&global).await?, command).await,

@@ -39,9 +39,9 @@ use crate::screen::Screen;
 pub(crate) use answer::{Answer, Named};
 pub(crate) use column::{Column, Unit};
 pub(crate) use quantity::{cpus, mib, or_dash, rate, seconds, size_of};
-pub(crate) use select::{Filter, SortKey};
+pub(crate) use select::{Filter, SortKey, keeps_word, sort_by};
 pub(crate) use stdout::{write, write_while_read};
-pub(crate) use text::{cut, is_hostile, visible, visible_lines};
+pub(crate) use text::{cut, is_hostile, visible, visible_lines, width};
 pub(crate) use told::Told;
 pub(crate) use tone::Tone;
 

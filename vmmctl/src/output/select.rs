@@ -120,6 +120,24 @@ pub(crate) fn select<'a, T>(
     Ok(rows)
 }
 
+/// Does this word keep the row? It is a condition on a column, or a part of what any column shows.
+pub(crate) fn keeps_word<T>(columns: &[Column<T>], row: &T, word: &str) -> bool {
+    let condition = word.parse::<Filter>().ok();
+    let column = condition.as_ref().and_then(|filter| find(columns, &filter.name).ok());
+    match (condition, column) {
+        (Some(filter), Some(column)) => filter.keeps(column, row),
+        _ => {
+            let part = word.to_lowercase();
+            columns.iter().any(|column| column.show(row).to_lowercase().contains(&part))
+        }
+    }
+}
+
+/// Sorts by one column; those that are equal stay in the order in which they came.
+pub(crate) fn sort_by<T>(rows: &mut [T], column: &Column<T>, is_descending: bool) {
+    rows.sort_by_cached_key(|row| Sorted { value: column.plain(row), is_descending });
+}
+
 fn find<'a, T>(columns: &'a [Column<T>], name: &str) -> Result<&'a Column<T>, Failure> {
     let found = columns.iter().find(|column| column.name() == name || column.key() == name);
     found.ok_or_else(|| {

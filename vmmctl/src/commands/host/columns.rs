@@ -62,12 +62,14 @@ pub(crate) fn health(health: HostHealth) -> &'static str {
     }
 }
 
-fn shown_health(host: &Host) -> String {
+/// In words, with a mark for maintenance.
+pub(crate) fn shown_health(host: &Host) -> String {
     let health = health(host.health);
     if host.maintenance { format!("{health}, maintenance") } else { health.to_owned() }
 }
 
-fn tone(host: &Host) -> Tone {
+/// How it strikes the eye.
+pub(crate) fn tone(host: &Host) -> Tone {
     match host.health {
         HostHealth::Unknown => Tone::Moving,
         HostHealth::Silent => Tone::Bad,

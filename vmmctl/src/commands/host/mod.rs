@@ -13,7 +13,7 @@ use crate::args::Listing;
 use crate::failure::Failure;
 use crate::session::Session;
 
-pub(crate) use columns::{COLUMNS, health};
+pub(crate) use columns::{COLUMNS, health, shown_health, tone};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -50,7 +50,8 @@ fn joined<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.collect::<Vec<_>>().join(",")
 }
 
-fn tone(vm: &Vm) -> Tone {
+/// How it strikes the eye.
+pub(crate) fn tone(vm: &Vm) -> Tone {
     match vm.phase {
         VmPhase::Running if vm.stale => Tone::Moving,
         VmPhase::Running => Tone::Good,

@@ -29,7 +29,8 @@ use crate::args::Listing;
 use crate::failure::Failure;
 use crate::session::Session;
 
-pub(crate) use columns::COLUMNS;
+pub(crate) use columns::{COLUMNS, tone};
+pub(crate) use stats::ask as stats_of;
 pub(crate) use targets::show as show_one;
 
 const SUSPEND: &str = "\
@@ -126,7 +127,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<(), Failu
 }
 
 /// A phase in words.
-pub(in crate::commands) fn phase(phase: VmPhase) -> &'static str {
+pub(crate) fn phase(phase: VmPhase) -> &'static str {
     match phase {
         VmPhase::Starting => "starting",
         VmPhase::Running => "running",

@@ -36,10 +36,7 @@ pub(super) async fn run(session: &Session, stats: Stats) -> Result<(), Failure> 
 }
 
 /// What its host's agent counts.
-pub(in crate::commands) async fn ask(
-    session: &Session,
-    vm: String,
-) -> Result<Named<VmStats>, Failure> {
+pub(crate) async fn ask(session: &Session, vm: String) -> Result<Named<VmStats>, Failure> {
     match session.call(Request::GetVmStats(GetVmStats { vm: vm.clone() })).await? {
         Reply::VmStats(stats) => Ok(Named::new(vm, stats)),
         other => Err(unexpected(&other)),
