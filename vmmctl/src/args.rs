@@ -8,12 +8,13 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use vmm_proto::enrolment::JoinToken;
 
-use crate::commands::{doctor, host, task, vm};
+use crate::commands::{doctor, host, label, pool, site, task, vm};
 use crate::complete::{self, Shell};
 use crate::failure::exit_codes;
-use crate::output::{Filter, Format, Look, SortKey};
+use crate::output::{Format, Look};
 use crate::screen::Screen;
 use crate::top::Top;
+use crate::wanted::Wanted;
 
 const EXAMPLE: &str = "\
 Examples:
@@ -28,7 +29,7 @@ Examples:
   vmmctl vm set web --weight 512 --autostart 10
   vmmctl vm save web /var/lib/smps-vmm/web.save
   vmmctl vm console web --follow
-  vmmctl vm list --filter state=running --sort -memory --watch
+  vmmctl vm list --where 'status=running and cpu>80%' --sort -cpu --watch
   vmmctl vm shutdown web-1 web-2 web-3
   vmmctl -o json vm show web
 
@@ -113,23 +114,16 @@ impl Global {
             columns: self.columns.clone(),
             no_headers: self.no_headers,
             screen: Screen::stdout(),
-            ..Look::default()
         }
     }
 }
 
-/// Which rows of a list, and in which order.
+/// Which objects a list has, in which order, and when.
 #[derive(Clone, Debug, ClapArgs)]
 #[command(next_help_heading = "Options of lists")]
 pub(crate) struct Listing {
-    /// Only rows whose column is this (COLUMN=VALUE), is not (!=), or contains it (~). As often as there are conditions: all
-    /// must hold.
-    #[arg(long, short = 'l', value_name = "COLUMN=VALUE", add = complete::filters())]
-    filter: Vec<Filter>,
-    /// Sort by these columns; a minus before a name turns its order around.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', allow_hyphen_values = true,
-        add = complete::columns())]
-    sort: Vec<SortKey>,
+    #[command(flatten)]
+    pub(crate) wanted: Wanted,
     /// Show it anew whenever something has changed, or each so many seconds; Ctrl-C ends it.
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_value = "no",
         default_missing_value = "changes", hide_default_value = true)]
@@ -157,13 +151,6 @@ impl FromStr for Watch {
     }
 }
 
-impl Listing {
-    /// The look of this list.
-    pub(crate) fn apply(&self, look: &Look) -> Look {
-        Look { filters: self.filter.clone(), sort: self.sort.clone(), ..look.clone() }
-    }
-}
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum Noun {
     /// Hosts of the pool.
@@ -172,6 +159,15 @@ pub(crate) enum Noun {
     /// Virtual machines.
     #[command(subcommand)]
     Vm(vm::Command),
+    /// Pools: hosts of one site between which VMs may move.
+    #[command(subcommand)]
+    Pool(pool::Command),
+    /// Sites: networks and domains of trust, in which pools lie.
+    #[command(subcommand)]
+    Site(site::Command),
+    /// Tags and folders.
+    #[command(subcommand)]
+    Label(label::Command),
     /// Changes under way, and the latest that are over.
     #[command(subcommand)]
     Task(task::Command),

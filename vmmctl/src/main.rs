@@ -20,6 +20,7 @@ mod session;
 mod size;
 mod top;
 mod wait;
+mod wanted;
 
 use std::process::ExitCode;
 

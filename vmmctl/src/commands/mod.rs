@@ -4,8 +4,11 @@ pub(crate) mod doctor;
 mod each;
 pub(crate) mod host;
 pub(crate) mod join;
+pub(crate) mod label;
 mod live;
 mod man;
+pub(crate) mod pool;
+pub(crate) mod site;
 pub(crate) mod task;
 mod tell;
 pub(crate) mod vm;
@@ -33,6 +36,9 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Noun::Watch => watch::run(&connect(&global).await?).await,
         Noun::Host(command) => host::run(&connect(&global).await?, command).await,
         Noun::Vm(command) => vm::run(&connect(&global).await?, command).await,
+        Noun::Pool(command) => pool::run(&connect(&global).await?, command).await,
+        Noun::Site(command) => site::run(&connect(&global).await?, command).await,
+        Noun::Label(command) => label::run(&connect(&global).await?, command).await,
         Noun::Task(command) => task::run(&connect(&global).await?, command).await,
     }
 }

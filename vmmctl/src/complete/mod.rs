@@ -83,14 +83,39 @@ pub(crate) fn nics() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| offer(current, ask::nics))
 }
 
-/// Names of columns, one behind another.
-pub(crate) fn columns() -> ArgValueCompleter {
-    ArgValueCompleter::new(|current: &OsStr| offer(current, columns::lists))
+/// Names of pools.
+pub(crate) fn pools() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| offer(current, ask::pools))
 }
 
-/// Conditions on columns.
-pub(crate) fn filters() -> ArgValueCompleter {
-    ArgValueCompleter::new(|current: &OsStr| offer(current, columns::conditions))
+/// Names of sites.
+pub(crate) fn sites() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| offer(current, ask::sites))
+}
+
+/// Tags in use.
+pub(crate) fn tags() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| offer(current, ask::tags))
+}
+
+/// Folders in use.
+pub(crate) fn folders() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| offer(current, ask::folders))
+}
+
+/// Names of columns, one behind another.
+pub(crate) fn columns() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| offer(current, columns::columns))
+}
+
+/// Fields to sort by, one behind another.
+pub(crate) fn orders() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| offer(current, columns::orders))
+}
+
+/// Queries.
+pub(crate) fn queries() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| offer(current, columns::queries))
 }
 
 /// Something that could stand at the cursor, and what it is.

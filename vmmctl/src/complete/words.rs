@@ -44,6 +44,11 @@ impl Words {
         global
     }
 
+    /// Every one.
+    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
     /// Is this word on the line?
     pub(super) fn has(&self, word: &str) -> bool {
         self.0.iter().any(|known| known == word)

@@ -1,11 +1,13 @@
-//! The columns of both tables.
+//! The columns of both tables, and the field of the query language that sorts by each.
 
-use super::rows::{HostRow, VmRow};
+use vmm_proto::v1::Vm;
+
+use super::rows::{HostRow, cpu_share};
 use crate::commands::{host, vm};
 use crate::output::{Column, Tone, Unit};
 
 type OfHost = Column<HostRow>;
-type OfVm = Column<VmRow>;
+type OfVm = Column<Vm>;
 
 /// A share from here on is worth a look, in thousandths.
 const BUSY: u64 = 700;
@@ -22,7 +24,7 @@ pub(super) const HOSTS: &[OfHost] = &[
     OfHost::number("cpu_share", Unit::Permille, HostRow::cpu_share)
         .heading("CPU %")
         .toned(|row| share(row.cpu_share())),
-    OfHost::number("memory", Unit::Kib, HostRow::memory_used_kib),
+    OfHost::number("memory", Unit::Kib, |row| Some(row.host.memory_reserved_kib)),
     OfHost::number("memory_share", Unit::Permille, HostRow::memory_share)
         .heading("MEM %")
         .toned(|row| share(row.memory_share())),
@@ -30,20 +32,44 @@ pub(super) const HOSTS: &[OfHost] = &[
     OfHost::number("network", Unit::BytesPerS, |row| row.network_bytes_per_s),
 ];
 
+/// A column each. The manager does not know what a host sends and receives.
+pub(super) const HOST_FIELDS: &[Option<&str>] = &[
+    Some("name"),
+    Some("health"),
+    Some("vms"),
+    Some("cpu-used"),
+    Some("cpu"),
+    Some("memory-reserved"),
+    Some("memory-use"),
+    Some("disk"),
+    None,
+];
+
 pub(super) const VMS: &[OfVm] = &[
-    OfVm::text("name", |row| row.vm.spec.name.clone()),
-    OfVm::text("state", |row| vm::phase(row.vm.phase).to_owned())
-        .shown(|row| vm::state(&row.vm))
-        .toned(|row| vm::tone(&row.vm)),
-    OfVm::text("host", |row| row.vm.host.clone().unwrap_or_default()),
-    OfVm::count("vcpus", |row| Some(row.vm.vcpus_online.into())),
-    OfVm::number("cpu", Unit::Milli, |row| row.used.cpu_milli),
-    OfVm::number("cpu_share", Unit::Permille, VmRow::cpu_share)
+    OfVm::text("name", |vm| vm.spec.name.clone()),
+    OfVm::text("status", |vm| vm::phase(vm.phase).to_owned()).shown(vm::state).toned(vm::tone),
+    OfVm::text("host", |vm| vm.host.clone().unwrap_or_default()),
+    OfVm::count("vcpus", |vm| Some(vm.vcpus_online.into())),
+    OfVm::number("cpu", Unit::Milli, |vm| vm.rates?.cpu_milli),
+    OfVm::number("cpu_share", Unit::Permille, cpu_share)
         .heading("CPU %")
-        .toned(|row| share(row.cpu_share())),
-    OfVm::number("memory", Unit::Kib, |row| Some(row.vm.memory_now_kib)),
-    OfVm::number("disk", Unit::BytesPerS, |row| row.used.disk_bytes_per_s),
-    OfVm::number("network", Unit::BytesPerS, |row| row.used.network_bytes_per_s),
+        .toned(|vm| share(cpu_share(vm))),
+    OfVm::number("memory", Unit::Kib, |vm| Some(vm.memory_now_kib)),
+    OfVm::number("disk", Unit::BytesPerS, |vm| vm.rates?.disk_bytes_per_s),
+    OfVm::number("network", Unit::BytesPerS, |vm| vm.rates?.network_bytes_per_s),
+];
+
+/// A column each.
+pub(super) const VM_FIELDS: &[Option<&str>] = &[
+    Some("name"),
+    Some("status"),
+    Some("host"),
+    Some("vcpus"),
+    Some("cpu-used"),
+    Some("cpu"),
+    Some("memory"),
+    Some("disk"),
+    Some("network"),
 ];
 
 fn share(milli: Option<u64>) -> Tone {
@@ -51,5 +77,25 @@ fn share(milli: Option<u64>) -> Tone {
         Some(FULL..) => Tone::Bad,
         Some(BUSY..) => Tone::Moving,
         _ => Tone::Plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vmm_core::query::{Fields, HostField, Sort, VmField};
+
+    use super::*;
+
+    fn check<F: Fields, T>(columns: &[Column<T>], fields: &[Option<&str>]) {
+        assert_eq!(columns.len(), fields.len());
+        for field in fields.iter().flatten() {
+            assert!(Sort::<F>::parse(field).is_ok(), "{field}");
+        }
+    }
+
+    #[test]
+    fn every_column_knows_its_field() {
+        check::<HostField, _>(HOSTS, HOST_FIELDS);
+        check::<VmField, _>(VMS, VM_FIELDS);
     }
 }

@@ -66,14 +66,14 @@ fn fit(pane: &mut Pane, area: Rect, rows: usize) {
 fn summary(state: &State) -> String {
     let totals = state.totals();
     format!(
-        "{} of {} hosts up   {} of {} VMs run   CPU {} of {}   memory {} of {}{}",
+        "{} of {} hosts up   {} of {} VMs run   CPU {} of {}   memory {} of {} reserved{}",
         totals.hosts_up,
-        totals.hosts,
-        totals.vms_running,
-        totals.vms,
+        state.hosts.len(),
+        totals.vms.running_count,
+        totals.vms.vm_count,
         cpus(totals.cpu_milli),
         totals.cpus,
-        mib(totals.memory_used_kib),
+        totals.memory_reserved_kib / 1024,
         mib(totals.memory_kib),
         if state.is_paused() { "   STOPPED" } else { "" },
     )
@@ -83,12 +83,18 @@ fn title_of_vms(state: &State) -> String {
     let on = state.only_host.as_ref().map(|host| format!(" on {host}")).unwrap_or_default();
     let filter =
         if state.filter.is_empty() { String::new() } else { format!(" with {}", state.filter) };
-    format!(" VMs{on}{filter} ({}) ", state.vms.len())
+    let shown = u64::try_from(state.vms.len()).unwrap_or(u64::MAX);
+    let count = match state.wanted.vm_count {
+        all if all > shown => format!("the first {shown} of {all}"),
+        _ => shown.to_string(),
+    };
+    format!(" VMs{on}{filter} ({count}) ")
 }
 
 fn footer(state: &State) -> Line<'static> {
     if state.is_typing {
-        return Line::raw(format!("filter: {}_", visible(&state.filter)));
+        let wrong = state.wrong.as_ref().map(|wrong| format!("   {wrong}")).unwrap_or_default();
+        return Line::raw(visible(&format!("filter: {}_{wrong}", state.filter)).into_owned());
     }
     match state.noted() {
         Some(why) => {

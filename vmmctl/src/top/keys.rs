@@ -4,8 +4,9 @@ use std::ops::ControlFlow;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::columns::{HOSTS, VMS};
+use super::columns::{HOST_FIELDS, HOSTS, VM_FIELDS, VMS};
 use super::state::{Focus, Pane, State};
+use crate::output::Column;
 
 /// Each key and what it does.
 pub(super) const KEYS: &[(&str, &str)] = &[
@@ -14,7 +15,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("c m d n a", "sort by CPU, memory, disk, network, name"),
     ("< >", "sort by the column beside"),
     ("r", "turn the order around"),
-    ("/", "filter VMs: words, or such as state=running; Esc drops it"),
+    ("/", "filter VMs: a query such as web status=running; Esc drops it"),
     ("Enter", "on a host: only its VMs, and all again"),
     ("Space", "stop, and go on"),
     ("?", "these keys"),
@@ -49,7 +50,7 @@ fn command(state: &mut State, key: KeyCode) -> ControlFlow<()> {
         KeyCode::Esc => {
             state.filter.clear();
             state.only_host = None;
-            state.arrange();
+            state.want();
         }
         KeyCode::Tab | KeyCode::BackTab => {
             state.focus = if state.focus == Focus::Vms { Focus::Hosts } else { Focus::Vms };
@@ -73,26 +74,26 @@ fn type_filter(state: &mut State, key: KeyCode) {
         KeyCode::Char(c) => state.filter.push(c),
         _ => {}
     }
-    state.arrange();
+    state.want();
 }
 
 fn only_this_host(state: &mut State) {
     let host = state.hosts.get(state.host_pane.selected).map(|row| row.host.name.clone());
     state.only_host = if state.only_host == host { None } else { host };
-    state.arrange();
+    state.want();
 }
 
 fn sort_or_move(state: &mut State, key: KeyCode) {
     let names: Vec<&str> = match state.focus {
-        Focus::Hosts => HOSTS.iter().map(|column| column.name()).collect(),
-        Focus::Vms => VMS.iter().map(|column| column.name()).collect(),
+        Focus::Hosts => sortable(HOSTS, HOST_FIELDS),
+        Focus::Vms => sortable(VMS, VM_FIELDS),
     };
     let (rows, pane) = match state.focus {
         Focus::Hosts => (state.hosts.len(), &mut state.host_pane),
         Focus::Vms => (state.vms.len(), &mut state.vm_pane),
     };
     if sort(pane, &names, key) {
-        state.arrange();
+        state.want();
     } else {
         let page = pane.height.max(1);
         let to = match key {
@@ -106,6 +107,12 @@ fn sort_or_move(state: &mut State, key: KeyCode) {
         };
         pane.select(to, rows);
     }
+}
+
+/// Columns without a field stand last, so that an index among the others is one among all.
+fn sortable<T>(columns: &[Column<T>], fields: &[Option<&str>]) -> Vec<&'static str> {
+    let with_field = columns.iter().zip(fields).filter(|(_, field)| field.is_some());
+    with_field.map(|(column, _)| column.name()).collect()
 }
 
 /// False when the key has nothing to do with order. Figures begin with the largest, names with the first.
@@ -128,7 +135,7 @@ fn sort(pane: &mut Pane, names: &[&str], key: KeyCode) -> bool {
     let Some(column) = column else {
         return false;
     };
-    let is_text = ["name", "state", "health", "host"].contains(&names[column]);
+    let is_text = ["name", "status", "health", "host"].contains(&names[column]);
     (pane.sort, pane.is_descending) = (column, !is_text);
     true
 }

@@ -3,12 +3,11 @@
 //! ```text
 //!   keys ───► keys.rs ──┐
 //!                       ▼
-//!   sample.rs ───► state.rs (what is known, sorted, filtered) ───► draw.rs ───► the terminal
-//!   (lists, and the statistics of some VMs a round)
+//!   sample.rs ◄──► state.rs (what is shown, what is wanted next) ───► draw.rs ───► the terminal
 //! ```
 //!
-//! The manager's lists come whole each round. What a VM uses is asked of its host's agent, so that only some are asked a round: those on
-//! the screen first, the others in turn ([`sample::BUDGET`]). `-` is not known yet.
+//! The manager filters, sorts and sums: a look is the hosts, the first [`sample::VMS_MAX`] VMs in the wanted order, and sums of all. What
+//! VMs use has been measured already and comes with them, so that no host is asked for the sake of a screen.
 //!
 //! A manager that does not answer leaves what was seen last on the screen, with the reason below. The terminal is put back as it was
 //! however it ends, a panic included.
@@ -44,10 +43,10 @@ const KEYS_MAX: usize = 64;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Keys: Tab the other table; c m d n a sort by CPU, memory, disk, network, name; < > by the column beside; r
-turn the order around; / filter (words, or state=running); Enter only this host's VMs; Space stop and
+turn the order around; / filter (a query); Enter only this host's VMs; Space stop and
 go on; ? all keys; q ends it.
 
-In scripts: vmmctl vm stats -l state=running -o json")]
+In scripts: vmmctl vm list --where status=running --sort -cpu -o json")]
 pub(crate) struct Top {
     /// Look again after so many seconds.
     #[arg(long, short, default_value_t = 2, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
@@ -57,7 +56,8 @@ pub(crate) struct Top {
 /// Runs until somebody ends it.
 pub(crate) async fn run(session: &Session, top: Top) -> Result<(), Failure> {
     if !session.look.screen.is_terminal {
-        let message = "top needs a terminal; elsewhere: vmmctl vm stats -l state=running";
+        let message =
+            "top needs a terminal; elsewhere: vmmctl vm list --where status=running --sort -cpu";
         return Err(Failure::Usage(message.into()));
     }
     let mut state = State::new(session.look.screen.colours);
@@ -85,6 +85,9 @@ async fn attend(
     let mut sampling: Option<Sampling<'_>> = None;
     let mut next = Instant::now() + interval;
     loop {
+        if sampling.is_none() && state.take_outdated() {
+            sampling = Some(Box::pin(sample::sample(session, state.plan())));
+        }
         terminal.draw(|frame| draw::draw(frame, &mut state)).map_err(|error| failed(&error))?;
         tokio::select! {
             event = keys.recv() => match event {

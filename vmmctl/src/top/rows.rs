@@ -2,39 +2,14 @@
 
 use std::rc::Rc;
 
-use vmm_proto::v1::{Host, Vm, VmStats};
+use vmm_proto::v1::{Host, Vm};
 
 /// A host, and what its VMs send and receive.
 #[derive(Clone, Debug)]
 pub(super) struct HostRow {
     pub(super) host: Rc<Host>,
-    /// Missing while none of its VMs was asked.
+    /// Missing while it was not on the screen.
     pub(super) network_bytes_per_s: Option<u64>,
-}
-
-/// A VM, and what it was seen to use last.
-#[derive(Clone, Debug)]
-pub(super) struct VmRow {
-    pub(super) vm: Rc<Vm>,
-    pub(super) used: Used,
-}
-
-/// What a VM uses; missing is not known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Used {
-    pub(super) cpu_milli: Option<u64>,
-    pub(super) disk_bytes_per_s: Option<u64>,
-    pub(super) network_bytes_per_s: Option<u64>,
-}
-
-impl From<&VmStats> for Used {
-    fn from(stats: &VmStats) -> Self {
-        Self {
-            cpu_milli: stats.cpu_milli,
-            disk_bytes_per_s: stats.disk_bytes_per_s,
-            network_bytes_per_s: stats.network_bytes_per_s,
-        }
-    }
 }
 
 impl HostRow {
@@ -44,21 +19,14 @@ impl HostRow {
         self.host.load.as_ref()?.cpu_milli.checked_div(cpus)
     }
 
-    pub(super) fn memory_used_kib(&self) -> Option<u64> {
-        let all = self.host.facts.as_ref()?.memory_kib;
-        Some(all.saturating_sub(self.host.load.as_ref()?.memory_free_kib))
-    }
-
-    /// How much of its memory is used, in thousandths.
+    /// How much of its memory is reserved, in thousandths.
     pub(super) fn memory_share(&self) -> Option<u64> {
         let all = self.host.facts.as_ref()?.memory_kib;
-        self.memory_used_kib()?.saturating_mul(1000).checked_div(all)
+        self.host.memory_reserved_kib.saturating_mul(1000).checked_div(all)
     }
 }
 
-impl VmRow {
-    /// How much of its online vCPUs is used, in thousandths.
-    pub(super) fn cpu_share(&self) -> Option<u64> {
-        self.used.cpu_milli?.checked_div(self.vm.vcpus_online.into())
-    }
+/// How much of its online vCPUs a VM uses, in thousandths.
+pub(super) fn cpu_share(vm: &Vm) -> Option<u64> {
+    vm.rates?.cpu_milli?.checked_div(vm.vcpus_online.into())
 }

@@ -1,14 +1,14 @@
-//! What top knows and shows: sorted, filtered, scrolled. No terminal and no network here.
+//! What top knows and shows, and what it wants to know next. No terminal and no network here.
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use vmm_proto::v1::{Host, HostHealth, Vm, VmPhase};
+use vmm_core::query::{Query, VmField};
+use vmm_proto::v1::{HostHealth, Vm, VmTotals};
 
-use super::columns::{HOSTS, VMS};
-use super::rows::{HostRow, Used, VmRow};
+use super::columns::{HOST_FIELDS, VM_FIELDS};
+use super::rows::HostRow;
 use super::sample::{Plan, Sample};
-use crate::output::{Column, keeps_word, sort_by};
 
 /// One of the two tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,27 +48,40 @@ impl Pane {
         let end = self.offset.saturating_add(self.height).min(rows.len());
         rows.get(self.offset..end).unwrap_or_default()
     }
+
+    /// The order, in the query language's words.
+    fn order(&self, fields: &[Option<&str>]) -> String {
+        let field = fields.get(self.sort).copied().flatten().unwrap_or("name");
+        let minus = if self.is_descending { "-" } else { "" };
+        // Names make the order of what is equal one that stays.
+        if field == "name" { format!("{minus}{field}") } else { format!("{minus}{field},name") }
+    }
 }
 
 /// Everything.
 pub(super) struct State {
-    all_hosts: Vec<Rc<Host>>,
-    all_vms: Vec<Rc<Vm>>,
-    used: HashMap<String, Used>,
-    turn: String,
     pub(super) hosts: Vec<HostRow>,
-    pub(super) vms: Vec<VmRow>,
+    pub(super) vms: Vec<Vm>,
+    pub(super) wanted: VmTotals,
+    all: VmTotals,
+    network: HashMap<String, u64>,
     pub(super) host_pane: Pane,
     pub(super) vm_pane: Pane,
     pub(super) focus: Focus,
-    /// Words of which each must fit.
+    /// A query, as far as it is typed.
     pub(super) filter: String,
-    /// The filter is being typed.
+    /// The last of it that was right.
+    query: String,
+    /// What is wrong with it now.
+    pub(super) wrong: Option<String>,
+    /// It is being typed.
     pub(super) is_typing: bool,
     /// Only VMs of this host.
     pub(super) only_host: Option<String>,
     pub(super) shows_help: bool,
     is_paused: bool,
+    /// Something else is wanted than what is shown.
+    is_outdated: bool,
     note: Option<String>,
     pub(super) colours: bool,
 }
@@ -76,37 +89,61 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(colours: bool) -> Self {
         Self {
-            all_hosts: Vec::new(),
-            all_vms: Vec::new(),
-            used: HashMap::new(),
-            turn: String::new(),
             hosts: Vec::new(),
             vms: Vec::new(),
+            wanted: VmTotals::default(),
+            all: VmTotals::default(),
+            network: HashMap::new(),
             host_pane: Pane::new(),
             vm_pane: Pane::new(),
             focus: Focus::Vms,
             filter: String::new(),
+            query: String::new(),
+            wrong: None,
             is_typing: false,
             only_host: None,
             shows_help: false,
             is_paused: false,
+            is_outdated: false,
             note: None,
             colours,
         }
     }
 
-    /// What was seen.
+    /// What was seen. The selection stays on the object that it is on.
     pub(super) fn take(&mut self, sample: Sample) {
-        self.all_hosts = sample.hosts.into_iter().map(Rc::new).collect();
-        self.all_vms = sample.vms.into_iter().map(Rc::new).collect();
-        self.used.extend(sample.used);
-        // Who does not run uses nothing; who is gone is forgotten.
-        let running: HashMap<&str, bool> =
-            self.all_vms.iter().map(|vm| (vm.vm.as_str(), vm.phase == VmPhase::Running)).collect();
-        self.used.retain(|id, _| running.get(id.as_str()).copied().unwrap_or(false));
-        self.turn = sample.turn;
+        let host = self.hosts.get(self.host_pane.selected).map(|row| row.host.host.clone());
+        let vm = self.vms.get(self.vm_pane.selected).map(|vm| vm.vm.clone());
+        self.network.extend(sample.network);
+        self.network.retain(|name, _| sample.hosts.iter().any(|host| host.name == *name));
+        let row = |host: vmm_proto::v1::Host| HostRow {
+            network_bytes_per_s: self.network.get(&host.name).copied(),
+            host: Rc::new(host),
+        };
+        self.hosts = sample.hosts.into_iter().map(row).collect();
+        (self.vms, self.wanted, self.all) = (sample.vms, sample.wanted, sample.all);
         self.note = None;
-        self.arrange();
+        let at = self.hosts.iter().position(|row| Some(&row.host.host) == host.as_ref());
+        self.host_pane.select(at.unwrap_or(self.host_pane.selected), self.hosts.len());
+        let at = self.vms.iter().position(|known| Some(&known.vm) == vm.as_ref());
+        self.vm_pane.select(at.unwrap_or(self.vm_pane.selected), self.vms.len());
+    }
+
+    /// Something else is wanted from now on.
+    pub(super) fn want(&mut self) {
+        match Query::<VmField>::parse(&self.filter) {
+            Ok(_) => {
+                self.query.clone_from(&self.filter);
+                self.wrong = None;
+            }
+            Err(error) => self.wrong = Some(error.to_string()),
+        }
+        self.is_outdated = true;
+    }
+
+    /// Is something else wanted since this was asked last?
+    pub(super) fn take_outdated(&mut self) -> bool {
+        std::mem::take(&mut self.is_outdated)
     }
 
     /// Why nothing newer was seen.
@@ -127,64 +164,38 @@ impl State {
         self.is_paused = !self.is_paused;
     }
 
-    /// Whom to ask for in the next round.
+    /// What to look at in the next round.
     pub(super) fn plan(&self) -> Plan {
-        let on_screen = self.vm_pane.window(&self.vms).iter().map(|row| row.vm.vm.clone());
-        Plan { on_screen: on_screen.collect(), turn: self.turn.clone() }
-    }
-
-    /// Filters and sorts anew. The selection stays on the object that it is on.
-    pub(super) fn arrange(&mut self) {
-        let host = self.hosts.get(self.host_pane.selected).map(|row| row.host.host.clone());
-        let vm = self.vms.get(self.vm_pane.selected).map(|row| row.vm.vm.clone());
-        self.hosts = arranged(self.host_rows(), HOSTS, self.host_pane);
-        self.vms = arranged(self.vm_rows(), VMS, self.vm_pane);
-        let at = self.hosts.iter().position(|row| Some(&row.host.host) == host.as_ref());
-        self.host_pane.select(at.unwrap_or(self.host_pane.selected), self.hosts.len());
-        let at = self.vms.iter().position(|row| Some(&row.vm.vm) == vm.as_ref());
-        self.vm_pane.select(at.unwrap_or(self.vm_pane.selected), self.vms.len());
-    }
-
-    fn host_rows(&self) -> Vec<HostRow> {
-        let row = |host: &Rc<Host>| HostRow {
-            network_bytes_per_s: self.network_of(&host.name),
-            host: Rc::clone(host),
-        };
-        self.all_hosts.iter().map(row).collect()
-    }
-
-    fn network_of(&self, host: &str) -> Option<u64> {
-        let on_it = self.all_vms.iter().filter(|vm| vm.host.as_deref() == Some(host));
-        let known = on_it.filter_map(|vm| self.used.get(&vm.vm)?.network_bytes_per_s);
-        known.reduce(u64::saturating_add)
-    }
-
-    fn vm_rows(&self) -> Vec<VmRow> {
-        let row = |vm: &Rc<Vm>| VmRow {
-            used: self.used.get(&vm.vm).copied().unwrap_or_default(),
-            vm: Rc::clone(vm),
-        };
-        let is_there = |row: &VmRow| self.only_host.is_none() || row.vm.host == self.only_host;
-        let fits =
-            |row: &VmRow| self.filter.split_whitespace().all(|word| keeps_word(VMS, row, word));
-        self.all_vms.iter().map(row).filter(|row| is_there(row) && fits(row)).collect()
+        let on_screen = self.host_pane.window(&self.hosts).iter();
+        let query = self.query.trim();
+        Plan {
+            host_sort: self.host_pane.order(HOST_FIELDS),
+            vm_sort: self.vm_pane.order(VM_FIELDS),
+            vm_query: match (&self.only_host, query) {
+                (None, query) => query.to_owned(),
+                (Some(host), "") => format!("host={host:?}"),
+                (Some(host), query) => format!("host={host:?} and ({query})"),
+            },
+            on_screen: on_screen.map(|row| row.host.name.clone()).collect(),
+        }
     }
 
     /// The pool in figures.
     pub(super) fn totals(&self) -> Totals {
-        let facts = || self.all_hosts.iter().filter_map(|host| host.facts.as_ref());
-        let loads = || self.all_hosts.iter().filter_map(|host| host.load.as_ref());
-        let memory_kib = facts().map(|facts| facts.memory_kib).sum::<u64>();
-        let free = loads().map(|load| load.memory_free_kib).sum::<u64>();
+        let facts = || self.hosts.iter().filter_map(|row| row.host.facts.as_ref());
+        let up = self.hosts.iter().filter(|row| row.host.health == HostHealth::Up);
         Totals {
-            hosts: self.all_hosts.len(),
-            hosts_up: self.all_hosts.iter().filter(|host| host.health == HostHealth::Up).count(),
-            vms: self.all_vms.len(),
-            vms_running: self.all_vms.iter().filter(|vm| vm.phase == VmPhase::Running).count(),
+            hosts_up: up.count(),
+            vms: self.all,
             cpus: facts().map(|facts| u64::from(facts.pcpus)).sum(),
-            cpu_milli: loads().map(|load| load.cpu_milli).sum(),
-            memory_kib,
-            memory_used_kib: memory_kib.saturating_sub(free),
+            cpu_milli: self
+                .hosts
+                .iter()
+                .filter_map(|row| row.host.load)
+                .map(|load| load.cpu_milli)
+                .sum(),
+            memory_kib: facts().map(|facts| facts.memory_kib).sum(),
+            memory_reserved_kib: self.hosts.iter().map(|row| row.host.memory_reserved_kib).sum(),
         }
     }
 }
@@ -192,19 +203,10 @@ impl State {
 /// The pool in figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
-    pub(super) hosts: usize,
     pub(super) hosts_up: usize,
-    pub(super) vms: usize,
-    pub(super) vms_running: usize,
+    pub(super) vms: VmTotals,
     pub(super) cpus: u64,
     pub(super) cpu_milli: u64,
     pub(super) memory_kib: u64,
-    pub(super) memory_used_kib: u64,
-}
-
-fn arranged<T>(mut rows: Vec<T>, columns: &[Column<T>], pane: Pane) -> Vec<T> {
-    if let Some(column) = columns.get(pane.sort) {
-        sort_by(&mut rows, column, pane.is_descending);
-    }
-    rows
+    pub(super) memory_reserved_kib: u64,
 }

@@ -3,15 +3,14 @@
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use vmm_proto::v1::{Host, HostFacts, HostHealth, HostLoad, Spec, Vm, VmPhase};
+use vmm_proto::v1::{Host, HostFacts, HostHealth, HostLoad, Spec, Vm, VmPhase, VmRates, VmTotals};
 
 use super::draw::draw;
 use super::keys::{KEYS, press};
-use super::rows::Used;
 use super::sample::Sample;
 use super::state::State;
 
-pub(super) fn vm(name: &str, phase: VmPhase, host: &str) -> Vm {
+fn vm(name: &str, phase: VmPhase, host: &str) -> Vm {
     Vm {
         vm: format!("id of {name}"),
         phase,
@@ -22,8 +21,24 @@ pub(super) fn vm(name: &str, phase: VmPhase, host: &str) -> Vm {
         memory_now_kib: 512 << 10,
         saved_path: None,
         saved_host: None,
+        pool: None,
+        site: None,
+        folder: None,
+        notes: String::new(),
+        rates: None,
+        tags: Vec::new(),
         spec: Spec { name: name.to_owned(), ..Spec::default() },
     }
+}
+
+fn using(cpu: u64, network: u64, vm: Vm) -> Vm {
+    let rates = VmRates {
+        age_ms: 0,
+        cpu_milli: Some(cpu),
+        disk_bytes_per_s: Some(0),
+        network_bytes_per_s: Some(network),
+    };
+    Vm { rates: Some(rates), ..vm }
 }
 
 fn host(name: &str, cpu_milli: u64) -> Host {
@@ -35,40 +50,37 @@ fn host(name: &str, cpu_milli: u64) -> Host {
         heard_ms_ago: None,
         maintenance: false,
         vm_count: 1,
-        memory_reserved_kib: 0,
+        memory_reserved_kib: 3072 << 10,
         cpu_reserved_milli: 0,
         disk_reserved_bytes_per_s: 0,
         facts: Some(HostFacts { pcpus: 4, memory_kib: 4096 << 10, ..HostFacts::default() }),
-        load: Some(HostLoad {
-            cpu_milli,
-            memory_free_kib: 1024 << 10,
-            disk_bytes_per_s: 1 << 20,
-            ..HostLoad::default()
-        }),
+        pool: "default".into(),
+        site: "default".into(),
+        notes: String::new(),
+        tags: Vec::new(),
+        load: Some(HostLoad { cpu_milli, disk_bytes_per_s: 1 << 20, ..HostLoad::default() }),
     }
 }
 
-fn used(name: &str, cpu: u64, network: u64) -> (String, Used) {
-    let used = Used {
-        cpu_milli: Some(cpu),
-        disk_bytes_per_s: Some(0),
-        network_bytes_per_s: Some(network),
-    };
-    (format!("id of {name}"), used)
+fn sample() -> Sample {
+    let vms = vec![
+        using(500, 3 << 20, vm("db", VmPhase::Running, "h1")),
+        vm("off\x1b[2J", VmPhase::PoweredOff, ""),
+        using(1900, 1 << 20, vm("web", VmPhase::Running, "h2")),
+    ];
+    let all = VmTotals { vm_count: 3, running_count: 2, ..VmTotals::default() };
+    Sample {
+        hosts: vec![host("h1", 3800), host("h2", 100)],
+        vms,
+        wanted: all,
+        all,
+        network: vec![("h1".into(), 3 << 20)],
+    }
 }
 
 fn state() -> State {
     let mut state = State::new(false);
-    state.take(Sample {
-        hosts: vec![host("h1", 3800), host("h2", 100)],
-        vms: vec![
-            vm("db", VmPhase::Running, "h1"),
-            vm("off\x1b[2J", VmPhase::PoweredOff, ""),
-            vm("web", VmPhase::Running, "h2"),
-        ],
-        used: vec![used("db", 500, 3 << 20), used("web", 1900, 1 << 20)],
-        turn: String::new(),
-    });
+    state.take(sample());
     state
 }
 
@@ -86,20 +98,15 @@ fn type_keys(state: &mut State, keys: &[KeyCode]) -> bool {
     pressed.any(|flow| flow.is_break())
 }
 
-/// Names in the order in which they stand.
-fn names(state: &State) -> Vec<&str> {
-    state.vms.iter().map(|row| row.vm.spec.name.as_str()).collect()
-}
-
 const WHOLE: &str = "\
-2 of 2 hosts up   2 of 3 VMs run   CPU 3.90 of 8   memory 6144 MiB of 8192 MiB
+2 of 2 hosts up   2 of 3 VMs run   CPU 3.90 of 8   memory 6144 of 8192 MiB reserved
 ┌ hosts (2) ─────────────────────────────────────────────────────────────────────────┐
 │NAME▲  HEALTH    VMS   CPU   CPU %    MEMORY   MEM %       DISK    NETWORK          │
 │h1     up          1  3.80  95.0 %  3072 MiB  75.0 %  1.0 MiB/s  3.0 MiB/s          │
-│h2     up          1  0.10   2.5 %  3072 MiB  75.0 %  1.0 MiB/s  1.0 MiB/s          │
+│h2     up          1  0.10   2.5 %  3072 MiB  75.0 %  1.0 MiB/s          -          │
 └────────────────────────────────────────────────────────────────────────────────────┘
 ┌ VMs (3) ───────────────────────────────────────────────────────────────────────────┐
-│NAME▲       STATE        HOST    VCPUS   CPU   CPU %   MEMORY       DISK    NETWORK │
+│NAME▲       STATUS       HOST    VCPUS   CPU   CPU %   MEMORY       DISK    NETWORK │
 │db          running      h1          2  0.50  25.0 %  512 MiB  0.0 MiB/s  3.0 MiB/s │
 │off\\x1b[2J  powered off  -           2     -       -  512 MiB          -          - │
 │web         running      h2          2  1.90  95.0 %  512 MiB  0.0 MiB/s  1.0 MiB/s │
@@ -132,74 +139,101 @@ fn a_small_or_empty_screen_is_no_defect() {
 }
 
 #[test]
-fn keys_sort() {
-    for (keys, expect) in [
-        (&[KeyCode::Char('c')][..], ["web", "db", "off\x1b[2J"]),
-        (&[KeyCode::Char('n')], ["db", "web", "off\x1b[2J"]),
-        (&[KeyCode::Char('a'), KeyCode::Char('r')], ["web", "off\x1b[2J", "db"]),
-        (&[KeyCode::Char('>')], ["off\x1b[2J", "db", "web"]),
-        (&[KeyCode::Char('<'), KeyCode::Char('>')], ["db", "off\x1b[2J", "web"]),
+fn keys_ask_for_another_order() {
+    let right = KeyCode::Char('>');
+    for (keys, vm_sort, host_sort) in [
+        (&[][..], "name", "name"),
+        (&[KeyCode::Char('c')], "-cpu-used,name", "name"),
+        (&[KeyCode::Char('n')], "-network,name", "name"),
+        (&[KeyCode::Char('m'), KeyCode::Char('r')], "memory,name", "name"),
+        (&[right], "status,name", "name"),
+        (&[KeyCode::Char('<')], "-network,name", "name"),
+        (&[KeyCode::Tab, KeyCode::Char('m')], "name", "-memory-reserved,name"),
+        (&[KeyCode::Tab, KeyCode::Char('n')], "name", "name"),
+        (&[KeyCode::Tab, KeyCode::Char('<')], "name", "-disk,name"),
     ] {
         let mut state = state();
         assert!(!type_keys(&mut state, keys));
-        assert_eq!(names(&state), expect, "{keys:?}");
+        let plan = state.plan();
+        assert_eq!(
+            (plan.vm_sort.as_str(), plan.host_sort.as_str()),
+            (vm_sort, host_sort),
+            "{keys:?}"
+        );
     }
 }
 
-#[test]
-fn a_filter_is_typed_and_dropped() {
-    let mut state = state();
-    let typed: Vec<KeyCode> = "/state=run".chars().map(KeyCode::Char).collect();
-    type_keys(&mut state, &typed);
-    assert!(screen(&mut state, 90, 13).contains("filter: state=run_"));
-    assert_eq!(names(&state), [] as [&str; 0]);
-    type_keys(&mut state, &"ning d".chars().map(KeyCode::Char).collect::<Vec<_>>());
-    assert_eq!(names(&state), ["db"]);
-    type_keys(&mut state, &[KeyCode::Enter]);
-    assert!(screen(&mut state, 90, 13).contains("VMs with state=running d (1)"));
-    type_keys(&mut state, &[KeyCode::Esc]);
-    assert_eq!(names(&state).len(), 3);
+fn typed(text: &str) -> Vec<KeyCode> {
+    text.chars().map(KeyCode::Char).collect()
 }
 
 #[test]
-fn enter_on_a_host_shows_only_its_vms_and_all_again() {
+fn a_filter_counts_as_soon_as_it_is_right_and_says_what_is_wrong_until_then() {
+    let mut state = state();
+    type_keys(&mut state, &typed("/web"));
+    assert!(state.take_outdated() && !state.take_outdated());
+    assert_eq!(state.plan().vm_query, "web");
+    type_keys(&mut state, &typed(" and status=ru"));
+    let seen = screen(&mut state, 160, 13);
+    assert!(seen.contains("filter: web and status=ru_   at byte"), "{seen}");
+    assert_eq!(state.plan().vm_query, "web and status", "the last that was right");
+    type_keys(&mut state, &typed("nning"));
+    type_keys(&mut state, &[KeyCode::Enter]);
+    assert_eq!(state.plan().vm_query, "web and status=running");
+    assert!(screen(&mut state, 90, 13).contains("VMs with web and status=running (3)"));
+    type_keys(&mut state, &[KeyCode::Esc]);
+    assert_eq!(state.plan().vm_query, "");
+}
+
+#[test]
+fn enter_on_a_host_asks_for_its_vms_only_and_for_all_again() {
     let mut state = state();
     type_keys(&mut state, &[KeyCode::Tab, KeyCode::Down, KeyCode::Enter]);
-    assert_eq!(names(&state), ["web"]);
-    assert!(screen(&mut state, 90, 13).contains("VMs on h2 (1)"));
-    type_keys(&mut state, &[KeyCode::Enter]);
-    assert_eq!(names(&state).len(), 3);
+    assert_eq!(state.plan().vm_query, "host=\"h2\"");
+    assert!(screen(&mut state, 90, 13).contains("VMs on h2 (3)"));
+    type_keys(&mut state, &typed("/web or db"));
+    assert_eq!(state.plan().vm_query, "host=\"h2\" and (web or db)");
+    type_keys(&mut state, &[KeyCode::Enter, KeyCode::Enter]);
+    assert_eq!(state.plan().vm_query, "web or db");
 }
 
 #[test]
 fn the_selection_stays_on_its_vm_when_the_order_changes() {
     let mut state = state();
     screen(&mut state, 90, 13);
-    type_keys(&mut state, &[KeyCode::End, KeyCode::Char('c')]);
-    assert_eq!(names(&state)[state.vm_pane.selected], "web");
+    type_keys(&mut state, &[KeyCode::End]);
+    let mut other = sample();
+    other.vms.reverse();
+    state.take(other);
+    assert_eq!(state.vms[state.vm_pane.selected].spec.name, "web");
 }
 
 #[test]
 fn a_long_list_scrolls_with_the_selection() {
     let mut state = State::new(false);
-    let vms = (0..1000).map(|n| vm(&format!("vm{n:04}"), VmPhase::Running, "h1")).collect();
-    state.take(Sample { vms, ..Sample::default() });
+    let vms = (0..500).map(|n| vm(&format!("vm{n:04}"), VmPhase::Running, "h1")).collect();
+    let wanted = VmTotals { vm_count: 10_000, ..VmTotals::default() };
+    state.take(Sample { vms, wanted, ..Sample::default() });
     screen(&mut state, 90, 20);
     type_keys(&mut state, &[KeyCode::PageDown, KeyCode::PageDown, KeyCode::Down]);
     let seen = screen(&mut state, 90, 20);
     assert!(seen.contains("vm0023") && !seen.contains("vm0000"), "{seen}");
-    assert_eq!(state.plan().on_screen.len(), state.vm_pane.height);
+    assert!(seen.contains("VMs (the first 500 of 10000)"), "{seen}");
     type_keys(&mut state, &[KeyCode::End]);
-    assert!(screen(&mut state, 90, 20).contains("vm0999"));
+    assert!(screen(&mut state, 90, 20).contains("vm0499"));
     type_keys(&mut state, &[KeyCode::Home]);
     assert!(screen(&mut state, 90, 20).contains("vm0000"));
 }
 
 #[test]
-fn what_is_gone_or_stopped_uses_nothing() {
-    let mut state = state();
-    state.take(Sample { vms: vec![vm("db", VmPhase::PoweredOff, "")], ..Sample::default() });
-    assert_eq!(state.vms[0].used, Used::default());
+fn only_hosts_on_the_screen_are_summed_up() {
+    let mut state = State::new(false);
+    let hosts = (0..100).map(|n| host(&format!("h{n:02}"), 0)).collect();
+    state.take(Sample { hosts, ..Sample::default() });
+    screen(&mut state, 90, 40);
+    assert_eq!(state.plan().on_screen.len(), state.host_pane.height);
+    state.take(Sample::default());
+    assert!(state.plan().on_screen.is_empty(), "what is gone is not asked for");
 }
 
 #[test]

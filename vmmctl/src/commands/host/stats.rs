@@ -10,6 +10,7 @@ use crate::complete;
 use crate::failure::Failure;
 use crate::output::{Answer, Column, Named, Told, Unit, cpus, mib, or_dash, rate};
 use crate::session::{Session, unexpected};
+use crate::wanted::Wanted;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -35,7 +36,7 @@ pub(super) async fn run(session: &Session, stats: Stats) -> Result<(), Failure> 
 /// What its last report said.
 async fn load(session: &Session, name: &str) -> Result<Option<HostLoad>, Failure> {
     let is = |host: &&Host| host.name == name || host.host == name;
-    Ok(hosts(session).await?.iter().find(is).and_then(|host| host.load))
+    Ok(hosts(session, &Wanted::default()).await?.iter().find(is).and_then(|host| host.load))
 }
 
 type OfHostStats = Column<Named<HostStats>>;

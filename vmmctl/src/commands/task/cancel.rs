@@ -13,7 +13,7 @@ use crate::wait::{Waiting, begin, finished, follow};
 #[command(after_help = "\
 Examples:
   vmmctl task cancel 0d026341-1efe-4e7a-a79e-c0b0788fad54
-  vmmctl task cancel $(vmmctl task list -l state=running -o name)
+  vmmctl task cancel $(vmmctl task list --where status=open -o name)
 
 A task that was nearly over may be done all the same; then it says so.")]
 pub(crate) struct Cancel {

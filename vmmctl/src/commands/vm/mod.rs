@@ -7,6 +7,7 @@ mod create;
 mod delete;
 mod devices;
 mod disk;
+mod label;
 pub(crate) mod list;
 mod memory;
 mod nic;
@@ -30,7 +31,7 @@ use crate::failure::Failure;
 use crate::session::Session;
 
 pub(crate) use columns::{COLUMNS, tone};
-pub(crate) use stats::ask as stats_of;
+pub(in crate::commands) use label::Tags;
 pub(crate) use targets::show as show_one;
 
 const SUSPEND: &str = "\
@@ -90,6 +91,9 @@ pub(crate) enum Command {
     Rename(rename::Rename),
     /// Change what needs no guest: scheduling, what follows an end, autostart, the least memory.
     Set(Box<set::Set>),
+    /// Change tags, folders and notes.
+    #[command(visible_alias = "tag")]
+    Label(label::Label),
     /// What a VM uses now.
     Stats(stats::Stats),
     /// What the guest wrote to its console, also after it stopped.
@@ -121,6 +125,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<(), Failu
         Command::Delete(delete) => delete::run(session, delete).await,
         Command::Vcpus(vcpus) => vcpus::run(session, vcpus).await,
         Command::Memory(memory) => memory::run(session, memory).await,
+        Command::Label(label) => label::run(session, label).await,
         Command::Stats(stats) => stats::run(session, stats).await,
         Command::Console(console) => console::run(session, console).await,
     }
