@@ -7,11 +7,11 @@ use crate::output::{Column, Tone};
 type OfTask = Column<Task>;
 
 /// The id first.
-pub(in crate::commands) const COLUMNS: &[OfTask] = &[
+pub(crate) const COLUMNS: &[OfTask] = &[
     OfTask::text("task", |task| task.task.clone()),
     OfTask::text("verb", |task| task.verb.clone()),
     OfTask::text("vm", |task| task.vm_name.clone()),
-    OfTask::text("state", |task| state(task.state).to_owned()).toned(|task| tone(task.state)),
+    OfTask::text("status", |task| state(task.state).to_owned()).toned(|task| tone(task.state)),
     OfTask::text("step", |task| task.step.clone()),
     OfTask::text("fault", |task| task.fault.as_ref().map(ToString::to_string).unwrap_or_default()),
     OfTask::text("code", |task| {
@@ -28,7 +28,7 @@ fn host(task: &Task) -> String {
 }
 
 /// In words.
-pub(in crate::commands) fn state(state: TaskState) -> &'static str {
+pub(crate) fn state(state: TaskState) -> &'static str {
     match state {
         TaskState::Queued => "queued",
         TaskState::Running => "running",

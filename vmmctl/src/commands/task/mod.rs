@@ -2,7 +2,7 @@
 
 mod cancel;
 mod columns;
-mod list;
+pub(crate) mod list;
 mod wait;
 
 use clap::Subcommand;
@@ -11,7 +11,7 @@ use crate::args::Listing;
 use crate::failure::Failure;
 use crate::session::Session;
 
-pub(in crate::commands) use columns::COLUMNS;
+pub(crate) use columns::{COLUMNS, state};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -4,6 +4,7 @@ use clap::Args;
 use vmm_proto::v1::{Reply, Request, Task, WaitTask};
 
 use crate::commands::each::{Acted, each};
+use crate::complete;
 use crate::failure::Failure;
 use crate::session::{Session, unexpected};
 use crate::wait::{finished, follow};
@@ -13,7 +14,7 @@ use crate::wait::{finished, follow};
 Example: vmmctl task wait $(vmmctl vm start web-1 web-2 --no-wait)")]
 pub(crate) struct Wait {
     /// Ids, one or several.
-    #[arg(value_name = "TASK", required = true)]
+    #[arg(value_name = "TASK", required = true, add = complete::tasks())]
     tasks: Vec<String>,
 }
 
