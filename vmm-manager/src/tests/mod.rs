@@ -11,6 +11,7 @@ mod placement;
 mod places;
 mod plans;
 mod pool;
+mod reconcilers;
 mod restarts;
 mod saved;
 mod stores;
