@@ -27,6 +27,9 @@ struct Arguments {
     /// VM arrivals as CSV, packed or not (t_s,batch,vcpu,mem_gb,life_lo_s,life_hi_s,censored); without one, a seeded synthetic trace.
     #[arg(long)]
     trace: Option<PathBuf>,
+    /// Only this part of the suite `placement`.
+    #[arg(long)]
+    only: Option<placement::Part>,
     /// One JSON object on the last line.
     #[arg(long)]
     json: bool,
@@ -57,7 +60,9 @@ fn main() -> Result<()> {
         return view::cold(store);
     }
     let report = match arguments.suite {
-        Suite::Placement => placement::run(&trace::Trace::load(arguments.trace.as_deref())?),
+        Suite::Placement => {
+            placement::run(&trace::Trace::load(arguments.trace.as_deref())?, arguments.only)?
+        }
         Suite::Protocol => protocol::run()?,
         Suite::View => view::run()?,
     };

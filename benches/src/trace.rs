@@ -69,17 +69,28 @@ impl Trace {
     }
 
     fn synthetic() -> Self {
+        Self::drawn(SYNTHETIC, (5.0, 4.0 * 3600.0), format!("synthetic, seed {SEED}"))
+    }
+
+    /// VMs that live for half a day, arriving for so many days.
+    pub(crate) fn days(days: f64) -> Self {
+        let arrivals = usize::try_from(whole(days * 86_400.0 / 100.0)).unwrap_or(0);
+        Self::drawn(arrivals, (100.0, 43_200.0), format!("{days} synthetic days, seed {SEED}"))
+    }
+
+    /// Arrivals at a mean distance, with a mean life, both in seconds.
+    fn drawn(arrivals: usize, (distance_s, life_s): (f64, f64), source: String) -> Self {
         let mut rng = StdRng::seed_from_u64(SEED);
         let mut at_s = 0.0;
         let row = |_| {
-            at_s += 5.0 * exponential(&mut rng);
+            at_s += distance_s * exponential(&mut rng);
             let vcpus = [1, 1, 1, 1, 2, 2, 4, 8][rng.random_range(0..8)];
-            let life_s = 4.0 * 3600.0 * exponential(&mut rng);
+            let life_s = life_s * exponential(&mut rng);
             let memory_mib = u64::from(vcpus) * [1024, 1792, 1792, 4096][rng.random_range(0..4)];
             Row { at_s, vcpus, memory_mib, life_s: (life_s, life_s), is_censored: false }
         };
-        let rows = (0..SYNTHETIC).map(row).collect();
-        Self { source: format!("synthetic, seed {SEED}"), rows }
+        let rows = (0..arrivals).map(row).collect();
+        Self { source, rows }
     }
 
     /// The arrivals in their order, with the demand of one seed.

@@ -2,12 +2,18 @@
 //!
 //! - [`policies`], [`world`]: thirteen policies place the same arrivals; what is refused, what disk and network demand finds no capacity, how evenly hosts are loaded.
 //! - [`speed`]: decisions a second of the index.
+//! - [`ganeti`]: hbal and hail on the same clusters.
+//! - [`replay`]: days of changing load, with and without rebalancing.
 //!
 //! CPU and memory of the arrivals are the trace's. Disk and network demand is synthetic, whatever the trace: no public one has it.
 
+mod ganeti;
 mod policies;
+mod replay;
 mod speed;
 mod world;
+
+use anyhow::Result;
 
 use crate::report::Report;
 use crate::trace::Trace;
@@ -17,15 +23,41 @@ use world::{Outcome, host_count, simulate};
 /// Peak demand over what the hosts have: a pool that is nearly full.
 const FULL: f64 = 0.98;
 const SEEDS: u64 = 5;
+const SYNTHETIC_DAYS: f64 = 30.0;
 
-pub(crate) fn run(trace: &Trace) -> Report {
+/// A part of the suite.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// Policies side by side.
+    Policies,
+    /// Decisions a second.
+    Speed,
+    /// Ganeti's tools.
+    Ganeti,
+    /// Days with and without rebalancing.
+    Replay,
+}
+
+pub(crate) fn run(trace: &Trace, only: Option<Part>) -> Result<Report> {
     let mut report = Report::new("placement");
-    println!("arrivals: {}; disk and network demand is synthetic, {SEEDS} seeds", trace.source);
-    for known in [true, false] {
-        compare(trace, known, &mut report);
+    let wants = |part| only.is_none_or(|only| only == part);
+    if wants(Part::Policies) {
+        println!("arrivals: {}; disk and network demand is synthetic, {SEEDS} seeds", trace.source);
+        compare(trace, true, &mut report);
+        compare(trace, false, &mut report);
     }
-    speed::run(&mut report);
-    report
+    if wants(Part::Speed) {
+        speed::run(&mut report);
+    }
+    if wants(Part::Ganeti) {
+        ganeti::run(&mut report)?;
+    }
+    if wants(Part::Replay) {
+        replay::run(trace, &trace.source, &mut report);
+        let days = Trace::days(SYNTHETIC_DAYS);
+        replay::run(&days, &days.source, &mut report);
+    }
+    Ok(report)
 }
 
 fn compare(trace: &Trace, known: bool, report: &mut Report) {

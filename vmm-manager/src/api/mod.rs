@@ -14,6 +14,7 @@ mod label;
 mod named;
 mod orphan;
 mod place;
+mod plan;
 mod read;
 mod saved;
 mod task;
@@ -67,6 +68,9 @@ async fn dispatch(app: &Arc<App>, caller: &Caller, request: Request) -> Result<R
         Request::ListPools(list) => view::list_pools(app, &list),
         Request::ListHosts(list) => view::list_hosts(app, &list),
         Request::ListVms(list) => view::list_vms(app, &list),
+        Request::PlanMoves(plan) => plan::moves(app, &plan),
+        Request::PlanEvacuation(plan) => plan::evacuation(app, &plan),
+        Request::PlanGrowth(plan) => plan::growth(app, &plan),
         Request::ListLabels(_) => Ok(view::list_labels(app)),
         Request::ShowVm(show) => read::show_vm(app, &show),
         Request::ReadConsole(read) => read::console(app, caller, read).await,

@@ -11,6 +11,7 @@ use vmm_core::task::turns::Turns;
 use vmm_proto::v1;
 
 use super::news::{Journal, Object};
+use super::problem::Histories;
 use crate::store::{Contents, HostRecord, KeyRecord, Put, Store, StoreError, TaskRecord, VmRecord};
 use crate::view::{Measured, Places};
 
@@ -72,6 +73,8 @@ pub(crate) struct Vm {
     pub(crate) drifts_since: Option<Instant>,
     /// What it was measured to use; means something while it has a domain.
     pub(crate) measured: Option<Measured>,
+    /// What it was measured to use over time; gone when the manager ends.
+    pub(crate) histories: Histories,
 }
 
 /// A task, and how to stop it.
@@ -105,6 +108,8 @@ pub(crate) struct State {
     sequence: u64,
     /// What changed when.
     pub(crate) journal: Journal,
+    /// When this manager began: the midnight of histories.
+    pub(super) started: Instant,
     /// Prices placements.
     pub(crate) cost_model: CostModel,
 }
@@ -126,6 +131,7 @@ impl State {
             store,
             sequence: 0,
             journal: Journal::default(),
+            started: Instant::now(),
             cost_model: CostModel::new(preference),
         };
         let hosts = contents.hosts.into_iter().map(Put::Host);
@@ -238,7 +244,7 @@ impl State {
             Some(vm) => vm.record = record,
             None => {
                 let (vcpus_online, memory_now_kib) = (0, 0);
-                let measured = None;
+                let (measured, histories) = (None, Histories::default());
                 let vm = Vm {
                     record,
                     owner: None,
@@ -248,6 +254,7 @@ impl State {
                     drift: None,
                     drifts_since: None,
                     measured,
+                    histories,
                 };
                 self.vms.insert(vm.record.id, vm);
             }

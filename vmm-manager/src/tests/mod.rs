@@ -1,5 +1,6 @@
 //! The manager against scripted agents, on a paused clock.
 
+mod advice;
 mod agent;
 mod asks;
 mod bulk;

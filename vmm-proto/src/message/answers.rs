@@ -136,6 +136,7 @@ fn placement() -> v1::Placement {
         cost_disk_io: 0.0,
         cost: 0.75,
         reason: "lowest cost".into(),
+        parts: vec![part(), part()],
     };
     v1::Placement { chosen: Some("h1".into()), candidates: vec![candidate] }
 }
@@ -160,6 +161,55 @@ fn shown() -> v1::Vm {
         rates: Some(rates()),
         tags: vec![tag("tier:1"), tag("web")],
     }
+}
+
+fn part() -> v1::Part {
+    v1::Part { name: "cpu".into(), cost: 0.25 }
+}
+
+fn plan() -> v1::Plan {
+    let step = v1::PlannedMove {
+        wave: 1,
+        vm: vm(),
+        vm_name: "web".into(),
+        source: "h1".into(),
+        destination: "h2".into(),
+        temporary: true,
+        move_bytes: Some(1 << 30),
+        move_ms: Some(9000),
+        downtime_ms: Some(210),
+        cost_here: 1.5,
+        cost_there: 0.25,
+        cost_move: 0.125,
+        reason: "mostly cpu".into(),
+    };
+    let kept = v1::KeptVm {
+        vm: vm(),
+        vm_name: "db".into(),
+        host: "h1".into(),
+        cost_here: 0.5,
+        reason: "it is pinned".into(),
+    };
+    v1::Plan {
+        potential_before: 2.5,
+        potential_after: 1.25,
+        moves: vec![step.clone(), step],
+        kept: vec![kept.clone(), kept],
+    }
+}
+
+fn growth() -> v1::Growth {
+    let way = v1::Way {
+        host: "h1".into(),
+        in_place: true,
+        cost: -0.5,
+        move_bytes: Some(1 << 30),
+        move_ms: Some(9000),
+        downtime_ms: Some(210),
+        parts: vec![part(), part()],
+    };
+    let refused = v1::RefusedHost { host: "h3".into(), reason: "is silent".into() };
+    v1::Growth { ways: vec![way.clone(), way], refused: vec![refused.clone(), refused] }
 }
 
 fn vm_stats() -> v1::VmStats {
@@ -327,6 +377,8 @@ pub(in crate::message) fn replies() -> Vec<Reply> {
             vms: vec![reported(), reported()],
         }),
         Reply::Placement(placement()),
+        Reply::Plan(plan()),
+        Reply::Growth(growth()),
         Reply::Vcpus(v1::Vcpus { asked: 2, online: 1, note: "short".into() }),
         Reply::Memory(v1::Memory { asked_kib: 2, reached_kib: 1, note: "short".into() }),
         Reply::Vm(Box::new(shown())),

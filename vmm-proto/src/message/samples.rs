@@ -196,6 +196,9 @@ fn of_places() -> Vec<Request> {
             remove: vec![tag("new"), tag("test")],
         }),
         Request::ListLabels(v1::ListLabels {}),
+        Request::PlanMoves(v1::PlanMoves { pool: Some("p1".into()), moves_max: Some(4) }),
+        Request::PlanEvacuation(v1::PlanEvacuation { host: "h1".into() }),
+        Request::PlanGrowth(v1::PlanGrowth { vm: vm(), vcpus: Some(4), memory_kib: Some(1 << 20) }),
         Request::ListVms(list!(ListVms)),
     ]
 }

@@ -15,6 +15,7 @@ mod label;
 mod list;
 mod orphan;
 mod place;
+mod plan;
 mod policy;
 mod request;
 mod stats;
@@ -37,6 +38,10 @@ pub use orphan::{DestroyOrphan, ListOrphans, Orphan, Orphans};
 pub use place::{
     Capacity, DefinePool, DefineSite, ListPools, ListSites, Pool, Pools, RemovePool, RemoveSite,
     SetHostPool, Site, Sites,
+};
+pub use plan::{
+    Growth, KeptVm, Part, Plan, PlanEvacuation, PlanGrowth, PlanMoves, PlannedMove, RefusedHost,
+    Way,
 };
 pub use policy::{Autostart, EventAction, GuestKind, OnEvent, Scheduling};
 pub use request::{Done, Ping, Reply, Request};

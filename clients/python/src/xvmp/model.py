@@ -510,6 +510,15 @@ class Vms:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Part:
+    """One term of a cost, which is without unit."""
+
+    tag: ClassVar[str] = "Part"
+    name: str
+    cost: Decimal
+
+
+@dataclass(frozen=True, kw_only=True)
 class Candidate:
     """What a placement thinks of one host; costs are without unit."""
 
@@ -521,6 +530,82 @@ class Candidate:
     cost_disk_io: Decimal
     cost: Decimal
     reason: str
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedMove:
+    """Moves of one wave fit at the same time; without ``move_bytes`` it would not converge."""
+
+    tag: ClassVar[str] = "Move"
+    wave: int
+    vm: str
+    vm_name: str
+    source: str
+    destination: str
+    temporary: bool
+    move_bytes: int | None = None
+    move_ms: int | None = None
+    downtime_ms: int | None = None
+    cost_here: Decimal
+    cost_there: Decimal
+    cost_move: Decimal
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptVm:
+    """A VM that stays, and why."""
+
+    tag: ClassVar[str] = "Kept"
+    vm: str
+    vm_name: str
+    host: str
+    cost_here: Decimal
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Moves in an order in which each fits."""
+
+    tag: ClassVar[str] = "Plan"
+    potential_before: Decimal
+    potential_after: Decimal
+    moves: tuple[PlannedMove, ...] = ()
+    kept: tuple[KeptVm, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """One way to give a VM more; without ``move_bytes`` it stays in place."""
+
+    tag: ClassVar[str] = "Way"
+    host: str
+    in_place: bool
+    cost: Decimal
+    move_bytes: int | None = None
+    move_ms: int | None = None
+    downtime_ms: int | None = None
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefusedHost:
+    """A host that cannot, and why."""
+
+    tag: ClassVar[str] = "RefusedHost"
+    host: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Growth:
+    """The cheapest way first; none when nobody has room."""
+
+    tag: ClassVar[str] = "Growth"
+    ways: tuple[Way, ...] = ()
+    refused: tuple[RefusedHost, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

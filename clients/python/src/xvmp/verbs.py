@@ -195,6 +195,36 @@ class ListPools(_List, Verb[model.Pools]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlanMoves(Verb[model.Plan]):
+    """Which moves would pay now; nothing is moved."""
+
+    tag = "PlanMoves"
+    reply = model.Plan
+    pool: str | None = None
+    moves_max: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanEvacuation(Verb[model.Plan]):
+    """Where everybody on a host would go."""
+
+    tag = "PlanEvacuation"
+    reply = model.Plan
+    host: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanGrowth(Verb[model.Growth]):
+    """How a VM that runs would get this much in all."""
+
+    tag = "PlanGrowth"
+    reply = model.Growth
+    vm: str
+    vcpus: int | None = None
+    memory_kib: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class GetHostStats(Verb[model.HostStats]):
     tag = "GetHostStats"
     reply = model.HostStats
