@@ -124,6 +124,7 @@ fn decision(number: u64) -> [Put; 3] {
         last_host: Some(host),
         charge: Some(charge),
         memory_target_kib: 1 << 20,
+        vcpus_target: None,
         saved: None,
         labels: Labels::default(),
     };

@@ -47,5 +47,5 @@ mod workflow;
 mod tests;
 
 pub use config::{ManagerConfig, ManagerConfigError};
-pub use manager::{Env, HostFigures, MANAGER_ID, Manager, OpenError, StoreLocation};
+pub use manager::{Env, HostFigures, MANAGER_ID, Manager, OpenError, Reconciled, StoreLocation};
 pub use store::{MemoryStore, StoreError};

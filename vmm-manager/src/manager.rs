@@ -73,6 +73,17 @@ pub struct HostFigures {
     pub vms: Vec<VmId>,
 }
 
+/// What a reconciler has done since the store was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// Looks.
+    pub turns: u64,
+    /// Things that were looked at, in all of them.
+    pub looked: u64,
+    /// Things where something changed.
+    pub changed: u64,
+}
+
 /// The first wait before the store is opened again; doubles up to the last.
 const REOPEN_FIRST: Duration = Duration::from_millis(200);
 const REOPEN_LAST: Duration = Duration::from_secs(30);
@@ -177,6 +188,12 @@ impl Manager {
         }
     }
 
+    /// What each reconciler has done, by its name.
+    #[must_use]
+    pub fn reconciled(&self) -> BTreeMap<&'static str, Reconciled> {
+        self.app().reconciled()
+    }
+
     /// Each host by name, for checks of invariants.
     #[must_use]
     pub fn facts(&self) -> BTreeMap<String, HostFigures> {
@@ -215,7 +232,7 @@ async fn work(app: &Arc<App>, stop: &CancellationToken) {
     background::resume(app);
     tokio::join!(
         background::hear_hosts(app),
-        background::watch_health(app),
+        background::reconcile(app),
         background::renew(app),
         async {
             tokio::select! {

@@ -12,7 +12,7 @@ use vmm_core::vm::admission::{Admission, VmRequest, admit};
 use vmm_proto::v1::{Fault, FaultCode, Reply, Request, SetMemory, SetVcpus, VmPhase};
 
 use super::create::stored_spec;
-use crate::app::{App, Begin, Origin, State, Target, Vm, charge_of};
+use crate::app::{App, Begin, Deed, Origin, State, Target, Vm, charge_of};
 use crate::store::{Charge, KeyedReply, Put, VmRecord};
 use crate::workflow::Plan;
 
@@ -34,8 +34,19 @@ impl<'a> Change<'a> {
         batch: Vec<Put>,
         reply: KeyedReply,
     ) -> Result<(), Fault> {
-        let about = (about, self.origin);
-        self.app.done_at_once(self.state, about, batch, Some(reply)).map(drop)
+        self.store_with(None, about, batch, reply)
+    }
+
+    /// As [`Change::store`], with a line for the task's log.
+    pub(super) fn store_with(
+        self,
+        note: Option<String>,
+        target: Target,
+        batch: Vec<Put>,
+        reply: KeyedReply,
+    ) -> Result<(), Fault> {
+        let deed = Deed { target, origin: self.origin, note };
+        self.app.done_at_once(self.state, deed, batch, Some(reply)).map(drop)
     }
 
     /// A VM that no task owns.

@@ -32,6 +32,7 @@ pub(super) fn create(change: Change<'_>, create: CreateVm) -> Result<Reply, Faul
         last_host: None,
         charge: None,
         memory_target_kib: create.spec.memory_kib,
+        vcpus_target: None,
         saved: None,
         labels: Labels::default(),
         spec: create.spec,
@@ -60,8 +61,11 @@ pub(super) fn delete(change: Change<'_>, delete: &DeleteVm) -> Result<Reply, Fau
     let record = change.free_vm(&delete.vm)?.record.clone();
     change.check_is_not_saved(&record)?;
     change.check_is_nowhere(&record)?;
+    // Of a VM whose saved memory was given up, that says which file is left where.
+    let was = Some(record.reason).filter(|reason| !reason.is_empty());
+    let note = was.map(|reason| format!("it was stopped: {reason}"));
     let about = Target::Vm(record.id, record.spec.name);
-    change.store(about, vec![Put::DropVm(record.id)], KeyedReply::Done)?;
+    change.store_with(note, about, vec![Put::DropVm(record.id)], KeyedReply::Done)?;
     Ok(Reply::Done(Done {}))
 }
 

@@ -11,7 +11,7 @@ use vmm_proto::v1::{
 };
 
 use super::change::{Change, PLAIN_WAIT, millis, tell};
-use crate::app::Target;
+use crate::app::{Deed, Target};
 use crate::store::{Put, Told, VmRecord};
 use crate::workflow::{Plan, applied, taken_back};
 
@@ -41,9 +41,10 @@ pub(super) fn define(change: Change<'_>, mut request: Request) -> Result<Reply, 
         let told = Told { request, back, wait_ms: millis(wait) };
         return change.begin(&before, Plan::Define(Box::new(told)));
     }
-    let about = (Target::Vm(before.id, before.spec.name.clone()), change.origin);
+    let target = Target::Vm(before.id, before.spec.name.clone());
+    let deed = Deed { target, origin: change.origin, note: None };
     let puts = vec![Put::Vm(Box::new(VmRecord { spec, ..before }))];
-    change.app.done_at_once(change.state, about, puts, None)
+    change.app.done_at_once(change.state, deed, puts, None)
 }
 
 /// Makes an attached disk larger. The definition does not say how large its disks are.

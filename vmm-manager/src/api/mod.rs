@@ -12,6 +12,7 @@ mod event;
 mod host;
 mod label;
 mod named;
+mod orphan;
 mod place;
 mod plan;
 mod read;
@@ -75,6 +76,7 @@ async fn dispatch(app: &Arc<App>, caller: &Caller, request: Request) -> Result<R
         Request::ReadConsole(read) => read::console(app, caller, read).await,
         Request::GetVmStats(get) => read::vm_stats(app, caller, get).await,
         Request::GetHostStats(get) => read::host_stats(app, caller, get).await,
+        Request::ListOrphans(_) => Ok(orphan::list(app)),
         Request::ListTasks(list) => task::list(app, &list),
         Request::WaitTask(wait) => task::wait(app, caller, &wait).await,
         Request::WaitEvents(wait) => event::wait(app, caller, &wait).await,
@@ -192,6 +194,7 @@ fn carry_out(change: change::Change<'_>, request: Request) -> Result<Reply, Faul
         Request::DiscardSaved(discard) => saved::discard(change, &discard),
         Request::ResizeDisk(resize) => define::resize(change, resize),
         Request::BulkVms(bulk) => bulk::begin(change, bulk),
+        Request::DestroyOrphan(destroy) => orphan::destroy(change, &destroy),
         Request::SetHostPool(set) => place::set_host_pool(change, &set),
         Request::DefineSite(define) => place::define_site(change, &define),
         Request::RemoveSite(remove) => place::remove_site(change, &remove),

@@ -86,7 +86,7 @@ pub(super) fn discard(change: Change<'_>, discard: &DiscardSaved) -> Result<Repl
     let reason = format!("its saved memory was given up{left}");
     let stopped = off_host(&record, VmPhase::Destroyed, &reason);
     let about = Target::Vm(stopped.id, stopped.spec.name.clone());
-    change.store(about, vec![Put::Vm(Box::new(stopped))], KeyedReply::Done)?;
+    change.store_with(Some(reason), about, vec![Put::Vm(Box::new(stopped))], KeyedReply::Done)?;
     Ok(Reply::Done(Done {}))
 }
 

@@ -68,6 +68,14 @@ pub(crate) enum Target {
     Site(SiteId, String),
 }
 
+/// A change that is done by being stored.
+pub(crate) struct Deed {
+    pub(crate) target: Target,
+    pub(crate) origin: Origin,
+    /// For its task's log.
+    pub(crate) note: Option<String>,
+}
+
 /// A change that is about to begin.
 pub(crate) struct Begin {
     pub(crate) vm: VmId,
@@ -256,13 +264,14 @@ impl App {
     pub(crate) fn done_at_once(
         &self,
         state: &mut State,
-        (target, mut origin): (Target, Origin),
+        Deed { target, mut origin, note }: Deed,
         mut batch: Vec<Put>,
         reply: Option<KeyedReply>,
     ) -> Result<Reply, Fault> {
         let mut record = state.new_task(self, target, &origin);
         record.shown.step = "stored".to_owned();
         record.shown.started_ms = record.shown.created_ms;
+        note.into_iter().for_each(|note| record.log(self.now_ms(), &note));
         self.end_record(&mut record, TaskState::Done, None);
         let shown = state.show_task(&record, Detail::Full);
         let reply = reply.unwrap_or_else(|| KeyedReply::Task(shown.task.clone()));

@@ -25,7 +25,7 @@ mod show_task;
 mod state;
 mod turns;
 
-pub(crate) use begin::{Begin, KeyUse, Origin, Target, store_fault};
+pub(crate) use begin::{Begin, Deed, KeyUse, Origin, Target, store_fault};
 pub(crate) use news::{News, Object, Seen};
 pub(crate) use placement::{charge_of, no_capacity};
 pub(crate) use problem::demand_of;
@@ -33,6 +33,7 @@ pub(crate) use report::{Observed, off_host};
 pub(crate) use show_task::Detail;
 pub(crate) use state::{Host, State, Vm};
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,8 +44,10 @@ use vmm_core::id::{HostId, PoolId, SiteId, TaskId, VmId};
 use vmm_proto::clock::WallClock;
 
 use crate::agents::{AgentAddress, AgentCalls};
+use crate::background::Turn;
 use crate::config::ManagerConfig;
 use crate::enrolment::Office;
+use crate::manager::Reconciled;
 use crate::store::{Contents, Store, StoreError};
 
 /// Sixteen random bytes a call.
@@ -82,6 +85,8 @@ pub(crate) struct App {
     pub(crate) run: String,
     random: Random,
     state: Mutex<State>,
+    /// What reconcilers have done in this run.
+    reconciled: Mutex<BTreeMap<&'static str, Reconciled>>,
     changed: watch::Sender<u64>,
     /// Tests let the step of this name fail.
     #[cfg(test)]
@@ -110,6 +115,7 @@ impl App {
             jobs: TaskTracker::new(),
             random,
             store,
+            reconciled: Mutex::default(),
             changed: watch::Sender::new(0),
             #[cfg(test)]
             failing_step: Mutex::new(None),
@@ -133,6 +139,20 @@ impl App {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a reconciler's turn.
+    pub(crate) fn count_turn(&self, name: &'static str, turn: Turn) {
+        let mut reconciled = self.reconciled.lock().unwrap_or_else(PoisonError::into_inner);
+        let counters = reconciled.entry(name).or_default();
+        counters.turns += 1;
+        counters.looked += u64::try_from(turn.looked).unwrap_or(u64::MAX);
+        counters.changed += u64::try_from(turn.changed).unwrap_or(u64::MAX);
+    }
+
+    /// What each reconciler has done in this run.
+    pub(crate) fn reconciled(&self) -> BTreeMap<&'static str, Reconciled> {
+        self.reconciled.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn tell_changed(&self) {

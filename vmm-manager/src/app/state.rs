@@ -30,8 +30,6 @@ pub(crate) struct Host {
     pub(crate) refresh: bool,
     /// As callers were told last.
     pub(crate) health_told: Health,
-    /// VMs that it runs and nobody here knows; logged once.
-    pub(crate) unmanaged: BTreeSet<String>,
 }
 
 impl Host {
@@ -45,7 +43,6 @@ impl Host {
             observed_poll: 0,
             refresh: false,
             health_told: Health::from_silence(None),
-            unmanaged: BTreeSet::new(),
         };
         host.take_capacity();
         host
@@ -71,6 +68,9 @@ pub(crate) struct Vm {
     pub(crate) settled: u64,
     pub(crate) vcpus_online: u32,
     pub(crate) memory_now_kib: u64,
+    /// How it differs from what was asked for, as callers are told, and since when it has.
+    pub(crate) drift: Option<String>,
+    pub(crate) drifts_since: Option<Instant>,
     /// What it was measured to use; means something while it has a domain.
     pub(crate) measured: Option<Measured>,
     /// What it was measured to use over time; gone when the manager ends.
@@ -251,6 +251,8 @@ impl State {
                     settled: 0,
                     vcpus_online,
                     memory_now_kib,
+                    drift: None,
+                    drifts_since: None,
                     measured,
                     histories,
                 };

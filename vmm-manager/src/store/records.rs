@@ -117,6 +117,9 @@ pub(crate) struct VmRecord {
     pub(crate) charge: Option<Charge>,
     /// What its balloon was last told.
     pub(crate) memory_target_kib: u64,
+    /// vCPUs that were asked for since it was built; none: those that it boots with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) vcpus_target: Option<u32>,
     /// Where its memory is saved, while it is `Saved` or being restored; or shall be, while it is being saved.
     #[serde(default)]
     pub(crate) saved: Option<SavedState>,

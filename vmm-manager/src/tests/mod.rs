@@ -12,6 +12,7 @@ mod placement;
 mod places;
 mod plans;
 mod pool;
+mod reconcilers;
 mod restarts;
 mod saved;
 mod stores;

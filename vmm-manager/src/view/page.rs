@@ -49,7 +49,7 @@ pub(crate) fn of_vm(vm: &v1::Vm) -> usize {
     let spec = &vm.spec;
     let own = [&spec.name, &spec.kernel, &spec.cmdline, &vm.reason, &vm.notes];
     let place = [&vm.host, &vm.pool, &vm.site, &vm.folder];
-    let other = [&spec.initramfs, &vm.saved_path, &vm.saved_host];
+    let other = [&spec.initramfs, &vm.saved_path, &vm.saved_host, &vm.drift];
     let written =
         spec.disks.iter().map(|disk| &disk.path).chain(vm.tags.iter().map(|tag| &tag.name));
     let named = own.into_iter().chain(place.into_iter().chain(other).flatten());
@@ -144,6 +144,7 @@ mod tests {
             memory_now_kib: 1,
             saved_path: None,
             saved_host: None,
+            drift: None,
             pool: None,
             site: None,
             folder: None,

@@ -64,6 +64,10 @@ impl Job {
     ) -> Result<(), Fault> {
         {
             let mut state = app.lock();
+            // An orphan that was destroyed is in no book.
+            if matches!(request, Request::DestroyVm(_)) && !state.vms.contains_key(&self.vm) {
+                return Ok(());
+            }
             let before = vm_record(&state, self.vm)?;
             if let Some(after) = after_told(&before, request, &reply) {
                 // It happened: a store that fails now does not make it undone.
@@ -125,7 +129,11 @@ fn after_told(before: &VmRecord, request: &Request, reply: &Reply) -> Option<VmR
             let charge = before.charge?;
             let target = Kib(before.memory_target_kib);
             let cpu_milli = charge_of(&spec, target, vcpus.online, true).cpu_milli;
-            Some(VmRecord { charge: Some(Charge { cpu_milli, ..charge }), ..before.clone() })
+            Some(VmRecord {
+                charge: Some(Charge { cpu_milli, ..charge }),
+                vcpus_target: Some(vcpus.asked),
+                ..before.clone()
+            })
         }
         (change, _) => {
             applied(&before.spec, change).map(|spec| VmRecord { spec, ..before.clone() })
@@ -141,6 +149,7 @@ fn rebooted(before: &VmRecord) -> VmRecord {
         phase: VmPhase::Running,
         charge: before.charge.and(charge).or(before.charge),
         memory_target_kib: before.spec.memory_kib,
+        vcpus_target: None,
         ..before.clone()
     }
 }

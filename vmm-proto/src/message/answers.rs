@@ -152,6 +152,7 @@ fn shown() -> v1::Vm {
         memory_now_kib: 131_072,
         saved_path: Some("/var/lib/web.save".into()),
         saved_host: Some("h1".into()),
+        drift: Some("1 of 2 vCPUs are online".into()),
         pool: Some("p1".into()),
         site: Some("s1".into()),
         folder: Some("/prod/web".into()),
@@ -312,6 +313,17 @@ fn task() -> v1::Task {
     }
 }
 
+fn orphan() -> v1::Orphan {
+    v1::Orphan {
+        host: "h1".into(),
+        vm: vm(),
+        phase: VmPhase::Paused,
+        vcpus_online: 2,
+        memory_kib: 131_072,
+        domid: Some(7),
+    }
+}
+
 fn phase(status: v1::PhaseStatus) -> v1::TaskPhase {
     v1::TaskPhase { name: "tell".into(), status }
 }
@@ -379,6 +391,7 @@ pub(in crate::message) fn replies() -> Vec<Reply> {
         Reply::VmStats(vm_stats()),
         Reply::HostStats(host_stats()),
         Reply::Task(Box::new(task())),
+        Reply::Orphans(v1::Orphans { orphans: vec![orphan(), orphan()] }),
         Reply::Tasks(v1::Tasks { next: Some("n42".into()), tasks: vec![task(), task()] }),
         Reply::Events(v1::Events {
             cursor: "5f0c2a917be34d60.42".into(),

@@ -86,6 +86,8 @@ fn of_tasks() -> Vec<Request> {
         Request::WaitTask(v1::WaitTask { task: vm(), wait_ms_max }),
         Request::CancelTask(v1::CancelTask { task: vm() }),
         Request::RetryTask(v1::RetryTask { task: vm() }),
+        Request::ListOrphans(v1::ListOrphans {}),
+        Request::DestroyOrphan(v1::DestroyOrphan { host: "h1".into(), vm: vm() }),
         Request::BulkVms(v1::BulkVms {
             operation: v1::BulkOperation::Save,
             wait_ms_max: Some(wait_ms_max),

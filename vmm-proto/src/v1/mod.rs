@@ -13,6 +13,7 @@ mod fault;
 mod host;
 mod label;
 mod list;
+mod orphan;
 mod place;
 mod plan;
 mod policy;
@@ -33,6 +34,7 @@ pub use host::{
     ListHosts, RemoveHost, ReportedVm, SetMaintenance,
 };
 pub use label::{FolderUse, LabelHost, LabelVm, Labels, ListLabels, Tag, TagUse};
+pub use orphan::{DestroyOrphan, ListOrphans, Orphan, Orphans};
 pub use place::{
     Capacity, DefinePool, DefineSite, ListPools, ListSites, Pool, Pools, RemovePool, RemoveSite,
     SetHostPool, Site, Sites,

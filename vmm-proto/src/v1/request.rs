@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{certificate, device, event, host, label, place, plan, stats, task, vm};
+use super::{certificate, device, event, host, label, orphan, place, plan, stats, task, vm};
 
 /// Is anybody there? Answers with the same text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +72,8 @@ pub enum Request {
     CancelTask(task::CancelTask),
     RetryTask(task::RetryTask),
     BulkVms(task::BulkVms),
+    ListOrphans(orphan::ListOrphans),
+    DestroyOrphan(orphan::DestroyOrphan),
     WaitEvents(event::WaitEvents),
     RenewCertificate(certificate::RenewCertificate),
     ShowCertificate(certificate::ShowCertificate),
@@ -103,6 +105,7 @@ pub enum Reply {
     HostStats(stats::HostStats),
     Task(Box<task::Task>),
     Tasks(task::Tasks),
+    Orphans(orphan::Orphans),
     Events(event::Events),
     Certificate(certificate::Certificate),
     SigningRequest(certificate::SigningRequest),

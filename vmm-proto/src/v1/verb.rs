@@ -136,6 +136,8 @@ pub fn verb(request: &Request) -> Verb {
         Request::CancelTask(_) => change("CancelTask", OPERATE, false),
         Request::RetryTask(_) => change("RetryTask", OPERATE, false),
         Request::BulkVms(_) => change("BulkVms", OPERATE, false),
+        Request::ListOrphans(_) => read("ListOrphans", Cost::List, VIEW, false),
+        Request::DestroyOrphan(_) => change("DestroyOrphan", ADMINISTER, false),
         Request::BuildVm(_) => change("BuildVm", None, true),
         Request::PauseVm(_) => change("PauseVm", OPERATE, true),
         Request::UnpauseVm(_) => change("UnpauseVm", OPERATE, true),

@@ -475,6 +475,7 @@ class Vm:
     memory_now_kib: int
     saved_path: str | None = None
     saved_host: str | None = None
+    drift: str | None = None
     pool: str | None = None
     site: str | None = None
     folder: str | None = None
@@ -634,6 +635,27 @@ class Memory:
     asked_kib: int
     reached_kib: int
     note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orphan:
+    """A VM that a host runs and the manager does not know."""
+
+    tag: ClassVar[str] = "Orphan"
+    host: str
+    vm: str
+    phase: Phase
+    vcpus_online: int
+    memory_kib: int
+    domid: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orphans:
+    """All of them."""
+
+    tag: ClassVar[str] = "Orphans"
+    orphans: tuple[Orphan, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -527,6 +527,21 @@ class CancelTask(TaskVerb):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ListOrphans(Verb[model.Orphans]):
+    tag = "ListOrphans"
+    reply = model.Orphans
+
+
+@dataclass(frozen=True, kw_only=True)
+class DestroyOrphan(TaskVerb):
+    """For good."""
+
+    tag = "DestroyOrphan"
+    host: str
+    vm: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class RetryTask(TaskVerb):
     """Asks again for what a task that came to nothing was to do."""
 

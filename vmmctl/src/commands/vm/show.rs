@@ -196,6 +196,7 @@ disk demand  0.0 MiB/s
             memory_now_kib: 0,
             saved_path: Some("/s".into()),
             saved_host: Some("h1".into()),
+            drift: None,
             pool: None,
             site: None,
             folder: None,
