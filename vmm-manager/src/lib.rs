@@ -17,7 +17,7 @@
 //! - `background`: hears the hosts, and brings what they report and what is stored together; renews certificates.
 //! - `enrolment`: who gets a certificate, and by which token.
 //! - `view`: sites, pools, hosts and VMs as callers see them: lists by query and order, sums, what people wrote on them.
-//! - `store`: redb; every record has a schema version.
+//! - `store`: a key space behind a trait, redb beneath it; concurrent decisions share one wait for the disk.
 //!
 //! The happy path of `CreateVm`: the scheduler picks a host, definition, reservation and task are stored in one transaction,
 //! the caller gets the task, the agent builds, the VM is marked as running.
@@ -33,6 +33,7 @@ pub mod agents;
 mod api;
 mod app;
 mod background;
+pub mod bench_support;
 mod config;
 pub mod enrolment;
 mod manager;

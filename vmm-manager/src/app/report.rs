@@ -131,6 +131,7 @@ impl State {
         let Some(host) = self.hosts.get_mut(&id) else { return Vec::new() };
         let observed = std::mem::take(&mut host.observed);
         let now = Instant::now();
+        let at_s = self.clock_s(now);
         let mut batch = Vec::new();
         let mut passed_over = false;
         for vm in self.vms.values_mut() {
@@ -145,6 +146,9 @@ impl State {
             }
             let before = (vm.vcpus_online, vm.memory_now_kib);
             vm.measured = seen.and_then(|seen| Measured::reported(seen.rates, now)).or(vm.measured);
+            if let Some(measured) = seen.and(vm.measured) {
+                vm.histories.sampled(at_s, &measured);
+            }
             let next = match (vm.record.host, seen) {
                 (Some(_), seen) => settle(vm, seen),
                 (None, Some(seen)) => adopt(vm, id, seen),

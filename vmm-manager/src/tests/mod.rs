@@ -1,7 +1,9 @@
 //! The manager against scripted agents, on a paused clock.
 
+mod advice;
 mod agent;
 mod asks;
+mod bulk;
 mod chaos;
 mod events;
 mod failures;
@@ -12,6 +14,8 @@ mod plans;
 mod pool;
 mod restarts;
 mod saved;
+mod stores;
+mod tasks;
 mod toolstack;
 mod verbs;
 mod wire;

@@ -77,7 +77,11 @@ pub(crate) fn of_task(task: &v1::Task) -> usize {
     let candidates = task.placement.as_ref().map_or(0, |placement| {
         placement.candidates.iter().map(|c| PART_BYTES + c.reason.len() * ESCAPED_BYTES).sum()
     });
-    OBJECT_BYTES + (task.vm_name.len() + task.step.len() + fault) * ESCAPED_BYTES + candidates
+    let names = [&task.target_name, &task.host, &task.initiator, &task.waits_for];
+    let names: usize = names.into_iter().flatten().map(String::len).sum();
+    let phases = task.phases.len() * PART_BYTES;
+    let text = task.vm_name.len() + task.step.len() + fault + names;
+    OBJECT_BYTES + text * ESCAPED_BYTES + phases + candidates
 }
 
 pub(crate) const OF_GONE: usize = PART_BYTES;

@@ -13,6 +13,9 @@ impl Job {
     /// Steps that change nothing but what is stored.
     pub(super) fn record(&self, app: &App, action: Action) -> Result<(), Fault> {
         let mut state = app.lock();
+        if matches!(action, Action::Forget) && !state.vms.contains_key(&self.vm) {
+            return Ok(());
+        }
         let before = vm_record(&state, self.vm)?;
         let put = match action {
             Action::Forget if !self.unresolved => Put::DropVm(self.vm),
@@ -31,6 +34,8 @@ impl Job {
             // What was told to grow may have grown: the higher charge stays until it is known.
             Action::Charge(_) if self.unresolved => return Ok(()),
             Action::Charge(charge) => put(self.charged(&state, &before, charge)?),
+            // It has ended meanwhile: that is no phase to go back from.
+            Action::Phase(_) if before.host.is_none() => return Ok(()),
             Action::Phase(phase) => put(VmRecord { phase, ..before }),
             Action::Saving(saved) => {
                 put(VmRecord { phase: VmPhase::Saving, saved: Some(*saved), ..before })
@@ -65,9 +70,9 @@ impl Job {
                 state.commit_facts(vec![put(after)]);
             }
         }
-        app.update_task(self.task, |task| match reply {
-            Reply::Vcpus(vcpus) => task.vcpus = Some(vcpus),
-            Reply::Memory(memory) => task.memory = Some(memory),
+        app.update_task(self.task, |record| match reply {
+            Reply::Vcpus(vcpus) => record.shown.vcpus = Some(vcpus),
+            Reply::Memory(memory) => record.shown.memory = Some(memory),
             _ => {}
         });
         Ok(())

@@ -14,6 +14,7 @@ mod host;
 mod label;
 mod list;
 mod place;
+mod plan;
 mod policy;
 mod request;
 mod stats;
@@ -36,13 +37,20 @@ pub use place::{
     Capacity, DefinePool, DefineSite, ListPools, ListSites, Pool, Pools, RemovePool, RemoveSite,
     SetHostPool, Site, Sites,
 };
+pub use plan::{
+    Growth, KeptVm, Part, Plan, PlanEvacuation, PlanGrowth, PlanMoves, PlannedMove, RefusedHost,
+    Way,
+};
 pub use policy::{Autostart, EventAction, GuestKind, OnEvent, Scheduling};
 pub use request::{Done, Ping, Reply, Request};
 pub use stats::{
     DiskCounters, GetHostStats, GetVmStats, HostDisk, HostNic, HostStats, NicCounters, Pcpu, Vcpu,
     VmStats,
 };
-pub use task::{CancelTask, ListTasks, Task, TaskState, Tasks, WaitTask};
+pub use task::{
+    BulkOperation, BulkVms, CancelTask, ListTasks, PhaseStatus, RetryTask, TargetKind, Task,
+    TaskChild, TaskLine, TaskPhase, TaskState, Tasks, VmRef, WaitTask,
+};
 pub use verb::{Cost, Permission, Verb, verb};
 pub use vm::{
     BuildVm, Candidate, ConfigureVm, ConsoleText, CreateVm, DeleteVm, DestroyVm, DiscardSaved,

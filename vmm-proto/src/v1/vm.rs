@@ -473,4 +473,7 @@ pub struct Candidate {
     /// Why it won or lost.
     #[serde(rename = "@reason")]
     pub reason: String,
+    /// The parts of the cost.
+    #[serde(rename = "Part", default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<super::Part>,
 }
