@@ -38,6 +38,9 @@ const MEMORY_GOAL_MB: f64 = 300.0;
 /// As long as a real agent's poll lasts when nothing happens.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 
+/// How long the last VMs may take to run.
+const SETTLE_MAX: Duration = Duration::from_secs(60);
+
 /// What users ask lists for, and in which order.
 const LISTS: &[(&str, &str)] = &[
     ("", ""),
@@ -195,7 +198,11 @@ async fn fill(store: &Path) -> Result<()> {
         done(&manager, || Request::CreateVm(spec())).await?;
         done(&manager, || Request::LabelVm(label(n))).await?;
     }
-    while !listed(&manager, "status!=running", "").await?.vms.is_empty() {
+    let end = Instant::now() + SETTLE_MAX;
+    loop {
+        let others = listed(&manager, "status!=running", "").await?;
+        let Some(one) = others.vms.first() else { break };
+        ensure!(Instant::now() < end, "{:?} VMs do not run, such as {one:?}", others.totals);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     stop.cancel();

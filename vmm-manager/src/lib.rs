@@ -17,6 +17,7 @@
 //! - `background`: hears the hosts, and brings what they report and what is stored together; renews certificates.
 //! - `enrolment`: who gets a certificate, and by which token.
 //! - `view`: sites, pools, hosts and VMs as callers see them: lists by query and order, sums, what people wrote on them.
+//! - `http`: the JSON API; asks as any other caller does.
 //! - `store`: a key space behind a trait, redb beneath it; concurrent decisions share one wait for the disk.
 //!
 //! The happy path of `CreateVm`: the scheduler picks a host, definition, reservation and task are stored in one transaction,
@@ -36,6 +37,7 @@ mod background;
 pub mod bench_support;
 mod config;
 pub mod enrolment;
+pub mod http;
 mod manager;
 mod store;
 mod view;

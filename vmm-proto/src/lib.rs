@@ -32,6 +32,7 @@ pub mod enrolment;
 pub mod envelope;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+pub mod https;
 mod message;
 pub mod principal;
 #[cfg(test)]

@@ -27,11 +27,11 @@ use crate::credentials::{Credentials, Identity, IdentityError};
 use crate::enrolment::{PIN_BYTES, pin_of};
 use crate::principal::{Principal, Role};
 
-const VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
+pub(crate) const VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
 /// ALPN names: HTTP/2 first.
 pub(crate) const ALPN_H2: &[u8] = b"h2";
-const ALPN_HTTP1: &[u8] = b"http/1.1";
+pub(crate) const ALPN_HTTP1: &[u8] = b"http/1.1";
 
 /// ALPN name of connections that carry one bulk stream.
 pub const ALPN_BULK: &[u8] = b"xvmp-bulk/1";
@@ -215,7 +215,7 @@ pub(crate) fn probe_client_config(
     Ok(Arc::new(config))
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 

@@ -24,6 +24,7 @@ const PACKAGES: &[&str] = &[
     "cryptography==50.0.2",
     "pytest==9.2.0",
     "mypy==2.4.1",
+    "openapi-spec-validator==0.9.0",
 ];
 
 /// Returns the interpreter, with everything installed.

@@ -4,6 +4,11 @@
 //! listen = "0.0.0.0:8440"
 //! # store = "store.redb"       # relative to this directory
 //! # density = 0.0             # 0: spread VMs over all hosts; 1: fill hosts, keep the others free; or between
+//! # [http]                     # offers the JSON API; what stands here are the defaults
+//! # listen = "127.0.0.1:8441"   # elsewhere than on loopback only with TLS
+//! # names = []                  # other names that it is called by, such as "pool.example"
+//! # certificate = "cert.pem"    # PEM, trusted by those who call; none
+//! # key = "key.pem"
 //! # [limits]                   # in seconds; what stands here are the defaults
 //! # build_wait = 120           # an agent's time to build a VM
 //! # transfer_wait = 150        # an agent's time to write a VM's memory to a file, or to read it
@@ -24,6 +29,8 @@ use vmm_core::task::turns::Limits;
 use vmm_manager::ManagerConfig;
 
 pub(super) const LISTEN_DEFAULT: &str = "127.0.0.1:8440";
+/// Where the JSON API listens when it is offered and nothing else is said.
+const HTTP_DEFAULT: &str = "127.0.0.1:8441";
 /// A wait that is longer than this was meant in another unit.
 const SECONDS_MAX: u64 = 3600;
 
@@ -37,6 +44,8 @@ pub(super) struct Layout {
     pub(super) credentials: PathBuf,
     /// Who may join.
     pub(super) invitations: PathBuf,
+    /// Who may call the JSON API.
+    pub(super) tokens: PathBuf,
     directory: PathBuf,
 }
 
@@ -47,6 +56,7 @@ impl Layout {
             authority: directory.join("authority"),
             credentials: directory.join("credentials"),
             invitations: directory.join("invitations"),
+            tokens: directory.join("tokens"),
             directory: directory.to_owned(),
         }
     }
@@ -83,8 +93,19 @@ struct RawConfig {
     listen: String,
     store: Option<PathBuf>,
     density: Option<f64>,
+    http: Option<RawHttp>,
     #[serde(default)]
     limits: RawLimits,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawHttp {
+    listen: Option<String>,
+    #[serde(default)]
+    names: Vec<String>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -109,7 +130,36 @@ struct RawLimits {
 pub(super) struct Config {
     pub(super) listen: SocketAddr,
     pub(super) store: PathBuf,
+    pub(super) http: Option<Http>,
     pub(super) manager: ManagerConfig,
+}
+
+/// How the JSON API is offered.
+#[derive(Debug)]
+pub(super) struct Http {
+    pub(super) listen: SocketAddr,
+    pub(super) names: Vec<String>,
+    /// Certificate and key.
+    pub(super) tls: Option<(PathBuf, PathBuf)>,
+}
+
+impl RawHttp {
+    fn validated(self, directory: &Path) -> Result<Http> {
+        let listen = parse_listen(self.listen.as_deref().unwrap_or(HTTP_DEFAULT))?;
+        let tls = match (self.certificate, self.key) {
+            (Some(certificate), Some(key)) => {
+                Some((directory.join(certificate), directory.join(key)))
+            }
+            (None, None) => None,
+            _ => bail!("[http] names a certificate or a key: name both, or none"),
+        };
+        if tls.is_none() && !listen.ip().is_loopback() {
+            bail!(
+                "[http] listen = {listen} is not loopback: name certificate and key, or listen at 127.0.0.1"
+            );
+        }
+        Ok(Http { listen, names: self.names, tls })
+    }
 }
 
 impl RawConfig {
@@ -132,6 +182,7 @@ impl RawConfig {
         Ok(Config {
             listen: parse_listen(&self.listen)?,
             store: directory.join(self.store.unwrap_or_else(|| PathBuf::from("store.redb"))),
+            http: self.http.map(|http| http.validated(directory)).transpose()?,
             manager: manager.validated()?,
         })
     }
@@ -196,6 +247,13 @@ mod tests {
         check("listen = '127.0.0.1:1'\n[limits]\nfinished_tasks_days = 0", false);
         check("listen = '127.0.0.1:1'\ndensity = 0.5", true);
         check("listen = '127.0.0.1:1'\ndensity = 1.5", false);
+        let http = |more: &str| format!("listen = '127.0.0.1:1'\n[http]\n{more}");
+        check(&http(""), true);
+        check(&http("listen = '127.0.0.1:9'\nnames = ['pool.example']"), true);
+        check(&http("listen = '0.0.0.0:9'"), false);
+        check(&http("listen = '0.0.0.0:9'\ncertificate = 'c'\nkey = 'k'"), true);
+        check(&http("certificate = 'c'"), false);
+        check(&http("open = true"), false);
         check("listen = 'here'", false);
         check("listen = '127.0.0.1:1'\nlisten_too = 1", false);
         check("listen = '127.0.0.1:1'\n[limits]\nbuild_wait = 0", false);

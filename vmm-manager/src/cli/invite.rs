@@ -37,6 +37,16 @@ pub(super) enum UserRole {
     Viewer,
 }
 
+impl UserRole {
+    pub(super) fn role(self) -> Role {
+        match self {
+            Self::Admin => Role::Admin,
+            Self::Operator => Role::Operator,
+            Self::Viewer => Role::Viewer,
+        }
+    }
+}
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Invite {
     /// 1 to 128 of A-Z a-z 0-9 . _ -
@@ -56,9 +66,7 @@ pub(super) struct Invite {
 pub(super) fn invite(guest: &Guest) -> Result<()> {
     let (invite, role) = match guest {
         Guest::Host(invite) => (invite, Role::Agent),
-        Guest::User { role: UserRole::Admin, invite } => (invite, Role::Admin),
-        Guest::User { role: UserRole::Operator, invite } => (invite, Role::Operator),
-        Guest::User { role: UserRole::Viewer, invite } => (invite, Role::Viewer),
+        Guest::User { role, invite } => (invite, role.role()),
     };
     let layout = Layout::of(&invite.dir);
     let manager = match &invite.manager {
@@ -87,7 +95,7 @@ fn new_token(layout: &Layout, principal: &Principal, valid: Duration) -> Result<
 }
 
 /// A manager that runs as a user of its own must be able to read what root has written for it.
-fn take_over_owner(like: &Path, made: &Path) -> Result<()> {
+pub(super) fn take_over_owner(like: &Path, made: &Path) -> Result<()> {
     use std::os::unix::fs::{MetadataExt as _, chown};
     let like = std::fs::metadata(like).with_context(|| format!("looking at {}", like.display()))?;
     let entries = std::fs::read_dir(made)?.collect::<std::io::Result<Vec<_>>>()?;

@@ -5,6 +5,7 @@ mod init;
 mod invite;
 mod issue;
 mod run;
+mod token;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,10 @@ Example: a pool with one host and one user
   vmm-manager invite user ann --role admin --dir /var/lib/smps-vmm/manager --manager MANAGER:8440
   (each prints one command: run the first on the host, the second as ann)
   vmmctl --manager MANAGER:8440 host list
+
+The JSON API, when manager.toml has a line [http]:
+  vmm-manager token add grafana --role viewer --dir /var/lib/smps-vmm/manager
+  curl -H 'Authorization: Bearer TOKEN' 'http://127.0.0.1:8441/api/v1/vms?where=status=running'
 
 What a VM is charged on its host: its memory and Xen's overhead for it, its --cpu-demand (10 % of
 a CPU for each vCPU when it names none) and its --disk-demand. Memory is never overcommitted;
@@ -55,6 +60,11 @@ enum Command {
         #[command(subcommand)]
         whom: issue::Whom,
     },
+    /// Tokens of the JSON API: who may call it, in which role, until when.
+    Token {
+        #[command(subcommand)]
+        what: token::What,
+    },
     /// Run the manager until it is told to end (SIGINT or SIGTERM).
     Run {
         /// The manager's directory, made by `init`.
@@ -68,6 +78,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Command::Init { dir, listen } => init::init(&dir, &listen),
         Command::Invite { guest } => invite::invite(&guest),
         Command::Issue { whom } => issue::issue(whom),
+        Command::Token { what } => token::token(&what),
         Command::Run { dir } => run::run(&dir),
     }
 }

@@ -10,14 +10,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use vmm_manager::enrolment::{Enrolment, Invitations};
+use vmm_manager::http::{Edge, HttpOptions, Tokens};
 use vmm_manager::{Env, Manager, StoreLocation};
 use vmm_proto::client::{Connector, TcpConnector};
 use vmm_proto::clock::{SystemClock, WallClock as _};
 use vmm_proto::credentials::{CertificateAuthority, CredentialsError, LiveCredentials};
 use vmm_proto::enrolment::Registrar;
-use vmm_proto::server::{Server, ServerOptions, TcpListenerAdapter};
+use vmm_proto::server::{Server, ServerOptions, Service, TcpListenerAdapter};
 
-use super::file::{Config, Layout};
+use super::file::{Config, Http, Layout};
 
 pub(super) fn run(directory: &Path) -> Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
@@ -32,9 +33,10 @@ pub(super) fn run(directory: &Path) -> Result<()> {
     let authority = authority(&layout)?;
     renew_expired(&credentials, authority.as_ref())?;
     let invitations = Invitations::of(layout.invitations);
+    let tokens = Tokens::of(layout.tokens);
     let enrolment = authority.map(|authority| Enrolment::new(authority, Some(invitations)));
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
-    runtime.block_on(serve(config, credentials, enrolment))
+    runtime.block_on(serve(config, tokens, credentials, enrolment))
 }
 
 /// A manager that was down for long comes back with a certificate that nobody accepts any more; with the authority's key it makes a new one.
@@ -70,6 +72,7 @@ fn authority(layout: &Layout) -> Result<Option<CertificateAuthority>> {
 
 async fn serve(
     config: Config,
+    tokens: Tokens,
     credentials: LiveCredentials,
     enrolment: Option<Enrolment>,
 ) -> Result<()> {
@@ -88,13 +91,34 @@ async fn serve(
     options.registrar = Some(Arc::clone(&manager) as Arc<dyn Registrar>);
     let service: Arc<Manager> = Arc::clone(&manager);
     let server = Server::new(credentials, service, options);
+    let edge = edge(config.http, tokens, &manager, &stop).await?;
     let serving = tokio::spawn(server.serve(TcpListenerAdapter(listener), stop.clone()));
     let running = tokio::spawn(manager.run(stop.clone()));
+    let offering = tokio::spawn(async move {
+        if let Some(edge) = edge {
+            edge.serve().await;
+        }
+    });
     let ended = wait_for_end(serving, &stop).await;
     stop.cancel();
+    offering.await.context("the JSON API failed")?;
     running.await.context("the manager's loops failed")?;
     tracing::info!("the manager has ended");
     ended
+}
+
+/// The JSON API, when the configuration has it.
+async fn edge(
+    http: Option<Http>,
+    tokens: Tokens,
+    manager: &Arc<Manager>,
+    stop: &CancellationToken,
+) -> Result<Option<Edge>> {
+    let Some(Http { listen, names, tls }) = http else { return Ok(None) };
+    let options = HttpOptions { listen, names, tls, tokens, clock: Arc::new(SystemClock) };
+    let edge = Edge::bind(options, Arc::clone(manager) as Arc<dyn Service>, stop.clone()).await?;
+    tracing::info!(listen = %edge.address(), "the JSON API is up");
+    Ok(Some(edge))
 }
 
 async fn wait_for_end(
