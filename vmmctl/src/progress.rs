@@ -130,6 +130,9 @@ fn line(under_way: &[Task], (over, all): (usize, usize), elapsed: Duration) -> S
 
 fn alone(task: &Task) -> String {
     let Task { vm_name, verb, .. } = task;
+    if let (Some(place), Some(what)) = (task.place, &task.waits_for) {
+        return format!("{vm_name}: {verb} waits for {what}, at place {place}");
+    }
     match counted(&task.step) {
         Some((words, step, all)) => {
             format!("{vm_name}: {verb} [{}] {step} of {all}: {words}", bar(step, all))

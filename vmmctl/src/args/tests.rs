@@ -52,6 +52,9 @@ fn hosts_and_what_is_not_of_vms() {
             ("task wait", false),
             ("task cancel a --no-wait", true),
             ("task cancel", false),
+            ("task retry a b --no-wait", true),
+            ("task show a", true),
+            ("task log a -o json", true),
         ],
     );
 }

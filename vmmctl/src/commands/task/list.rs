@@ -9,19 +9,23 @@ use crate::changes::Kinds;
 use crate::commands::live::{self, Source};
 use crate::failure::Failure;
 use crate::session::{Session, unexpected};
-use crate::wanted::Wanted;
+use crate::wanted::{Wanted, pages};
 
 pub(super) async fn run(session: &Session, listing: Listing) -> Result<(), Failure> {
     listing.wanted.check::<TaskField>()?;
     live::list(session, listing, Source { kinds: Kinds::TASKS, columns: COLUMNS }, tasks).await
 }
 
-/// The latest tasks that are wanted, the newest first unless another order is.
+/// The tasks that are wanted, the newest first unless another order is.
 pub(crate) async fn tasks(session: &Session, wanted: &Wanted) -> Result<Vec<Task>, Failure> {
-    match session.call(Request::ListTasks(ListTasks::default())).await? {
-        Reply::Tasks(tasks) => select(tasks.tasks, wanted),
-        other => Err(unexpected(&other)),
-    }
+    let tasks = pages(async |after| {
+        let list = ListTasks { after, ..ListTasks::default() };
+        match session.call(Request::ListTasks(list)).await? {
+            Reply::Tasks(page) => Ok((page.tasks, page.next)),
+            other => Err(unexpected(&other)),
+        }
+    });
+    select(tasks.await?, wanted)
 }
 
 /// The wire has no query for tasks, so that it is answered here.
@@ -113,6 +117,7 @@ mod tests {
     #[test]
     fn every_state_of_a_task_is_a_word_of_the_language() {
         for known in [
+            TaskState::Queued,
             TaskState::Running,
             TaskState::Cancelling,
             TaskState::Done,
