@@ -27,6 +27,7 @@ fn vm(name: &str, phase: VmPhase, host: &str) -> Vm {
         notes: String::new(),
         rates: None,
         tags: Vec::new(),
+        drift: None,
         spec: Spec { name: name.to_owned(), ..Spec::default() },
     }
 }
