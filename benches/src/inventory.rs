@@ -118,8 +118,9 @@ async fn times(report: &mut Report) -> Result<()> {
     let random = move || u128::from(count.fetch_add(1, Ordering::Relaxed)).to_be_bytes();
     let store = StoreLocation::Memory(MemoryStore::default());
     let agents = Arc::new(Script(Arc::clone(&farm)));
-    let manager = Manager::with_agents(ManagerConfig::default(), store, agents, Arc::new(random))?;
     let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
+    let (config, random) = (ManagerConfig::default(), Arc::new(random));
+    let manager = Manager::with_agents(config, store, agents, random, Arc::clone(&clock)).await?;
     let authority = CertificateAuthority::create(clock.now())?;
     let principal = Principal::manager(MANAGER_ID);
     let own = Arc::new(authority.issue(&principal, clock.now())?);

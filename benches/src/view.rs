@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use tokio_util::sync::CancellationToken;
 use vmm_manager::agents::{AgentAddress, AgentCall, AgentCalls, AgentError, BoxFuture};
 use vmm_manager::{Manager, ManagerConfig, StoreLocation};
+use vmm_proto::clock::SystemClock;
 use vmm_proto::principal::Principal;
 use vmm_proto::server::{Caller, Service as _};
 use vmm_proto::v1::{
@@ -138,11 +139,12 @@ impl AgentCalls for Script {
     }
 }
 
-fn open(store: &Path, agents: Script) -> Result<Arc<Manager>> {
+async fn open(store: &Path, agents: Script) -> Result<Arc<Manager>> {
     let count = AtomicU64::new(u64::from(std::process::id()) << 32);
     let random = move || u128::from(count.fetch_add(1, Ordering::Relaxed)).to_be_bytes();
     let store = StoreLocation::File(store.to_owned());
-    Ok(Manager::with_agents(ManagerConfig::default(), store, Arc::new(agents), Arc::new(random))?)
+    let (config, random, agents) = (ManagerConfig::default(), Arc::new(random), Arc::new(agents));
+    Ok(Manager::with_agents(config, store, agents, random, Arc::new(SystemClock)).await?)
 }
 
 async fn ask(manager: &Manager, request: Request) -> Result<Reply, v1::Fault> {
@@ -199,7 +201,7 @@ pub(crate) fn run() -> Result<Report> {
 
 async fn fill(store: &Path) -> Result<()> {
     let farm = Arc::new(Farm::default());
-    let manager = open(store, Script { farm, calm: Some(Mutex::default()) })?;
+    let manager = open(store, Script { farm, calm: Some(Mutex::default()) }).await?;
     let stop = CancellationToken::new();
     let running = tokio::spawn(Arc::clone(&manager).run(stop.clone()));
     places(&manager).await?;
@@ -312,7 +314,7 @@ pub(crate) fn cold(store: &Path) -> Result<()> {
 async fn measure(store: &Path) -> Result<BTreeMap<String, f64>> {
     let farm = Arc::new(Farm::default());
     let start = Instant::now();
-    let manager = open(store, Script { farm: Arc::clone(&farm), calm: None })?;
+    let manager = open(store, Script { farm: Arc::clone(&farm), calm: None }).await?;
     let page = listed(&manager, "", "").await?;
     let cold_s = start.elapsed().as_secs_f64();
     let count = page.totals.map_or(0, |totals| totals.vm_count);

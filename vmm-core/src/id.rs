@@ -25,7 +25,7 @@ macro_rules! typed_id {
 
             /// From a uuid that somebody keeps.
             #[must_use]
-            pub fn from_bytes(bytes: [u8; 16]) -> Self {
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Uuid::from_bytes(bytes))
             }
 

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 use vmm_core::scheduler::Preference;
+use vmm_core::task::turns::Limits;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Every wait, queue and retry of the manager, and how it places.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,10 +29,18 @@ pub struct ManagerConfig {
     pub guest_wait_max: Duration,
     /// Finished tasks that are remembered.
     pub finished_tasks_max: usize,
-    /// Tasks that may be under way at once.
-    pub running_tasks_max: usize,
+    /// How long finished tasks are remembered.
+    pub finished_tasks_age: Duration,
+    /// Tasks that may be under way at once, in the pool and on a host.
+    pub task_limits: Limits,
+    /// Tasks that may wait for their turn.
+    pub queued_tasks_max: usize,
+    /// VMs of one bulk operation that are changed at once.
+    pub bulk_open_max: usize,
     /// Idempotency keys that are remembered.
     pub idempotency_keys_max: usize,
+    /// How long they are.
+    pub idempotency_keys_age: Duration,
     /// Whether VMs are spread over hosts, or hosts are filled.
     pub preference: Preference,
 }
@@ -45,9 +56,18 @@ impl Default for ManagerConfig {
             backoff_max: Duration::from_secs(5),
             task_wait_max: Duration::from_secs(60),
             guest_wait_max: Duration::from_secs(420),
-            finished_tasks_max: 512,
-            running_tasks_max: 256,
-            idempotency_keys_max: 4096,
+            finished_tasks_max: 4096,
+            finished_tasks_age: DAY * 90,
+            task_limits: Limits {
+                running: 256,
+                builds_per_host: 4,
+                transfers_per_host: 2,
+                light_per_host: 16,
+            },
+            queued_tasks_max: 4096,
+            bulk_open_max: 32,
+            idempotency_keys_max: 16_384,
+            idempotency_keys_age: DAY * 7,
             preference: Preference::BALANCE,
         }
     }
@@ -73,13 +93,20 @@ impl ManagerConfig {
             ("build_wait", self.build_wait),
             ("transfer_wait", self.transfer_wait),
             ("backoff_max", self.backoff_max),
+            ("finished_tasks_age", self.finished_tasks_age),
+            ("idempotency_keys_age", self.idempotency_keys_age),
         ];
         if let Some((name, _)) = durations.iter().find(|(_, d)| *d < Duration::from_millis(100)) {
             return Err(ManagerConfigError { name, least: "100 ms" });
         }
         let counts = [
             ("finished_tasks_max", self.finished_tasks_max),
-            ("running_tasks_max", self.running_tasks_max),
+            ("task_limits.running", self.task_limits.running),
+            ("task_limits.builds_per_host", self.task_limits.builds_per_host),
+            ("task_limits.transfers_per_host", self.task_limits.transfers_per_host),
+            ("task_limits.light_per_host", self.task_limits.light_per_host),
+            ("queued_tasks_max", self.queued_tasks_max),
+            ("bulk_open_max", self.bulk_open_max),
             ("idempotency_keys_max", self.idempotency_keys_max),
         ];
         match counts.iter().find(|(_, count)| *count == 0) {
@@ -98,7 +125,7 @@ mod tests {
         assert!(ManagerConfig::default().validated().is_ok());
         let no_wait = ManagerConfig { poll_wait: Duration::ZERO, ..ManagerConfig::default() };
         assert!(no_wait.validated().is_err());
-        let no_tasks = ManagerConfig { running_tasks_max: 0, ..ManagerConfig::default() };
+        let no_tasks = ManagerConfig { queued_tasks_max: 0, ..ManagerConfig::default() };
         assert!(no_tasks.validated().is_err());
     }
 }

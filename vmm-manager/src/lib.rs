@@ -18,7 +18,7 @@
 //! - `enrolment`: who gets a certificate, and by which token.
 //! - `view`: sites, pools, hosts and VMs as callers see them: lists by query and order, sums, what people wrote on them.
 //! - `http`: the JSON API; asks as any other caller does.
-//! - `store`: redb; every record has a schema version.
+//! - `store`: a key space behind a trait, redb beneath it; concurrent decisions share one wait for the disk.
 //!
 //! The happy path of `CreateVm`: the scheduler picks a host, definition, reservation and task are stored in one transaction,
 //! the caller gets the task, the agent builds, the VM is marked as running.
@@ -34,6 +34,7 @@ pub mod agents;
 mod api;
 mod app;
 mod background;
+pub mod bench_support;
 mod config;
 pub mod enrolment;
 pub mod http;
@@ -46,5 +47,5 @@ mod workflow;
 mod tests;
 
 pub use config::{ManagerConfig, ManagerConfigError};
-pub use manager::{Env, HostFigures, MANAGER_ID, Manager, OpenError, StoreLocation};
+pub use manager::{Env, HostFigures, MANAGER_ID, Manager, OpenError, Reconciled, StoreLocation};
 pub use store::{MemoryStore, StoreError};

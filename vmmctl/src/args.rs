@@ -8,10 +8,13 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use vmm_proto::enrolment::JoinToken;
 
-use crate::commands::{doctor, host, task, vm};
+use crate::commands::{doctor, host, label, pool, site, task, vm};
+use crate::complete::{self, Shell};
 use crate::failure::exit_codes;
-use crate::output::{Filter, Format, Look, SortKey};
+use crate::output::{Format, Look};
 use crate::screen::Screen;
+use crate::top::Top;
+use crate::wanted::Wanted;
 
 const EXAMPLE: &str = "\
 Examples:
@@ -26,11 +29,20 @@ Examples:
   vmmctl vm set web --weight 512 --autostart 10
   vmmctl vm save web /var/lib/smps-vmm/web.save
   vmmctl vm console web --follow
-  vmmctl vm list --filter state=running --sort -memory --watch
+  vmmctl vm list --where 'status=running and cpu>80%' --sort -cpu --watch
   vmmctl vm shutdown web-1 web-2 web-3
   vmmctl -o json vm show web
 
 ";
+
+const COMPLETION: &str = "\
+Examples:
+  source <(vmmctl completion bash)                                    in ~/.bashrc
+  source <(vmmctl completion zsh)                                     in ~/.zshrc, behind compinit
+  vmmctl completion fish > ~/.config/fish/completions/vmmctl.fish
+
+Names are asked from the manager that the line names, or VMMCTL_MANAGER; when it does not answer
+at once there are none.";
 
 /// What stands below the options.
 fn below() -> String {
@@ -56,7 +68,7 @@ pub(crate) struct Global {
         long,
         global = true,
         env = "VMMCTL_MANAGER",
-        default_value = "127.0.0.1:8440",
+        default_value = MANAGER,
         value_name = "HOST:PORT"
     )]
     pub(crate) manager: String,
@@ -67,17 +79,34 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, value_enum, default_value = "table")]
     pub(crate) output: Format,
     /// Only these columns, in this order; a wrong name is answered with all names.
-    #[arg(long, global = true, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(long, global = true, value_name = "NAMES", value_delimiter = ',', add = complete::columns())]
     pub(crate) columns: Vec<String>,
     /// No headings in tables and CSV.
     #[arg(long, global = true)]
     pub(crate) no_headers: bool,
     /// How long a guest may take to do what it is asked, and how long to wait for a task.
-    #[arg(long, global = true, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=400))]
+    #[arg(long, global = true, default_value_t = TIMEOUT, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=400))]
     pub(crate) timeout: u64,
 }
 
+/// Where a manager on this machine listens.
+const MANAGER: &str = "127.0.0.1:8440";
+/// Seconds.
+const TIMEOUT: u64 = 120;
+
 impl Global {
+    /// What holds when nothing is said.
+    pub(crate) fn usual() -> Self {
+        Self {
+            manager: MANAGER.to_owned(),
+            credentials: None,
+            output: Format::default(),
+            columns: Vec::new(),
+            no_headers: false,
+            timeout: TIMEOUT,
+        }
+    }
+
     /// How answers look, as far as all commands say.
     pub(crate) fn look(&self) -> Look {
         Look {
@@ -85,22 +114,16 @@ impl Global {
             columns: self.columns.clone(),
             no_headers: self.no_headers,
             screen: Screen::stdout(),
-            ..Look::default()
         }
     }
 }
 
-/// Which rows of a list, and in which order.
+/// Which objects a list has, in which order, and when.
 #[derive(Clone, Debug, ClapArgs)]
 #[command(next_help_heading = "Options of lists")]
 pub(crate) struct Listing {
-    /// Only rows whose column is this (COLUMN=VALUE), is not (!=), or contains it (~). As often as there are conditions: all
-    /// must hold.
-    #[arg(long, short = 'l', value_name = "COLUMN=VALUE")]
-    filter: Vec<Filter>,
-    /// Sort by these columns; a minus before a name turns its order around.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', allow_hyphen_values = true)]
-    sort: Vec<SortKey>,
+    #[command(flatten)]
+    pub(crate) wanted: Wanted,
     /// Show it anew whenever something has changed, or each so many seconds; Ctrl-C ends it.
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_value = "no",
         default_missing_value = "changes", hide_default_value = true)]
@@ -128,13 +151,6 @@ impl FromStr for Watch {
     }
 }
 
-impl Listing {
-    /// The look of this list.
-    pub(crate) fn apply(&self, look: &Look) -> Look {
-        Look { filters: self.filter.clone(), sort: self.sort.clone(), ..look.clone() }
-    }
-}
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum Noun {
     /// Hosts of the pool.
@@ -143,14 +159,38 @@ pub(crate) enum Noun {
     /// Virtual machines.
     #[command(subcommand)]
     Vm(vm::Command),
+    /// Pools: hosts of one site between which VMs may move.
+    #[command(subcommand)]
+    Pool(pool::Command),
+    /// Sites: networks and domains of trust, in which pools lie.
+    #[command(subcommand)]
+    Site(site::Command),
+    /// Tags and folders.
+    #[command(subcommand)]
+    Label(label::Command),
     /// Changes under way, and the latest that are over.
     #[command(subcommand)]
     Task(task::Command),
     /// Find out why a server cannot be reached.
     #[command(subcommand)]
     Doctor(doctor::Command),
+    /// Hosts and VMs with what they use, as it changes.
+    Top(Top),
     /// Print what changes in the pool, as it changes; Ctrl-C ends it. With `-o json` a line an answer.
     Watch,
+    /// Print what lets a shell complete commands, names of VMs, hosts and tasks, and columns.
+    #[command(after_help = COMPLETION)]
+    Completion {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Write the manual pages, one for each command, into a directory.
+    Man {
+        /// It must exist.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
     /// Get credentials of your own: as `vmm-manager invite user NAME` prints it.
     Join {
         /// The token that the manager's operator gave you. It is good once.

@@ -18,14 +18,21 @@ pub(crate) struct Kinds {
     pub(crate) hosts: bool,
     pub(crate) vms: bool,
     pub(crate) tasks: bool,
+    pub(crate) pools: bool,
+    pub(crate) sites: bool,
 }
 
 impl Kinds {
-    pub(crate) const ALL: Self = Self { hosts: true, vms: true, tasks: true };
-    pub(crate) const HOSTS: Self = Self { hosts: true, vms: false, tasks: false };
-    pub(crate) const VMS: Self = Self { hosts: false, vms: true, tasks: false };
-    pub(crate) const TASKS: Self = Self { hosts: false, vms: false, tasks: true };
-    const NONE: Self = Self { hosts: false, vms: false, tasks: false };
+    const NONE: Self = Self { hosts: false, vms: false, tasks: false, pools: false, sites: false };
+    pub(crate) const HOSTS: Self = Self { hosts: true, ..Self::NONE };
+    pub(crate) const VMS: Self = Self { vms: true, ..Self::NONE };
+    pub(crate) const TASKS: Self = Self { tasks: true, ..Self::NONE };
+    /// A pool is what its hosts are together.
+    pub(crate) const POOLS: Self = Self { pools: true, hosts: true, ..Self::NONE };
+    /// And a site what its pools are.
+    pub(crate) const SITES: Self = Self { sites: true, ..Self::POOLS };
+    pub(crate) const ALL: Self =
+        Self { hosts: true, vms: true, tasks: true, pools: true, sites: true };
 }
 
 /// A place in the stream of changes.
@@ -86,8 +93,8 @@ async fn ask(
         hosts: kinds.hosts,
         vms: kinds.vms,
         tasks: kinds.tasks,
-        pools: false,
-        sites: false,
+        pools: kinds.pools,
+        sites: kinds.sites,
     };
     match session.call(Request::WaitEvents(wait)).await? {
         Reply::Events(events) => Ok(events),
@@ -96,6 +103,7 @@ async fn ask(
 }
 
 fn is_empty(events: &Events) -> bool {
-    let objects = [events.hosts.len(), events.vms.len(), events.tasks.len(), events.gone.len()];
-    !events.resync && objects.iter().all(|count| *count == 0)
+    let Events { resync, hosts, vms, tasks, pools, sites, gone, .. } = events;
+    let objects = [hosts.len(), vms.len(), tasks.len(), pools.len(), sites.len(), gone.len()];
+    !resync && objects.iter().all(|count| *count == 0)
 }

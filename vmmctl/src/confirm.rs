@@ -1,7 +1,7 @@
 //! Asking a person before something is lost.
 //!
 //! Only a person can be asked: where stdin or stderr is no terminal, nobody is. What a script names it means; what it selects by
-//! `--filter` it must confirm with `-y`, because it has not seen what that is.
+//! `--where` it must confirm with `-y`, because it has not seen what that is.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
@@ -32,7 +32,7 @@ fn needed(reason: Reason, yes: bool, is_person: bool) -> Result<bool, Failure> {
         (_, true, _) | (Reason::Loses, false, false) => Ok(false),
         (_, false, true) => Ok(true),
         (Reason::Selected, false, false) => Err(Failure::Usage(
-            "nobody is here to confirm what --filter selects: add -y, or look first with --dry-run"
+            "nobody is here to confirm what --where selects: add -y, or look first with --dry-run"
                 .into(),
         )),
     }

@@ -130,6 +130,9 @@ fn line(under_way: &[Task], (over, all): (usize, usize), elapsed: Duration) -> S
 
 fn alone(task: &Task) -> String {
     let Task { vm_name, verb, .. } = task;
+    if let (Some(place), Some(what)) = (task.place, &task.waits_for) {
+        return format!("{vm_name}: {verb} waits for {what}, at place {place}");
+    }
     match counted(&task.step) {
         Some((words, step, all)) => {
             format!("{vm_name}: {verb} [{}] {step} of {all}: {words}", bar(step, all))
@@ -166,14 +169,10 @@ mod tests {
         Task {
             task: format!("id of {vm_name}"),
             verb: "StartVm".into(),
-            vm: String::new(),
             vm_name: vm_name.into(),
             state: TaskState::Running,
             step: step.into(),
-            fault: None,
-            placement: None,
-            vcpus: None,
-            memory: None,
+            ..Task::default()
         }
     }
 

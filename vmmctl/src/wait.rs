@@ -61,7 +61,7 @@ pub(crate) async fn follow(
     let end = Instant::now() + session.timeout + MARGIN;
     loop {
         board.show(&task);
-        if !matches!(task.state, TaskState::Running | TaskState::Cancelling) {
+        if task.state.is_over() {
             return Ok(task);
         }
         let left = end.saturating_duration_since(Instant::now());

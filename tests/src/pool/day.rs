@@ -13,7 +13,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use vmm_core::vm::VmState;
 use vmm_proto::client::CallError;
-use vmm_proto::v1::{self, Reply, Request, TaskState};
+use vmm_proto::v1::{self, Reply, Request};
 
 use super::Pool;
 
@@ -297,7 +297,7 @@ impl Day {
             Err(error) => return Ok(self.tell(Err(error))),
         };
         let end = tokio::time::Instant::now() + TASK_PATIENCE;
-        while matches!(task.state, TaskState::Running | TaskState::Cancelling) {
+        while !task.state.is_over() {
             ensure!(
                 tokio::time::Instant::now() < end,
                 "task {} of {} hangs at {:?}",

@@ -34,8 +34,11 @@ const VM_STATUS: Words = Words {
 const VM_KIND: Words = Words { words: &["pvh", "pv", "hvm"], groups: &[] };
 const HEALTH: Words = Words { words: &["unknown", "up", "silent"], groups: &[] };
 const TASK_STATUS: Words = Words {
-    words: &["running", "cancelling", "done", "failed", "cancelled"],
-    groups: &[("open", &["running", "cancelling"]), ("over", &["done", "failed", "cancelled"])],
+    words: &["queued", "running", "cancelling", "done", "failed", "cancelled"],
+    groups: &[
+        ("open", &["queued", "running", "cancelling"]),
+        ("over", &["done", "failed", "cancelled"]),
+    ],
 };
 
 const TEXT: FieldType = FieldType::Text;

@@ -10,6 +10,11 @@
 //! The machine does nothing by itself: the caller carries an action out and reports. A step that failed half-way is undone
 //! too, so every undo must be harmless when its action did not happen. An undo that fails is remembered and the rollback
 //! goes on: what is left is then named in [`Outcome::LeftOver`], never silent.
+//!
+//! Where it stands is a [`Position`], which can be stored before a step is begun: whoever comes back goes on from there, with the step that was under
+//! way once more. So every action must be one that may be told twice. When a change may begin at all, beside the others, says [`turns`].
+
+pub mod turns;
 
 /// One step: what to do, and how to take it back. `A` is the caller's own vocabulary of actions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,73 +49,121 @@ pub enum Outcome {
     LeftOver(Vec<&'static str>),
 }
 
+/// How far a change has come, apart from what its steps are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// Steps begun and not undone.
+    pub begun: usize,
+    /// The last of these is being carried out.
+    pub in_step: bool,
+    /// Everything is being taken back.
+    pub rolling_back: bool,
+    /// Steps that were ever begun.
+    pub reached: usize,
+    /// Indexes of steps whose undo failed.
+    pub left_over: Vec<usize>,
+}
+
+/// Where one step stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepState {
+    /// Not begun.
+    Waiting,
+    /// Being carried out.
+    Running,
+    /// Done.
+    Done,
+    /// Being taken back.
+    TakingBack,
+    /// Taken back.
+    TakenBack,
+    /// It could not be taken back.
+    LeftOver,
+}
+
 /// A change under way.
 #[derive(Clone, Debug)]
 pub struct Workflow<A> {
     steps: Vec<Step<A>>,
-    /// Steps begun and not undone.
-    begun: usize,
-    /// The step at `begun - 1` is being carried out.
-    in_step: bool,
-    rolling_back: bool,
-    left_over: Vec<&'static str>,
+    at: Position,
 }
 
 impl<A: Clone> Workflow<A> {
     /// Nothing done yet.
     #[must_use]
     pub fn new(steps: Vec<Step<A>>) -> Self {
-        Self { steps, begun: 0, in_step: false, rolling_back: false, left_over: Vec::new() }
+        Self::resumed(steps, Position::default())
+    }
+
+    /// Goes on from where it stood. A position beyond the steps is their end.
+    #[must_use]
+    pub fn resumed(steps: Vec<Step<A>>, mut at: Position) -> Self {
+        at.begun = at.begun.min(steps.len());
+        at.in_step &= at.begun > 0;
+        Self { steps, at }
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn position(&self) -> &Position {
+        &self.at
+    }
+
+    /// Its steps.
+    #[must_use]
+    pub fn steps(&self) -> &[Step<A>] {
+        &self.steps
     }
 
     /// What to do next. Asking again without reporting gives the same answer.
     pub fn step(&mut self) -> Next<A> {
-        if self.rolling_back { self.next_undo() } else { self.next_action() }
+        if self.at.rolling_back { self.next_undo() } else { self.next_action() }
     }
 
     fn next_action(&mut self) -> Next<A> {
-        if !self.in_step {
-            if self.begun == self.steps.len() {
+        if !self.at.in_step {
+            if self.at.begun == self.steps.len() {
                 return Next::Finished(Outcome::Done);
             }
-            self.begun += 1;
-            self.in_step = true;
+            self.at.begun += 1;
+            self.at.reached = self.at.reached.max(self.at.begun);
+            self.at.in_step = true;
         }
-        let step = &self.steps[self.begun - 1];
+        let step = &self.steps[self.at.begun - 1];
         Next::Do(step.name, step.action.clone())
     }
 
     fn next_undo(&mut self) -> Next<A> {
-        while self.begun > 0 {
-            let step = &self.steps[self.begun - 1];
+        while self.at.begun > 0 {
+            let step = &self.steps[self.at.begun - 1];
             if let Some(undo) = &step.undo {
                 return Next::Undo(step.name, undo.clone());
             }
-            self.begun -= 1;
+            self.at.begun -= 1;
         }
-        Next::Finished(if self.left_over.is_empty() {
-            Outcome::RolledBack
-        } else {
-            Outcome::LeftOver(self.left_over.clone())
-        })
+        if self.at.left_over.is_empty() {
+            return Next::Finished(Outcome::RolledBack);
+        }
+        let left = self.at.left_over.iter().filter_map(|index| self.steps.get(*index));
+        Next::Finished(Outcome::LeftOver(left.map(|step| step.name).collect()))
     }
 
     /// What [`Workflow::step`] told was done.
     pub fn succeeded(&mut self) {
-        if self.rolling_back {
-            self.begun = self.begun.saturating_sub(1);
+        if self.at.rolling_back {
+            self.at.begun = self.at.begun.saturating_sub(1);
         } else {
-            self.in_step = false;
+            self.at.in_step = false;
         }
     }
 
     /// What [`Workflow::step`] told could not be done.
     pub fn failed(&mut self) {
-        if self.rolling_back {
-            if let Some(step) = self.begun.checked_sub(1).and_then(|index| self.steps.get(index)) {
-                self.left_over.push(step.name);
+        if self.at.rolling_back {
+            if let Some(index) = self.at.begun.checked_sub(1) {
+                self.at.left_over.push(index);
+                self.at.begun = index;
             }
-            self.begun = self.begun.saturating_sub(1);
         } else {
             self.cancel();
         }
@@ -118,14 +171,32 @@ impl<A: Clone> Workflow<A> {
 
     /// Takes everything back. Between two steps this is the cancel point.
     pub fn cancel(&mut self) {
-        self.rolling_back = true;
-        self.in_step = false;
+        self.at.rolling_back = true;
+        self.at.in_step = false;
     }
 
     /// Steps done of steps in all, for progress.
     #[must_use]
     pub fn progress(&self) -> (usize, usize) {
-        (self.begun - usize::from(self.in_step), self.steps.len())
+        (self.at.begun - usize::from(self.at.in_step), self.steps.len())
+    }
+
+    /// Each step and where it stands.
+    pub fn states(&self) -> impl Iterator<Item = (&'static str, StepState)> {
+        self.steps.iter().enumerate().map(|(index, step)| (step.name, self.state(index)))
+    }
+
+    fn state(&self, index: usize) -> StepState {
+        let Position { begun, in_step, rolling_back, reached, left_over } = &self.at;
+        let is_last = index + 1 == *begun;
+        match (index < *begun, rolling_back) {
+            _ if left_over.contains(&index) => StepState::LeftOver,
+            (true, true) if is_last => StepState::TakingBack,
+            (true, false) if is_last && *in_step => StepState::Running,
+            (true, _) => StepState::Done,
+            (false, true) if index < *reached => StepState::TakenBack,
+            (false, _) => StepState::Waiting,
+        }
     }
 }
 
@@ -177,6 +248,65 @@ mod tests {
     #[test]
     fn an_undo_that_fails_is_named_and_the_rollback_goes_on() {
         assert_eq!(run(Some(2), "C"), ("abcCA".into(), Outcome::LeftOver(vec!["c"])));
+    }
+
+    /// Whoever comes back at any point, once or at each, does in the end what would have been done, some of it twice.
+    #[test]
+    fn a_change_goes_on_from_any_position() {
+        for fail_at in [None, Some(0), Some(1), Some(2)] {
+            let (mut workflow, mut trace, mut actions) = (workflow(), String::new(), 0);
+            let outcome = loop {
+                let next = workflow.step();
+                workflow =
+                    Workflow::resumed(workflow.steps().to_vec(), workflow.position().clone());
+                assert_eq!(workflow.step(), next, "the same step once more");
+                match next {
+                    Next::Do(_, action) => {
+                        trace.push(action);
+                        if fail_at == Some(actions) {
+                            workflow.failed()
+                        } else {
+                            workflow.succeeded()
+                        }
+                        actions += 1;
+                    }
+                    Next::Undo(_, undo) => {
+                        trace.push(undo);
+                        workflow.succeeded();
+                    }
+                    Next::Finished(outcome) => break outcome,
+                }
+            };
+            assert_eq!((trace, outcome), run(fail_at, ""));
+        }
+        let beyond = Position { begun: 9, in_step: true, ..Position::default() };
+        assert_eq!(Workflow::resumed(workflow().steps, beyond).step(), Next::Do("c", 'c'));
+    }
+
+    #[test]
+    fn each_step_has_a_state() {
+        use StepState::{Done, LeftOver, Running, TakenBack, TakingBack, Waiting};
+        let check = |workflow: &Workflow<char>, expect: [StepState; 3]| {
+            assert_eq!(workflow.states().map(|(_, state)| state).collect::<Vec<_>>(), expect);
+        };
+        let mut workflow = workflow();
+        check(&workflow, [Waiting, Waiting, Waiting]);
+        let _ = workflow.step();
+        check(&workflow, [Running, Waiting, Waiting]);
+        workflow.succeeded();
+        check(&workflow, [Done, Waiting, Waiting]);
+        for _ in 0..2 {
+            let _ = workflow.step();
+            workflow.succeeded();
+        }
+        check(&workflow, [Done, Done, Done]);
+        workflow.cancel();
+        check(&workflow, [Done, Done, TakingBack]);
+        workflow.failed();
+        let _ = workflow.step();
+        check(&workflow, [TakingBack, TakenBack, LeftOver]);
+        workflow.succeeded();
+        check(&workflow, [TakenBack, TakenBack, LeftOver]);
     }
 
     #[test]

@@ -6,16 +6,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 use vmm_core::host::Health;
 use vmm_core::id::{HostId, VmId};
-use vmm_core::task::Workflow;
 use vmm_core::units::Kib;
 use vmm_core::vm::Mac;
 use vmm_core::vm::admission::{Admission, VmRequest, admit};
-use vmm_proto::v1::{Fault, FaultCode, Reply, Request, SetMemory, SetVcpus, VmPhase, verb};
+use vmm_proto::v1::{Fault, FaultCode, Reply, Request, SetMemory, SetVcpus, VmPhase};
 
 use super::create::stored_spec;
-use crate::app::{App, Begin, KeyUse, State, Vm, charge_of, store_fault};
+use crate::app::{App, Begin, Deed, Origin, State, Target, Vm, charge_of};
 use crate::store::{Charge, KeyedReply, Put, VmRecord};
-use crate::workflow::{Action, grow_plan, tell_plan};
+use crate::workflow::Plan;
 
 /// How long an agent may take for what needs no guest.
 pub(super) const PLAIN_WAIT: Duration = Duration::from_secs(30);
@@ -24,15 +23,30 @@ pub(super) const PLAIN_WAIT: Duration = Duration::from_secs(30);
 pub(super) struct Change<'a> {
     pub(super) app: &'a Arc<App>,
     pub(super) state: &'a mut State,
-    pub(super) key: Option<KeyUse>,
+    pub(super) origin: Origin,
 }
 
 impl<'a> Change<'a> {
-    /// Stores a change that is done at once, with its key.
-    pub(super) fn store(self, mut batch: Vec<Put>, reply: KeyedReply) -> Result<(), Fault> {
-        let keys_max = self.app.config.idempotency_keys_max;
-        batch.extend(self.state.remember(self.key, reply, keys_max));
-        self.state.commit(batch).map_err(|error| store_fault(&error))
+    /// Stores a change that is done at once, with its key and a task that says so.
+    pub(super) fn store(
+        self,
+        about: Target,
+        batch: Vec<Put>,
+        reply: KeyedReply,
+    ) -> Result<(), Fault> {
+        self.store_with(None, about, batch, reply)
+    }
+
+    /// As [`Change::store`], with a line for the task's log.
+    pub(super) fn store_with(
+        self,
+        note: Option<String>,
+        target: Target,
+        batch: Vec<Put>,
+        reply: KeyedReply,
+    ) -> Result<(), Fault> {
+        let deed = Deed { target, origin: self.origin, note };
+        self.app.done_at_once(self.state, deed, batch, Some(reply)).map(drop)
     }
 
     /// A VM that no task owns.
@@ -133,48 +147,27 @@ impl<'a> Change<'a> {
         Err(Fault::new(FaultCode::Conflict, message))
     }
 
-    pub(super) fn begin(
-        self,
-        verb: &'static str,
-        vm: &VmRecord,
-        flow: Workflow<Action>,
-    ) -> Result<Reply, Fault> {
-        let app = self.app;
-        let (state, begin) = self.begun(verb, vm, flow);
-        app.begin(state, begin)
-    }
-
-    /// What begins, and the state to begin it in.
-    pub(super) fn begun(
-        self,
-        verb: &'static str,
-        vm: &VmRecord,
-        flow: Workflow<Action>,
-    ) -> (&'a mut State, Begin) {
-        let nowhere = HostId::from_bytes([0; 16]);
+    pub(super) fn begin(self, vm: &VmRecord, plan: Plan) -> Result<Reply, Fault> {
         let begin = Begin {
-            verb,
             vm: vm.id,
             vm_name: vm.spec.name.clone(),
-            host: vm.host.unwrap_or(nowhere),
-            key: self.key,
+            host: vm.host,
+            origin: self.origin,
             puts: Vec::new(),
             placement: None,
-            told: None,
-            flow,
+            plan,
         };
-        (self.state, begin)
+        self.app.begin(self.state, begin)
     }
 
     pub(super) fn guest_wait(&self, wait_ms_max: u64) -> (u64, Duration) {
         let wait = Duration::from_millis(wait_ms_max).min(self.app.config.guest_wait_max);
-        (u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), wait)
+        (millis(wait), wait)
     }
 }
 
 /// Pause, unpause, shutdown, reboot, suspend, resume, destroy.
 pub(super) fn power(change: Change<'_>, mut request: Request) -> Result<Reply, Fault> {
-    let name = verb(&request).name;
     let (text, asked, wait) = match &mut request {
         Request::PauseVm(r) => (&mut r.vm, VmRequest::Pause, PLAIN_WAIT),
         Request::UnpauseVm(r) => (&mut r.vm, VmRequest::Unpause, PLAIN_WAIT),
@@ -207,8 +200,17 @@ pub(super) fn power(change: Change<'_>, mut request: Request) -> Result<Reply, F
         _ => None,
     };
     let phases = during.filter(|_| something_to_do).map(|during| (during, vm.phase));
-    let flow = tell_plan(something_to_do.then_some(request), wait, phases);
-    change.begin(name, &vm, flow)
+    let request = something_to_do.then(|| Box::new(request));
+    change.begin(&vm, Plan::Tell { request, wait_ms: millis(wait), phases })
+}
+
+/// One thing that the agent is told.
+pub(super) fn tell(request: Request, wait: Duration) -> Plan {
+    Plan::Tell { request: Some(Box::new(request)), wait_ms: millis(wait), phases: None }
+}
+
+pub(super) fn millis(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// vCPUs online.
@@ -221,7 +223,7 @@ pub(super) fn set_vcpus(change: Change<'_>, set: SetVcpus) -> Result<Reply, Faul
     }
     let (wait_ms_max, wait) = change.guest_wait(set.wait_ms_max);
     let request = Request::SetVcpus(SetVcpus { vm: vm.id.to_string(), wait_ms_max, ..set });
-    change.begin("SetVcpus", &vm, tell_plan(Some(request), wait, None))
+    change.begin(&vm, tell(request, wait))
 }
 
 /// The balloon. The reservation grows before the guest, and shrinks after it.
@@ -236,14 +238,15 @@ pub(super) fn set_memory(change: Change<'_>, set: SetMemory) -> Result<Reply, Fa
     let to = |memory_kib, wait_ms_max| {
         Request::SetMemory(SetMemory { vm: vm.id.to_string(), memory_kib, wait_ms_max })
     };
-    let tell = to(set.memory_kib, wait_ms_max);
+    let ask = to(set.memory_kib, wait_ms_max);
     let memory_kib = charge_of(&spec, Kib(set.memory_kib), spec.vcpus, true).memory_kib;
-    let flow = match vm.charge {
+    let plan = match vm.charge {
         Some(old) if memory_kib > old.memory_kib => {
             let charges = (old, Charge { memory_kib, ..old });
-            grow_plan(charges, (tell, to(vm.memory_target_kib, 0)), wait)
+            let tells = Box::new((ask, to(vm.memory_target_kib, 0)));
+            Plan::Grow { charges: Box::new(charges), tells, wait_ms: millis(wait) }
         }
-        _ => tell_plan(Some(tell), wait, None),
+        _ => tell(ask, wait),
     };
-    change.begin("SetMemory", &vm, flow)
+    change.begin(&vm, plan)
 }

@@ -2,7 +2,6 @@
 
 use vmm_core::id::HostId;
 use vmm_core::scheduler::Decision;
-use vmm_core::task::Workflow;
 use vmm_core::units::Kib;
 use vmm_core::vm::VmSpec;
 use vmm_proto::v1::{
@@ -10,9 +9,9 @@ use vmm_proto::v1::{
 };
 
 use super::change::Change;
-use crate::app::{Begin, charge_of, no_capacity};
+use crate::app::{Begin, Target, charge_of, no_capacity};
 use crate::store::{Charge, KeyedReply, Labels, Put, VmRecord};
-use crate::workflow::{Action, Construction, build_plan};
+use crate::workflow::{Construction, Plan};
 
 /// Defines a VM, chooses its host and starts it; a dry run only says which host.
 pub(super) fn create(change: Change<'_>, create: CreateVm) -> Result<Reply, Fault> {
@@ -33,11 +32,12 @@ pub(super) fn create(change: Change<'_>, create: CreateVm) -> Result<Reply, Faul
         last_host: None,
         charge: None,
         memory_target_kib: create.spec.memory_kib,
+        vcpus_target: None,
         saved: None,
         labels: Labels::default(),
         spec: create.spec,
     };
-    let plan = ("CreateVm", build_plan(Construction::New));
+    let plan = Plan::Build(Construction::New);
     build(change, plan, record, (host, charge, &decision))
 }
 
@@ -52,7 +52,7 @@ pub(super) fn start(change: Change<'_>, start: &StartVm) -> Result<Reply, Fault>
     let decision = change.state.decide((Some(record.id), &spec), charge, None);
     let host = decision.chosen.ok_or_else(|| no_capacity(&decision))?;
     let record = VmRecord { memory_target_kib: record.spec.memory_kib, ..record };
-    let plan = ("StartVm", build_plan(Construction::Start));
+    let plan = Plan::Build(Construction::Start);
     build(change, plan, record, (host, charge, &decision))
 }
 
@@ -61,7 +61,11 @@ pub(super) fn delete(change: Change<'_>, delete: &DeleteVm) -> Result<Reply, Fau
     let record = change.free_vm(&delete.vm)?.record.clone();
     change.check_is_not_saved(&record)?;
     change.check_is_nowhere(&record)?;
-    change.store(vec![Put::DropVm(record.id)], KeyedReply::Done)?;
+    // Of a VM whose saved memory was given up, that says which file is left where.
+    let was = Some(record.reason).filter(|reason| !reason.is_empty());
+    let note = was.map(|reason| format!("it was stopped: {reason}"));
+    let about = Target::Vm(record.id, record.spec.name);
+    change.store_with(note, about, vec![Put::DropVm(record.id)], KeyedReply::Done)?;
     Ok(Reply::Done(Done {}))
 }
 
@@ -96,7 +100,7 @@ pub(super) fn stored_spec(spec: &Spec) -> Result<VmSpec, Fault> {
 /// Reserves and builds; where its memory is saved and what its balloon is told are as `record` says.
 pub(super) fn build(
     change: Change<'_>,
-    (verb, flow): (&'static str, Workflow<Action>),
+    plan: Plan,
     record: VmRecord,
     (host, charge, decision): (HostId, Charge, &Decision),
 ) -> Result<Reply, Fault> {
@@ -110,15 +114,13 @@ pub(super) fn build(
         ..record
     };
     let begin = Begin {
-        verb,
         vm: reserved.id,
         vm_name: reserved.spec.name.clone(),
-        host,
-        key: change.key,
+        host: Some(host),
+        origin: change.origin,
         puts: vec![Put::Vm(Box::new(reserved))],
         placement: Some(Placement::from(decision)),
-        told: None,
-        flow,
+        plan,
     };
     change.app.begin(change.state, begin)
 }

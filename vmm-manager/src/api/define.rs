@@ -7,19 +7,19 @@ use vmm_core::vm::admission::VmRequest;
 use vmm_core::vm::{DiskSpec, NicSpec, VmSpec};
 use vmm_proto::v1::{
     AttachDisk, AttachNic, ConfigureVm, Disk, Fault, FaultCode, Nic, RenameVm, Reply, Request,
-    ResizeDisk, Spec, verb,
+    ResizeDisk, Spec,
 };
 
-use super::change::{Change, PLAIN_WAIT};
+use super::change::{Change, PLAIN_WAIT, millis, tell};
+use crate::app::{Deed, Target};
 use crate::store::{Put, Told, VmRecord};
-use crate::workflow::{applied, define_plan, taken_back, tell_plan};
+use crate::workflow::{Plan, applied, taken_back};
 
 /// Disks are counted in these.
 const SECTOR_BYTES: u64 = 512;
 
 /// Renames, configures, attaches or detaches.
 pub(super) fn define(change: Change<'_>, mut request: Request) -> Result<Reply, Fault> {
-    let name = verb(&request).name;
     let (text, asked) = addressee(&mut request)?;
     let before = change.free_vm(text)?.record.clone();
     let runs = before.host.is_some() || change.state.host_that_reports(before.id).is_some();
@@ -37,15 +37,14 @@ pub(super) fn define(change: Change<'_>, mut request: Request) -> Result<Reply, 
     // What takes a device away that the definition does not have is not taken back: it is said again.
     let back = taken_back(&before.spec, &request).unwrap_or_else(|| request.clone());
     VmSpec::try_from(spec.clone())?;
-    let told = Told { request, back, wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) };
-    let (app, flow) = (change.app, define_plan(&told));
-    let (state, mut begin) = change.begun(name, &before, flow);
     if runs {
-        begin.told = Some(told);
-        return app.begin(state, begin);
+        let told = Told { request, back, wait_ms: millis(wait) };
+        return change.begin(&before, Plan::Define(Box::new(told)));
     }
-    begin.puts = vec![Put::Vm(Box::new(VmRecord { spec, ..before }))];
-    app.done_at_once(state, begin)
+    let target = Target::Vm(before.id, before.spec.name.clone());
+    let deed = Deed { target, origin: change.origin, note: None };
+    let puts = vec![Put::Vm(Box::new(VmRecord { spec, ..before }))];
+    change.app.done_at_once(change.state, deed, puts, None)
 }
 
 /// Makes an attached disk larger. The definition does not say how large its disks are.
@@ -61,7 +60,7 @@ pub(super) fn resize(change: Change<'_>, resize: ResizeDisk) -> Result<Reply, Fa
     }
     let (wait_ms_max, wait) = change.guest_wait(resize.wait_ms_max);
     let request = Request::ResizeDisk(ResizeDisk { vm: vm.id.to_string(), wait_ms_max, ..resize });
-    change.begin("ResizeDisk", &vm, tell_plan(Some(request), wait + PLAIN_WAIT, None))
+    change.begin(&vm, tell(request, wait + PLAIN_WAIT))
 }
 
 /// The VM's name or id in the request, and what is asked of it.

@@ -10,7 +10,7 @@ use vmm_proto::server::Caller;
 use vmm_proto::v1::{Events, Fault, FaultCode, Gone, ObjectKind, Reply, WaitEvents};
 
 use super::task::REPLY_MARGIN;
-use crate::app::{App, News, Object, Seen, State};
+use crate::app::{App, Detail, News, Object, Seen, State};
 use crate::view::{self, Page};
 
 /// Less than what proxies and clients take for silence.
@@ -122,10 +122,10 @@ fn tell(state: &State, events: &mut Events, page: &mut Page, news: News, now: In
                 .vms
                 .get(&id)
                 .map(|vm| add(&mut events.vms, page, state.show_vm(vm, now), view::of_vm)),
-            Object::Task(id) => state
-                .tasks
-                .get(&id)
-                .map(|task| add(&mut events.tasks, page, task.record.shown.clone(), view::of_task)),
+            Object::Task(id) => state.tasks.get(&id).map(|task| {
+                let shown = state.show_task(&task.record, Detail::Brief);
+                add(&mut events.tasks, page, shown, view::of_task)
+            }),
             Object::Pool(id) => state.places.pool(id).map(|pool| {
                 add(&mut events.pools, page, state.show_pool(pool, now), view::of_pool)
             }),

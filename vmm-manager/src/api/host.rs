@@ -5,6 +5,7 @@ use vmm_proto::principal::Principal;
 use vmm_proto::v1::{AddHost, Done, Fault, FaultCode, HostRef, RemoveHost, Reply, SetMaintenance};
 
 use super::change::Change;
+use crate::app::Target;
 use crate::store::{HostRecord, KeyedReply, Labels, Put};
 
 const ADDRESS_BYTES_MAX: usize = 255;
@@ -28,6 +29,7 @@ pub(super) fn add(change: Change<'_>, add: AddHost) -> Result<Reply, Fault> {
         None => {}
     }
     let id = change.app.new_host_id();
+    let about = Target::Host(id, add.name.clone());
     let record = HostRecord {
         id,
         name: add.name,
@@ -38,7 +40,7 @@ pub(super) fn add(change: Change<'_>, add: AddHost) -> Result<Reply, Fault> {
         pool: PoolId::FIRST,
         labels: Labels::default(),
     };
-    change.store(vec![Put::Host(record)], KeyedReply::Host(id.to_string()))?;
+    change.store(about, vec![Put::Host(record)], KeyedReply::Host(id.to_string()))?;
     Ok(Reply::HostRef(HostRef { host: id.to_string() }))
 }
 
@@ -77,7 +79,7 @@ pub(super) fn remove(change: Change<'_>, remove: &RemoveHost) -> Result<Reply, F
         );
         return Err(Fault::new(FaultCode::BadState, message));
     }
-    change.store(vec![Put::DropHost(id)], KeyedReply::Done)?;
+    change.store(Target::Host(id, name), vec![Put::DropHost(id)], KeyedReply::Done)?;
     Ok(Reply::Done(Done {}))
 }
 
@@ -85,6 +87,7 @@ pub(super) fn remove(change: Change<'_>, remove: &RemoveHost) -> Result<Reply, F
 pub(super) fn set_maintenance(change: Change<'_>, set: &SetMaintenance) -> Result<Reply, Fault> {
     let mut record = change.state.host_named(&set.host)?.record.clone();
     record.maintenance = set.maintenance;
-    change.store(vec![Put::Host(record)], KeyedReply::Done)?;
+    let about = Target::Host(record.id, record.name.clone());
+    change.store(about, vec![Put::Host(record)], KeyedReply::Done)?;
     Ok(Reply::Done(Done {}))
 }

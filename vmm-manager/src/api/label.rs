@@ -5,6 +5,7 @@ use vmm_proto::v1::{self, Done, Fault, FaultCode, LabelHost, LabelVm, Reply};
 
 use super::change::Change;
 use super::place::{bad, notes};
+use crate::app::Target;
 use crate::store::{HostRecord, KeyedReply, Labels, Put, VmRecord};
 
 /// Changes what is written on a VM.
@@ -21,8 +22,9 @@ pub(super) fn vm(change: Change<'_>, label: &LabelVm) -> Result<Reply, Fault> {
         folder,
         notes: notes(label.notes.as_deref(), &before.labels.notes)?,
     };
+    let about = Target::Vm(before.id, before.spec.name.clone());
     let put = Put::Vm(Box::new(VmRecord { labels, ..before }));
-    change.store(vec![put], KeyedReply::Done)?;
+    change.store(about, vec![put], KeyedReply::Done)?;
     Ok(Reply::Done(Done {}))
 }
 
@@ -35,7 +37,9 @@ pub(super) fn host(change: Change<'_>, label: &LabelHost) -> Result<Reply, Fault
         notes: notes(label.notes.as_deref(), &before.labels.notes)?,
         folder: String::new(),
     };
-    change.store(vec![Put::Host(HostRecord { labels, ..before })], KeyedReply::Done)?;
+    let about = Target::Host(before.id, before.name.clone());
+    let put = Put::Host(HostRecord { labels, ..before });
+    change.store(about, vec![put], KeyedReply::Done)?;
     Ok(Reply::Done(Done {}))
 }
 

@@ -1,8 +1,9 @@
 //! What callers may ask: translate, call, answer. A file per noun.
 //!
-//! Users ask, and a manager may; agents never do. A change is decided and stored before its reply is sent: the reply is a
-//! task, or the thing itself where it is done at once. Every fault that names no hop comes from here.
+//! Users ask, and a manager may; agents never do. Whatever a reply says is stored before it is sent: it is a task, or the thing
+//! itself where it is done at once. Every fault that names no hop comes from here.
 
+mod bulk;
 mod certificate;
 mod change;
 mod create;
@@ -10,32 +11,53 @@ mod define;
 mod event;
 mod host;
 mod label;
+mod named;
+mod orphan;
 mod place;
+mod plan;
 mod read;
 mod saved;
 mod task;
 
+pub(crate) use bulk::resume as resume_bulk;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use vmm_proto::credentials::CertificateDer;
 use vmm_proto::enrolment::Application;
 use vmm_proto::principal::{Principal, Role};
 use vmm_proto::server::Caller;
-use vmm_proto::v1::{self, AddHost, Fault, FaultCode, Permission, Reply, Request};
+use vmm_proto::v1::{self, AddHost, Cost, Fault, FaultCode, Permission, Reply, Request};
 
-use crate::app::{App, KeyUse};
+use crate::app::{App, KeyUse, Origin, store_fault};
 use crate::enrolment::Office;
+use crate::store::StoreError;
 use crate::view;
 
 /// The hop that faults of this process name.
 const HOP: &str = "manager";
+
+/// Who waits is not sent round in circles while the store is opened anew.
+const STORE_AWAY_PAUSE: Duration = Duration::from_secs(1);
 
 pub(crate) async fn answer(
     app: &Arc<App>,
     caller: Caller,
     request: Request,
 ) -> Result<Reply, Fault> {
-    dispatch(app, &caller, request).await.map_err(|fault| fault.at(HOP))
+    let verb = v1::verb(&request);
+    let answer = dispatch(app, &caller, request).await;
+    // What anybody is told is stored. A look is answered all the same while the store is opened anew.
+    let answer = match app.stored().await {
+        Err(error) if verb.mutating => Err(store_fault(&error)),
+        Err(StoreError::Lost { .. } | StoreError::Superseded) if verb.cost == Cost::Wait => {
+            tokio::time::sleep(STORE_AWAY_PAUSE).await;
+            answer
+        }
+        _ => answer,
+    };
+    answer.map_err(|fault| fault.at(HOP))
 }
 
 async fn dispatch(app: &Arc<App>, caller: &Caller, request: Request) -> Result<Reply, Fault> {
@@ -46,16 +68,20 @@ async fn dispatch(app: &Arc<App>, caller: &Caller, request: Request) -> Result<R
         Request::ListPools(list) => view::list_pools(app, &list),
         Request::ListHosts(list) => view::list_hosts(app, &list),
         Request::ListVms(list) => view::list_vms(app, &list),
+        Request::PlanMoves(plan) => plan::moves(app, &plan),
+        Request::PlanEvacuation(plan) => plan::evacuation(app, &plan),
+        Request::PlanGrowth(plan) => plan::growth(app, &plan),
         Request::ListLabels(_) => Ok(view::list_labels(app)),
         Request::ShowVm(show) => read::show_vm(app, &show),
         Request::ReadConsole(read) => read::console(app, caller, read).await,
         Request::GetVmStats(get) => read::vm_stats(app, caller, get).await,
         Request::GetHostStats(get) => read::host_stats(app, caller, get).await,
-        Request::ListTasks(_) => Ok(task::list(app)),
+        Request::ListOrphans(_) => Ok(orphan::list(app)),
+        Request::ListTasks(list) => task::list(app, &list),
         Request::WaitTask(wait) => task::wait(app, caller, &wait).await,
         Request::WaitEvents(wait) => event::wait(app, caller, &wait).await,
         Request::RenewCertificate(renew) => certificate::renew(app, caller, &renew),
-        Request::CancelTask(cancel) => task::cancel(app, &cancel),
+        Request::CancelTask(cancel) => task::cancel(app, caller, &cancel),
         change => decide(app, caller, change),
     }
 }
@@ -88,12 +114,18 @@ async fn admit_as(
             deadline: None,
         };
         decide(app, &caller, Request::AddHost(add))?;
+        app.stored().await.map_err(|error| store_fault(&error))?;
     }
     Ok(certificate)
 }
 
+/// As tasks name those who ask.
+fn who(principal: &Principal) -> String {
+    format!("{}/{}", principal.role, principal.id)
+}
+
 fn office(app: &App) -> Result<&Office, Fault> {
-    app.office.as_ref().ok_or_else(|| {
+    app.office.as_deref().ok_or_else(|| {
         Fault::new(FaultCode::Unsupported, "this manager speaks over no wire and signs for nobody")
     })
 }
@@ -126,18 +158,32 @@ fn decide(app: &Arc<App>, caller: &Caller, request: Request) -> Result<Reply, Fa
     if let Some(reply) = state.replayed(key.as_ref())? {
         return Ok(reply);
     }
-    let change = change::Change { app, state: &mut state, key };
-    let reply = match request {
+    let (request, retry_of) = match request {
+        Request::RetryTask(retry) => {
+            let (request, task) = task::asked_again(&state, &retry)?;
+            permit(&caller.principal, &request)?;
+            (request, Some(task))
+        }
+        request => (request, None),
+    };
+    let origin = Origin {
+        key,
+        initiator: who(&caller.principal),
+        request: Box::new(request.clone()),
+        retry_of,
+        parent: None,
+    };
+    let reply = carry_out(change::Change { app, state: &mut state, origin }, request);
+    drop(state);
+    app.tell_changed();
+    reply
+}
+
+fn carry_out(change: change::Change<'_>, request: Request) -> Result<Reply, Fault> {
+    match request {
         Request::AddHost(add) => host::add(change, add),
         Request::RemoveHost(remove) => host::remove(change, &remove),
         Request::SetMaintenance(set) => host::set_maintenance(change, &set),
-        Request::SetHostPool(set) => place::set_host_pool(change, &set),
-        Request::DefineSite(define) => place::define_site(change, &define),
-        Request::RemoveSite(remove) => place::remove_site(change, &remove),
-        Request::DefinePool(define) => place::define_pool(change, &define),
-        Request::RemovePool(remove) => place::remove_pool(change, &remove),
-        Request::LabelVm(label) => label::vm(change, &label),
-        Request::LabelHost(label) => label::host(change, &label),
         Request::CreateVm(create) => create::create(change, create),
         Request::StartVm(start) => create::start(change, &start),
         Request::DeleteVm(delete) => create::delete(change, &delete),
@@ -147,6 +193,15 @@ fn decide(app: &Arc<App>, caller: &Caller, request: Request) -> Result<Reply, Fa
         Request::RestoreVm(restore) => saved::restore(change, &restore),
         Request::DiscardSaved(discard) => saved::discard(change, &discard),
         Request::ResizeDisk(resize) => define::resize(change, resize),
+        Request::BulkVms(bulk) => bulk::begin(change, bulk),
+        Request::DestroyOrphan(destroy) => orphan::destroy(change, &destroy),
+        Request::SetHostPool(set) => place::set_host_pool(change, &set),
+        Request::DefineSite(define) => place::define_site(change, &define),
+        Request::RemoveSite(remove) => place::remove_site(change, &remove),
+        Request::DefinePool(define) => place::define_pool(change, &define),
+        Request::RemovePool(remove) => place::remove_pool(change, &remove),
+        Request::LabelVm(label) => label::vm(change, &label),
+        Request::LabelHost(label) => label::host(change, &label),
         Request::RenameVm(_)
         | Request::ConfigureVm(_)
         | Request::AttachDisk(_)
@@ -165,8 +220,5 @@ fn decide(app: &Arc<App>, caller: &Caller, request: Request) -> Result<Reply, Fa
                 format!("the manager has no verb {}; an agent may", v1::verb(&other).name);
             Err(Fault::new(FaultCode::Unsupported, message))
         }
-    };
-    drop(state);
-    app.tell_changed();
-    reply
+    }
 }

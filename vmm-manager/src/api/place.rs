@@ -9,7 +9,7 @@ use vmm_proto::v1::{
 };
 
 use super::change::Change;
-use crate::app::State;
+use crate::app::{State, Target};
 use crate::store::{HostRecord, KeyedReply, PlaceId, PlaceRecord, PoolRecord, Put, SiteRecord};
 
 /// Sites, and pools, of one manager.
@@ -19,8 +19,8 @@ pub(super) fn bad(error: &LabelError) -> Fault {
     Fault::new(FaultCode::BadRequest, error.to_string())
 }
 
-fn done(change: Change<'_>, batch: Vec<Put>) -> Result<Reply, Fault> {
-    change.store(batch, KeyedReply::Done)?;
+fn done(change: Change<'_>, about: Target, batch: Vec<Put>) -> Result<Reply, Fault> {
+    change.store(about, batch, KeyedReply::Done)?;
     Ok(Reply::Done(Done {}))
 }
 
@@ -87,7 +87,8 @@ pub(super) fn define_site(change: Change<'_>, define: &DefineSite) -> Result<Rep
     if places.sites().any(|other| other.name == after.name && other.id != after.id) {
         return Err(conflict("site", &after.name));
     }
-    done(change, vec![Put::Place(PlaceRecord::Site(after))])
+    let about = Target::Site(after.id, after.name.clone());
+    done(change, about, vec![Put::Place(PlaceRecord::Site(after))])
 }
 
 /// Forgets a site without pools.
@@ -100,8 +101,8 @@ pub(super) fn remove_site(change: Change<'_>, remove: &RemoveSite) -> Result<Rep
     if !pools.is_empty() {
         return Err(in_use(&format!("site {}", site.name), "pools", &pools));
     }
-    let id = PlaceId::Site(site.id);
-    done(change, vec![Put::DropPlace(id)])
+    let (id, about) = (PlaceId::Site(site.id), Target::Site(site.id, site.name.clone()));
+    done(change, about, vec![Put::DropPlace(id)])
 }
 
 /// Makes a pool, or changes it.
@@ -129,7 +130,8 @@ pub(super) fn define_pool(change: Change<'_>, define: &DefinePool) -> Result<Rep
     if places.pools().any(|other| other.name == after.name && other.id != after.id) {
         return Err(conflict("pool", &after.name));
     }
-    done(change, vec![Put::Place(PlaceRecord::Pool(after))])
+    let about = Target::Pool(after.id, after.name.clone());
+    done(change, about, vec![Put::Place(PlaceRecord::Pool(after))])
 }
 
 /// Forgets a pool without hosts.
@@ -143,22 +145,23 @@ pub(super) fn remove_pool(change: Change<'_>, remove: &RemovePool) -> Result<Rep
     if !hosts.is_empty() {
         return Err(in_use(&format!("pool {}", pool.name), "hosts", &hosts));
     }
-    let id = PlaceId::Pool(pool.id);
-    done(change, vec![Put::DropPlace(id)])
+    let (id, about) = (PlaceId::Pool(pool.id), Target::Pool(pool.id, pool.name.clone()));
+    done(change, about, vec![Put::DropPlace(id)])
 }
 
 /// Puts a host into a pool. What is on it would be in another pool from one moment to the next, with other hosts to move to: so nothing may be.
 pub(super) fn set_host_pool(change: Change<'_>, set: &SetHostPool) -> Result<Reply, Fault> {
     let host = change.state.host_named(&set.host)?.record.clone();
     let pool = change.state.pool_named(&set.pool)?.id;
+    let about = Target::Host(host.id, host.name.clone());
     if host.pool == pool {
-        return done(change, Vec::new());
+        return done(change, about, Vec::new());
     }
     let busy = on_host(change.state, host.id);
     if !busy.is_empty() {
         return Err(in_use(&format!("host {}", host.name), "VMs or their saved memory", &busy));
     }
-    done(change, vec![Put::Host(HostRecord { pool, ..host })])
+    done(change, about, vec![Put::Host(HostRecord { pool, ..host })])
 }
 
 fn on_host(state: &State, host: HostId) -> Vec<&str> {

@@ -7,11 +7,11 @@ use vmm_proto::v1::{
     DiscardSaved, Done, Fault, FaultCode, Reply, Request, RestoreVm, SaveVm, VmPhase,
 };
 
-use super::change::Change;
+use super::change::{Change, millis};
 use super::create::{build, stored_spec};
-use crate::app::{charge_of, no_capacity, off_host};
+use crate::app::{Target, charge_of, no_capacity, off_host};
 use crate::store::{Charge, KeyedReply, Put, SavedState, VmRecord};
-use crate::workflow::{Construction, build_plan, save_plan};
+use crate::workflow::{Construction, Plan};
 
 /// Suspends a VM and writes its memory to a file on its host.
 pub(super) fn save(change: Change<'_>, save: SaveVm) -> Result<Reply, Fault> {
@@ -29,7 +29,8 @@ pub(super) fn save(change: Change<'_>, save: SaveVm) -> Result<Reply, Fault> {
     let (wait_ms_max, wait) = change.guest_wait(save.wait_ms_max);
     let wait = wait + change.app.config.transfer_wait;
     let request = Request::SaveVm(SaveVm { vm: vm.id.to_string(), wait_ms_max, ..save });
-    change.begin("SaveVm", &vm, save_plan(request, wait, (saved, vm.phase)))
+    let (request, saved, wait_ms) = (Box::new(request), Box::new(saved), millis(wait));
+    change.begin(&vm, Plan::Save { request, wait_ms, saved, before: vm.phase })
 }
 
 /// Continues a VM from its file, on the host that has the file.
@@ -52,7 +53,7 @@ pub(super) fn restore(change: Change<'_>, restore: &RestoreVm) -> Result<Reply, 
     let decision = change.state.decide((Some(record.id), &spec), charge, Some(host));
     let host = decision.chosen.ok_or_else(|| no_capacity(&decision))?;
     let record = VmRecord { saved, memory_target_kib: target.0, ..record };
-    let plan = ("RestoreVm", build_plan(Construction::Restore(path)));
+    let plan = Plan::Build(Construction::Restore(path));
     build(change, plan, record, (host, charge, &decision))
 }
 
@@ -84,7 +85,8 @@ pub(super) fn discard(change: Change<'_>, discard: &DiscardSaved) -> Result<Repl
     });
     let reason = format!("its saved memory was given up{left}");
     let stopped = off_host(&record, VmPhase::Destroyed, &reason);
-    change.store(vec![Put::Vm(Box::new(stopped))], KeyedReply::Done)?;
+    let about = Target::Vm(stopped.id, stopped.spec.name.clone());
+    change.store_with(Some(reason), about, vec![Put::Vm(Box::new(stopped))], KeyedReply::Done)?;
     Ok(Reply::Done(Done {}))
 }
 

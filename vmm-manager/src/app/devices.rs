@@ -21,7 +21,7 @@ impl State {
     fn being_told(&self, but: Option<VmId>) -> impl Iterator<Item = (&Vm, &Request)> {
         let open = self.tasks.values().map(|task| &task.record).filter(|task| !task.is_over());
         open.filter(move |task| Some(task.vm) != but)
-            .filter_map(|task| Some((self.vms.get(&task.vm)?, &task.told.as_ref()?.request)))
+            .filter_map(|task| Some((self.vms.get(&task.vm)?, &task.told()?.request)))
     }
 
     /// Has a VM this name, or is it being given it?

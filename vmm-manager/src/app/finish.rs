@@ -1,38 +1,74 @@
 //! Steps, results and ends of tasks.
 
+use std::sync::Arc;
+
 use vmm_core::id::TaskId;
 use vmm_proto::v1::{self, TaskState};
 
 use super::state::State;
 use super::{App, Object};
-use crate::store::{Put, TaskRecord};
+use crate::store::{Course, Put, TaskRecord};
 
 impl App {
-    /// Changes what callers see of a task.
-    pub(crate) fn update_task(&self, id: TaskId, change: impl FnOnce(&mut v1::Task)) {
+    /// Changes what is known of a task.
+    pub(crate) fn update_task(&self, id: TaskId, change: impl FnOnce(&mut TaskRecord)) {
         let mut state = self.lock();
         let Some(entry) = state.tasks.get(&id) else { return };
         let mut record = entry.record.clone();
-        change(&mut record.shown);
-        state.commit_facts(vec![Put::Task(Box::new(record))]);
-        drop(state);
-        self.tell_changed();
+        change(&mut record);
+        if record != entry.record {
+            state.commit_facts(vec![Put::Task(Box::new(record))]);
+            drop(state);
+            self.tell_changed();
+        }
     }
 
-    /// Ends a task, with what must be stored together with its end.
-    pub(crate) fn finish_task(&self, id: TaskId, end: TaskState, fault: Option<v1::Fault>) {
+    /// Adds a line to its log.
+    pub(crate) fn log_task(&self, id: TaskId, line: &str) {
+        let now_ms = self.now_ms();
+        self.update_task(id, |record| record.log(now_ms, line));
+    }
+
+    /// Ends a task, and starts those that waited for it.
+    pub(crate) fn finish_task(
+        self: &Arc<Self>,
+        id: TaskId,
+        end: TaskState,
+        fault: Option<v1::Fault>,
+    ) {
         let mut state = self.lock();
         let Some(entry) = state.tasks.get(&id) else { return };
         let mut record = entry.record.clone();
-        record.shown.state = end;
-        record.shown.fault = fault;
-        record.told = None;
-        let mut batch = state.oldest_finished(&record, self.config.finished_tasks_max);
+        self.end_record(&mut record, end, fault);
+        let mut batch = state.oldest_finished(self.config.finished_tasks_max);
         batch.push(Put::Task(Box::new(record)));
         state.note_size(&id);
         state.commit_facts(batch);
         drop(state);
         self.tell_changed();
+        self.start_next();
+    }
+
+    /// What is kept of a task that is over: what happened, and what was asked for if it did not happen.
+    pub(super) fn end_record(
+        &self,
+        record: &mut TaskRecord,
+        end: TaskState,
+        fault: Option<v1::Fault>,
+    ) {
+        let now_ms = self.now_ms();
+        match &fault {
+            Some(fault) => record.log(now_ms, &format!("{end:?}: {}", fault.message)),
+            None => record.log(now_ms, &format!("{end:?}")),
+        }
+        record.shown.state = end;
+        record.shown.fault = fault;
+        record.shown.finished_ms = Some(now_ms);
+        record.shown.waits_for = None;
+        (record.plan, record.told, record.course) = (None, None, Course::default());
+        if end == TaskState::Done {
+            record.request = None;
+        }
     }
 }
 
@@ -52,16 +88,18 @@ impl State {
         self.journal.touched(Object::Vm(vm.record.id));
     }
 
-    /// The finished task that must go so that one more can be kept.
-    pub(super) fn oldest_finished(&self, but: &TaskRecord, finished_max: usize) -> Vec<Put> {
-        let finished = || {
-            let others = self.tasks.values().map(|task| &task.record);
-            others.filter(|record| record.is_over() && record.id != but.id)
-        };
-        if finished().count() < finished_max {
+    /// The finished task that must go so that one more can be kept. The parts of a task stay as long as it is open.
+    pub(super) fn oldest_finished(&self, finished_max: usize) -> Vec<Put> {
+        if self.finished.len() < finished_max {
             return Vec::new();
         }
-        let oldest = finished().min_by_key(|record| record.number);
-        oldest.map(|record| Put::DropTask(record.id)).into_iter().collect()
+        let mut oldest = self.finished.values().filter(|task| !self.is_part_of_open(**task));
+        oldest.next().map(|task| Put::DropTask(*task)).into_iter().collect()
+    }
+
+    /// Is it a part of a task that is not over?
+    pub(crate) fn is_part_of_open(&self, task: TaskId) -> bool {
+        let parent = self.tasks.get(&task).and_then(|entry| entry.record.parent);
+        parent.and_then(|id| self.tasks.get(&id)).is_some_and(|entry| !entry.record.is_over())
     }
 }

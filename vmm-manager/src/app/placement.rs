@@ -1,23 +1,18 @@
-//! From the state to the scheduler's problem.
-
-use std::collections::BTreeSet;
+//! Where a VM is put, and what it is charged.
 
 use tokio::time::Instant;
 use vmm_core::id::{HostId, VmId};
-use vmm_core::scheduler::{
-    Amounts, Candidate, Decision, Features, Host, Mobility, Needs, Pool, Resource, Vm, place,
-};
+use vmm_core::scheduler::{Candidate, Decision, Host, Mobility, Needs, Pool, Vm, place};
 use vmm_core::units::{Kib, MilliCpu};
 use vmm_core::vm::{VmSpec, overhead};
 use vmm_proto::v1::{Fault, FaultCode};
 
+use super::problem::demand_of;
 use super::state::State;
 use crate::store::Charge;
 
 /// What a vCPU is assumed to use when the specification does not say.
 const CPU_DEMAND_PER_VCPU: MilliCpu = MilliCpu(100);
-/// What a host's link is assumed to carry: a gigabit.
-const LINK_BYTES_PER_S: u64 = 125_000_000;
 
 /// What a VM is charged that is told to have `target` of memory and `vcpus` online. Never less than its memory at boot: a guest
 /// that reboots takes that again, and asks nobody.
@@ -40,12 +35,12 @@ impl State {
         charge: Charge,
         only: Option<HostId>,
     ) -> Decision {
-        let hosts = self.hosts.values();
-        let hosts = hosts.filter(|host| only.is_none_or(|only| host.record.id == only));
-        let hosts: Vec<Host> = hosts.map(|host| scheduled(host, Instant::now())).collect();
+        let mut hosts = self.scheduled_hosts(Instant::now());
+        hosts.retain(|host| only.is_none_or(|only| host.id == only));
         let shares_disk = |host: &&Host| self.has_disk_of(host.id, vm, spec);
         let needs = Needs {
             vcpus: spec.vcpus,
+            zone: vm.and_then(|vm| self.zone_of(vm)),
             disks_in_use: hosts.iter().filter(shares_disk).map(|host| host.id).collect(),
             ..Needs::default()
         };
@@ -59,42 +54,6 @@ impl State {
             mobility: Mobility::default(),
         };
         place(&Pool { hosts, ..Pool::default() }, &vm, &self.cost_model)
-    }
-}
-
-fn demand_of(charge: Charge) -> Amounts {
-    Amounts::NOTHING
-        .with(Resource::Cpu, charge.cpu_milli)
-        .with(Resource::Memory, charge.memory_kib)
-        .with(Resource::DiskBandwidth, charge.disk_bytes_per_s)
-}
-
-/// A host as the scheduler sees it.
-fn scheduled(host: &super::state::Host, now: Instant) -> Host {
-    let (capacity, reserved) = (host.ledger.capacity(), host.ledger.reserved());
-    let load = host.load.unwrap_or_default();
-    // The lesser of what is not reserved and what Xen has free: domains that are not ours use memory too.
-    let memory_left = capacity.memory.saturating_sub(reserved.memory).min(load.memory_free);
-    Host {
-        id: host.record.id,
-        name: host.record.name.clone(),
-        health: host.health(now),
-        maintenance: host.record.maintenance,
-        zone: String::new(),
-        pcpus: u32::try_from(capacity.cpu.0 / 1000).unwrap_or(u32::MAX),
-        features: Features::default(),
-        storages: BTreeSet::new(),
-        images: BTreeSet::new(),
-        capacity: Amounts::UNCOUNTED
-            .with(Resource::Cpu, capacity.cpu.0)
-            .with(Resource::Memory, capacity.memory.0)
-            .with(Resource::DiskBandwidth, capacity.disk.0),
-        // Charged is the greater of what was promised and what is measured: a VM that was just placed does not show yet.
-        used: Amounts::NOTHING
-            .with(Resource::Cpu, reserved.cpu.max(load.cpu).0)
-            .with(Resource::Memory, capacity.memory.saturating_sub(memory_left).0)
-            .with(Resource::DiskBandwidth, reserved.disk.max(load.disk).0),
-        link_bytes_per_s: LINK_BYTES_PER_S,
     }
 }
 

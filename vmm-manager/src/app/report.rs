@@ -10,13 +10,11 @@
 //!   being restored        stopped, or no      saved as before, unless its guest has ended by itself since
 //!   on no host            with a domain       adopted: it runs there, so it is charged there
 //!   on another host       with a domain       VM1 is broken: logged, nothing is touched
-//!   unknown               with a domain       unmanaged: logged once, nothing is touched
+//!   unknown               with a domain       an orphan: logged once, nothing is touched
 //! ```
 //!
 //! A poll that was sent before a task let go of a VM may bring news from before; such a VM is passed over, and the next poll
 //! asks for everything.
-
-use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 use vmm_core::id::{HostId, VmId};
@@ -25,7 +23,7 @@ use vmm_core::vm::{VmSpec, VmState};
 use vmm_proto::v1::{AgentReport, ReportedVm, VmPhase};
 
 use super::placement::charge_of;
-use super::state::{State, Vm};
+use super::state::{Host, State, Vm};
 use super::{App, Object};
 use crate::store::{Put, VmRecord};
 use crate::view::Measured;
@@ -131,6 +129,7 @@ impl State {
         let Some(host) = self.hosts.get_mut(&id) else { return Vec::new() };
         let observed = std::mem::take(&mut host.observed);
         let now = Instant::now();
+        let at_s = self.clock_s(now);
         let mut batch = Vec::new();
         let mut passed_over = false;
         for vm in self.vms.values_mut() {
@@ -145,6 +144,9 @@ impl State {
             }
             let before = (vm.vcpus_online, vm.memory_now_kib);
             vm.measured = seen.and_then(|seen| Measured::reported(seen.rates, now)).or(vm.measured);
+            if let Some(measured) = seen.and(vm.measured) {
+                vm.histories.sampled(at_s, &measured);
+            }
             let next = match (vm.record.host, seen) {
                 (Some(_), seen) => settle(vm, seen),
                 (None, Some(seen)) => adopt(vm, id, seen),
@@ -157,23 +159,22 @@ impl State {
                 batch.push(Put::Vm(Box::new(next)));
             }
         }
-        let unmanaged = self.unmanaged(&observed);
         if let Some(host) = self.hosts.get_mut(&id) {
-            for vm in unmanaged.difference(&host.unmanaged) {
-                tracing::warn!(host = %host.record.name, vm, "the host runs a VM that the pool does not know; it is left alone");
-            }
-            host.unmanaged = unmanaged;
             host.observed = observed;
             host.refresh |= passed_over;
         }
         batch
     }
 
-    fn unmanaged(&self, observed: &BTreeMap<VmId, ReportedVm>) -> BTreeSet<String> {
-        let unknown = observed.iter().filter(|(id, seen)| {
-            !self.vms.contains_key(id) && VmState::from(seen.phase).has_domain()
-        });
-        unknown.map(|(id, _)| id.to_string()).collect()
+    /// VMs with a domain on a host that nobody here knows.
+    pub(crate) fn orphans(&self) -> impl Iterator<Item = (&Host, VmId, &ReportedVm)> {
+        let reported = self
+            .hosts
+            .values()
+            .flat_map(|host| host.observed.iter().map(move |(vm, seen)| (host, *vm, seen)));
+        reported.filter(|(_, vm, seen)| {
+            !self.vms.contains_key(vm) && VmState::from(seen.phase).has_domain()
+        })
     }
 }
 
@@ -247,6 +248,7 @@ pub(crate) fn off_host(record: &VmRecord, phase: VmPhase, reason: &str) -> VmRec
         host: None,
         charge: None,
         memory_target_kib: record.spec.memory_kib,
+        vcpus_target: record.vcpus_target.filter(|_| phase == VmPhase::Saved),
         saved: record.saved.clone().filter(|_| phase == VmPhase::Saved),
         ..record.clone()
     }

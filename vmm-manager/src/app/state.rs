@@ -7,9 +7,11 @@ use tokio_util::sync::CancellationToken;
 use vmm_core::host::{Health, HostCapacity, HostLoad, Ledger};
 use vmm_core::id::{HostId, TaskId, VmId};
 use vmm_core::scheduler::{CostModel, Preference};
+use vmm_core::task::turns::Turns;
 use vmm_proto::v1;
 
 use super::news::{Journal, Object};
+use super::problem::Histories;
 use crate::store::{Contents, HostRecord, KeyRecord, Put, Store, StoreError, TaskRecord, VmRecord};
 use crate::view::{Measured, Places};
 
@@ -28,8 +30,6 @@ pub(crate) struct Host {
     pub(crate) refresh: bool,
     /// As callers were told last.
     pub(crate) health_told: Health,
-    /// VMs that it runs and nobody here knows; logged once.
-    pub(crate) unmanaged: BTreeSet<String>,
 }
 
 impl Host {
@@ -43,7 +43,6 @@ impl Host {
             observed_poll: 0,
             refresh: false,
             health_told: Health::from_silence(None),
-            unmanaged: BTreeSet::new(),
         };
         host.take_capacity();
         host
@@ -69,8 +68,13 @@ pub(crate) struct Vm {
     pub(crate) settled: u64,
     pub(crate) vcpus_online: u32,
     pub(crate) memory_now_kib: u64,
+    /// How it differs from what was asked for, as callers are told, and since when it has.
+    pub(crate) drift: Option<String>,
+    pub(crate) drifts_since: Option<Instant>,
     /// What it was measured to use; means something while it has a domain.
     pub(crate) measured: Option<Measured>,
+    /// What it was measured to use over time; gone when the manager ends.
+    pub(crate) histories: Histories,
 }
 
 /// A task, and how to stop it.
@@ -87,14 +91,25 @@ pub(crate) struct State {
     pub(crate) vms: BTreeMap<VmId, Vm>,
     pub(crate) tasks: BTreeMap<TaskId, TaskEntry>,
     pub(crate) keys: BTreeMap<String, KeyRecord>,
+    /// Who runs, and who waits.
+    pub(super) turns: Turns,
+    /// Tasks that are over, and keys, the oldest first.
+    pub(crate) finished: BTreeMap<u64, TaskId>,
+    pub(crate) keys_by_age: BTreeMap<u64, String>,
+    /// The parts of a task, by their VMs.
+    children: BTreeMap<TaskId, BTreeMap<VmId, TaskId>>,
+    /// The next one's.
+    pub(super) task_number: u64,
+    pub(super) key_number: u64,
     /// Sites and pools.
     pub(crate) places: Places,
-    /// `None` when the manager has ended: the next one may have it open.
-    store: Option<Store>,
+    store: Store,
     /// Orders polls and the ends of tasks.
     sequence: u64,
     /// What changed when.
     pub(crate) journal: Journal,
+    /// When this manager began: the midnight of histories.
+    pub(super) started: Instant,
     /// Prices placements.
     pub(crate) cost_model: CostModel,
 }
@@ -106,10 +121,17 @@ impl State {
             vms: BTreeMap::new(),
             tasks: BTreeMap::new(),
             keys: BTreeMap::new(),
+            turns: Turns::default(),
+            finished: BTreeMap::new(),
+            keys_by_age: BTreeMap::new(),
+            children: BTreeMap::new(),
+            task_number: 0,
+            key_number: 0,
             places: Places::default(),
-            store: Some(store),
+            store,
             sequence: 0,
             journal: Journal::default(),
+            started: Instant::now(),
             cost_model: CostModel::new(preference),
         };
         let hosts = contents.hosts.into_iter().map(Put::Host);
@@ -128,25 +150,16 @@ impl State {
         self.sequence
     }
 
-    /// Nothing is stored from now on.
-    pub(crate) fn close_store(&mut self) {
-        self.store = None;
-    }
-
-    fn apply(&self, batch: &[Put]) -> Result<(), StoreError> {
-        self.store.as_ref().ok_or(StoreError::Closed)?.apply(batch)
-    }
-
-    /// Stores all of it, then takes it over; nothing of it when the store refuses.
+    /// Takes all of it over, and hands it to the store; nothing of it when the store refuses. It is acted on when it is stored.
     pub(crate) fn commit(&mut self, batch: Vec<Put>) -> Result<(), StoreError> {
-        self.apply(&batch)?;
+        self.store.decide(&batch)?;
         batch.into_iter().for_each(|put| self.take(put));
         Ok(())
     }
 
     /// As [`State::commit`], for facts: they are true whether or not the store takes them.
     pub(crate) fn commit_facts(&mut self, batch: Vec<Put>) {
-        if let Err(error) = self.apply(&batch) {
+        if let Err(error) = self.store.note(&batch) {
             tracing::error!(error = &error as &dyn std::error::Error, "facts could not be stored");
         }
         batch.into_iter().for_each(|put| self.take(put));
@@ -157,7 +170,7 @@ impl State {
             Put::Host(record) => self.take_host(record),
             Put::Vm(record) => self.take_vm(*record),
             Put::Task(record) => self.take_task(*record),
-            Put::Key(record) => drop(self.keys.insert(record.key.clone(), record)),
+            Put::Key(record) => self.take_key(record),
             Put::DropHost(id) => {
                 self.hosts.remove(&id);
                 self.journal.gone(Object::Host(id));
@@ -168,11 +181,12 @@ impl State {
                 self.vms.remove(&id);
                 self.journal.gone(Object::Vm(id));
             }
-            Put::DropTask(id) => {
-                self.tasks.remove(&id);
-                self.journal.gone(Object::Task(id));
+            Put::DropTask(id) => self.drop_task(id),
+            Put::DropKey(key) => {
+                if let Some(record) = self.keys.remove(&key) {
+                    self.keys_by_age.remove(&record.number);
+                }
             }
-            Put::DropKey(key) => drop(self.keys.remove(&key)),
             Put::Place(record) => self.take_place(record),
             Put::DropPlace(id) => {
                 self.journal.gone(Object::from(id));
@@ -230,9 +244,18 @@ impl State {
             Some(vm) => vm.record = record,
             None => {
                 let (vcpus_online, memory_now_kib) = (0, 0);
-                let measured = None;
-                let vm =
-                    Vm { record, owner: None, settled: 0, vcpus_online, memory_now_kib, measured };
+                let (measured, histories) = (None, Histories::default());
+                let vm = Vm {
+                    record,
+                    owner: None,
+                    settled: 0,
+                    vcpus_online,
+                    memory_now_kib,
+                    drift: None,
+                    drifts_since: None,
+                    measured,
+                    histories,
+                };
                 self.vms.insert(vm.record.id, vm);
             }
         }
@@ -259,6 +282,7 @@ impl State {
                 self.hosts.values_mut().for_each(|host| host.refresh = true);
             }
         }
+        self.index_task(&record);
         match self.tasks.get_mut(&record.id) {
             Some(entry) => entry.record = record,
             None => {
@@ -266,5 +290,43 @@ impl State {
                 self.tasks.insert(entry.record.id, entry);
             }
         }
+    }
+
+    fn index_task(&mut self, record: &TaskRecord) {
+        self.task_number = self.task_number.max(record.number + 1);
+        if let Some(parent) = record.parent {
+            self.children.entry(parent).or_default().insert(record.vm, record.id);
+        }
+        if record.is_over() {
+            self.finished.insert(record.number, record.id);
+        }
+        match record.lane() {
+            Some(lane) if record.is_queued() => self.turns.wait(record.number, record.id, lane),
+            Some(lane) if !record.is_over() => self.turns.begin(record.id, lane),
+            _ => self.turns.forget(record.id),
+        }
+    }
+
+    fn drop_task(&mut self, id: TaskId) {
+        self.journal.gone(Object::Task(id));
+        self.turns.forget(id);
+        self.children.remove(&id);
+        let Some(TaskEntry { record, .. }) = self.tasks.remove(&id) else { return };
+        self.finished.remove(&record.number);
+        if let Some(children) = record.parent.and_then(|parent| self.children.get_mut(&parent)) {
+            children.remove(&record.vm);
+        }
+    }
+
+    fn take_key(&mut self, record: KeyRecord) {
+        self.key_number = self.key_number.max(record.number + 1);
+        self.keys_by_age.insert(record.number, record.key.clone());
+        self.keys.insert(record.key.clone(), record);
+    }
+
+    /// The part of a task that is about this VM.
+    pub(crate) fn child_of(&self, parent: TaskId, vm: VmId) -> Option<&TaskRecord> {
+        let child = self.children.get(&parent)?.get(&vm)?;
+        self.tasks.get(child).map(|entry| &entry.record)
     }
 }

@@ -1,39 +1,23 @@
-//! What runs without being asked: a heartbeat loop a host, a look at who is still heard, renewal of certificates, and once after a restart
-//! the changes that were under way.
+//! What runs without being asked: a heartbeat loop a host, the reconcilers, renewal of certificates, and once after a restart the changes that
+//! were under way.
 
 mod heartbeat;
+mod reconcile;
 mod renew;
 mod resume;
 
+pub(crate) use reconcile::{Turn, reconcile};
 pub(crate) use renew::renew;
 pub(crate) use resume::{give_up_unresumable, resume};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vmm_core::id::HostId;
 
 use crate::app::App;
-
-/// How often it is looked whether hosts are still heard.
-const HEALTH_LOOK: Duration = Duration::from_secs(1);
-
-/// Tells those who wait when a host begins to be heard or ceases to, until the manager stops.
-pub(crate) async fn watch_health(app: &Arc<App>) {
-    while !app.stop.is_cancelled() {
-        if app.lock().note_health(Instant::now()) {
-            app.tell_changed();
-        }
-        tokio::select! {
-            () = app.stop.cancelled() => {}
-            () = tokio::time::sleep(HEALTH_LOOK) => {}
-        }
-    }
-}
 
 /// Keeps one heartbeat loop for each host of the pool, until the manager stops.
 pub(crate) async fn hear_hosts(app: &Arc<App>) {

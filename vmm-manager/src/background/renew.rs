@@ -24,7 +24,7 @@ const CALL_WAIT: Duration = Duration::from_secs(10);
 
 /// Runs until the manager stops. What fails is tried again at the next look.
 pub(crate) async fn renew(app: &Arc<App>) {
-    let Some(office) = app.office.as_ref().filter(|office| office.can_sign()) else { return };
+    let Some(office) = app.office.as_deref().filter(|office| office.can_sign()) else { return };
     let mut pause = LOOK_FIRST;
     loop {
         tokio::select! {

@@ -25,6 +25,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use vmm_core::scheduler::Preference;
+use vmm_core::task::turns::Limits;
 use vmm_manager::ManagerConfig;
 
 pub(super) const LISTEN_DEFAULT: &str = "127.0.0.1:8440";
@@ -114,6 +115,14 @@ struct RawLimits {
     transfer_wait: Option<u64>,
     unknown_wait: Option<u64>,
     guest_wait_max: Option<u64>,
+    running_tasks: Option<usize>,
+    queued_tasks: Option<usize>,
+    bulk_vms: Option<usize>,
+    builds_per_host: Option<usize>,
+    transfers_per_host: Option<usize>,
+    small_changes_per_host: Option<usize>,
+    finished_tasks: Option<usize>,
+    finished_tasks_days: Option<u64>,
 }
 
 /// A configuration that can be used.
@@ -162,6 +171,11 @@ impl RawConfig {
             transfer_wait: seconds("transfer_wait", limits.transfer_wait, usual.transfer_wait)?,
             unknown_wait: seconds("unknown_wait", limits.unknown_wait, usual.unknown_wait)?,
             guest_wait_max: seconds("guest_wait_max", limits.guest_wait_max, usual.guest_wait_max)?,
+            task_limits: limits.of_tasks(usual.task_limits),
+            queued_tasks_max: limits.queued_tasks.unwrap_or(usual.queued_tasks_max),
+            bulk_open_max: limits.bulk_vms.unwrap_or(usual.bulk_open_max),
+            finished_tasks_max: limits.finished_tasks.unwrap_or(usual.finished_tasks_max),
+            finished_tasks_age: limits.finished_tasks_age().unwrap_or(usual.finished_tasks_age),
             preference: preference(self.density)?.unwrap_or(usual.preference),
             ..usual
         };
@@ -171,6 +185,21 @@ impl RawConfig {
             http: self.http.map(|http| http.validated(directory)).transpose()?,
             manager: manager.validated()?,
         })
+    }
+}
+
+impl RawLimits {
+    fn of_tasks(&self, usual: Limits) -> Limits {
+        Limits {
+            running: self.running_tasks.unwrap_or(usual.running),
+            builds_per_host: self.builds_per_host.unwrap_or(usual.builds_per_host),
+            transfers_per_host: self.transfers_per_host.unwrap_or(usual.transfers_per_host),
+            light_per_host: self.small_changes_per_host.unwrap_or(usual.light_per_host),
+        }
+    }
+
+    fn finished_tasks_age(&self) -> Option<Duration> {
+        self.finished_tasks_days.map(|days| Duration::from_secs(days.saturating_mul(24 * 3600)))
     }
 }
 
@@ -210,6 +239,12 @@ mod tests {
     fn only_what_is_understood_is_accepted() {
         check("listen = '127.0.0.1:1'", true);
         check("listen = '127.0.0.1:1'\nstore = 'x'\n[limits]\nbuild_wait = 5", true);
+        check(
+            "listen = '127.0.0.1:1'\n[limits]\nbuilds_per_host = 1\nfinished_tasks_days = 7",
+            true,
+        );
+        check("listen = '127.0.0.1:1'\n[limits]\nbuilds_per_host = 0", false);
+        check("listen = '127.0.0.1:1'\n[limits]\nfinished_tasks_days = 0", false);
         check("listen = '127.0.0.1:1'\ndensity = 0.5", true);
         check("listen = '127.0.0.1:1'\ndensity = 1.5", false);
         let http = |more: &str| format!("listen = '127.0.0.1:1'\n[http]\n{more}");

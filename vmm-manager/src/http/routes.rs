@@ -158,6 +158,21 @@ pub(super) const ROUTES: &[Route] = &[
         "One task; with `wait`, when it is over or so many seconds are",
     ),
     task("/tasks/{task}/cancel", "CancelTask", "Takes a task back, if that is still possible"),
+    task("/tasks/{task}/retry", "RetryTask", "Asks again for what failed or was cancelled"),
+    task("/bulk", "BulkVms", "One operation on many VMs: a task with a child for each"),
+    get("/plans/moves", "PlanMoves", "Plan", "Which moves would pay now; nothing is moved"),
+    get(
+        "/hosts/{host}/evacuation-plan",
+        "PlanEvacuation",
+        "Plan",
+        "Where everybody on a host would go",
+    ),
+    get(
+        "/vms/{vm}/growth-plan",
+        "PlanGrowth",
+        "Growth",
+        "How a VM that runs would get this much in all: in place, or by a move",
+    ),
     get(
         "/events",
         EVENTS,

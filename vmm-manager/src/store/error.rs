@@ -1,7 +1,9 @@
 //! What can be wrong with the store, each with what to do.
 
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -38,6 +40,17 @@ pub enum StoreError {
         /// What it has.
         found: u32,
     },
+    /// Another manager works on it.
+    #[error(
+        "the store belongs to the manager that calls itself {owner}: end that one, or wait until its lease is over"
+    )]
+    Owned {
+        /// Who has it.
+        owner: String,
+    },
+    /// Another manager has taken it over.
+    #[error("another manager has taken the store over: ask that one")]
+    Superseded,
     /// A record cannot be read.
     #[error("the record of {kind} {key} is damaged: restore the store from a backup")]
     Record {
@@ -59,6 +72,18 @@ pub enum StoreError {
         #[source]
         source: serde_json::Error,
     },
+    /// More waits to be stored than may.
+    #[error("the store does not keep up with what is asked: ask again later")]
+    Behind,
+    /// What was to be stored may be stored, or not.
+    #[error(
+        "the store failed, and is opened anew: ask again in a moment; if that fails too, check the disk's free space and health"
+    )]
+    Lost {
+        /// Why.
+        #[source]
+        source: Arc<dyn Error + Send + Sync>,
+    },
     /// The database failed.
     #[error("{doing} the store failed: check the disk's free space and health")]
     Failed {
@@ -66,15 +91,13 @@ pub enum StoreError {
         doing: &'static str,
         /// Why.
         #[source]
-        source: Box<redb::Error>,
+        source: Box<dyn Error + Send + Sync>,
     },
 }
 
-pub(super) fn failed<E: Into<redb::Error>>(doing: &'static str) -> impl FnOnce(E) -> StoreError {
-    move |error| StoreError::Failed { doing, source: Box::new(error.into()) }
-}
-
-pub(super) fn opening<E: Into<redb::Error>>(place: &str) -> impl FnOnce(E) -> StoreError {
-    let place = place.to_owned();
-    move |error| StoreError::Open { place, source: Box::new(error.into()) }
+pub(super) fn failed<E>(doing: &'static str) -> impl FnOnce(E) -> StoreError
+where
+    E: Error + Send + Sync + 'static,
+{
+    move |source| StoreError::Failed { doing, source: Box::new(source) }
 }

@@ -1,43 +1,64 @@
-//! From the schemas of older managers to this one's, in the transaction that checks the version: all of it or nothing.
+//! From the records of older managers to this one's, in one transaction: all of it or nothing.
 //!
 //! | schema | what is different |
 //! |---|---|
 //! | 1 | a VM has at most one disk, which stands there by itself instead of in a list |
 //! | 2 | there are no sites, pools, tags, folders and notes: all hosts are in the first pool |
 
-use redb::{ReadableTable as _, WriteTransaction};
 use serde_json::Value;
 
+use super::SCHEMA_VERSION;
 use super::error::{StoreError, failed};
-use super::{SCHEMA_VERSION, VMS};
+use super::kv::{Condition, Key, KeyValue, Operation, Revision, Transaction, get};
+use super::put::{SCHEMA_KEY, Space, records};
 
-/// Brings what `found` says was written into this version's form.
-pub(super) fn migrate(write: &WriteTransaction, found: u32) -> Result<(), StoreError> {
+const FIRST: u32 = 1;
+const SECOND: u32 = 2;
+
+/// Brings the records into this version's form, or says that they are none of this software's.
+pub(super) async fn migrate(kv: &dyn KeyValue) -> Result<(), StoreError> {
+    let row = get(kv, SCHEMA_KEY).await.map_err(failed("checking the version of"))?;
+    let Some(row) = row else { return stamp(kv, None, Vec::new()).await };
+    let found = serde_json::from_slice(&row.value).map_err(|source| StoreError::Record {
+        kind: "schema",
+        key: "version".into(),
+        source,
+    })?;
     match found {
         SCHEMA_VERSION => Ok(()),
+        FIRST => stamp(kv, Some(row.revision), from_first(kv).await?).await,
         // What it does not say is read as nothing written; an older manager would lose what is.
-        2 => Ok(()),
-        1 => from_first(write),
+        SECOND => stamp(kv, Some(row.revision), Vec::new()).await,
         found => Err(StoreError::Schema { found }),
     }
 }
 
-fn from_first(write: &WriteTransaction) -> Result<(), StoreError> {
-    let mut table = write.open_table(VMS).map_err(failed("upgrading"))?;
-    let mut rows: Vec<(String, Value)> = Vec::new();
-    for row in table.iter().map_err(failed("upgrading"))? {
-        let (key, value) = row.map_err(failed("upgrading"))?;
-        let key = key.value().to_owned();
-        let record = serde_json::from_slice(value.value())
-            .map_err(|source| StoreError::Record { kind: "VM", key: key.clone(), source })?;
-        rows.push((key, record));
-    }
-    for (key, mut record) in rows {
+/// Stores what was changed together with the version that it has now.
+async fn stamp(
+    kv: &dyn KeyValue,
+    found_at: Option<Revision>,
+    mut operations: Vec<(Key, Operation)>,
+) -> Result<(), StoreError> {
+    let key = SCHEMA_KEY.to_vec();
+    let condition = match found_at {
+        Some(revision) => Condition::At(key.clone(), revision),
+        None => Condition::Absent(key.clone()),
+    };
+    let value = SCHEMA_VERSION.to_string().into_bytes();
+    operations.push((key, Operation::Put { value, lease: None }));
+    let transaction = Transaction { conditions: vec![condition], operations };
+    kv.commit(transaction).await.map(drop).map_err(failed("upgrading"))
+}
+
+async fn from_first(kv: &dyn KeyValue) -> Result<Vec<(Key, Operation)>, StoreError> {
+    let mut operations = Vec::new();
+    for mut record in records::<Value>(kv, Space::Vm).await? {
         if let Some(disk) = record.pointer_mut("/spec/Disk").filter(|disk| disk.is_object()) {
             *disk = Value::Array(vec![disk.take()]);
         }
-        let bytes = serde_json::to_vec(&record).map_err(|source| StoreError::Form { source })?;
-        table.insert(key.as_str(), bytes.as_slice()).map_err(failed("upgrading"))?;
+        let id = record.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let value = serde_json::to_vec(&record).map_err(|source| StoreError::Form { source })?;
+        operations.push((Space::Vm.key(&id), Operation::Put { value, lease: None }));
     }
-    Ok(())
+    Ok(operations)
 }

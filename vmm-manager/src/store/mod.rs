@@ -1,198 +1,188 @@
-//! What survives a restart: hosts, VMs, tasks and idempotency keys, in redb.
+//! What survives a restart: hosts, VMs, tasks and idempotency keys.
 //!
-//! Each record is a JSON value under its id as text, so that the tables can be read by a person who has lost everything else.
-//! A set of changes is one transaction: a VM's reservation, the task that works on it and the key under which it was asked for
-//! are stored together or not at all.
+//! ```text
+//!   State ──Put──► Store ──rows──► Queue: group commit ──transactions──► KeyValue ─┬─ redb: a file, or memory
+//!                  records as JSON      fenced by the Tenure                       └─ etcd has all that it asks for
+//! ```
 //!
-//! The schema's version is checked before anything is read. A store of an older version is brought up to this one's, once; one of a newer version,
-//! or a record that cannot be read, is a typed error that says what to do. Nothing is guessed and nothing is dropped.
+//! - `records`, `put`: what is stored, and where it stands in the key space.
+//! - `queue`: concurrent changes share one transaction, and one wait for the disk.
+//! - `tenure`: one manager at a time owns the store.
+//! - `kv`: what is asked of a database. `conformance` is its contract as tests, for any of them.
+//! - `redb`: the database. `faulty`, in tests: one that fails when it is told to.
+//!
+//! A set of changes is stored together or not at all: a VM's reservation, the task that works on it, and the key under which it was
+//! asked for. [`Store::decide`] takes them; [`Store::stored`] waits until they are on the disk. Nobody acts between the two.
+//!
+//! The records' version is checked before anything is read. Older ones are brought up to this one's, once; newer ones, or a record that cannot
+//! be read, are a typed error that says what to do. Nothing is guessed and nothing is dropped. A store that fails takes nothing any more: what it
+//! has is read again, because nobody knows what the last transaction did.
 
 mod error;
-mod memory;
+mod kv;
 mod migrate;
+mod put;
+mod queue;
 mod records;
+mod redb;
+mod tenure;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+pub(crate) mod faulty;
 
 pub use error::StoreError;
-pub use memory::MemoryStore;
+pub(crate) use put::{Contents, Put};
 pub(crate) use records::{
-    Charge, HostRecord, KeyRecord, KeyedReply, Labels, PlaceId, PlaceRecord, PoolRecord,
-    SavedState, SiteRecord, TaskRecord, Told, VmRecord,
+    Charge, Course, HostRecord, Item, KeyRecord, KeyedReply, Labels, PlaceId, PlaceRecord,
+    PoolRecord, SavedState, SiteRecord, TaskRecord, Told, VmRecord,
 };
+pub use redb::MemoryStore;
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use redb::backends::FileBackend;
-use redb::{
-    Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction,
-};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use vmm_core::id::{HostId, TaskId, VmId};
+use vmm_proto::clock::WallClock;
 
 use crate::manager::StoreLocation;
-use error::{failed, opening};
+use kv::{KeyValue, KvError};
+use queue::{Kind, Queue};
+use redb::{OpenFailed, RedbStore};
+use tenure::Tenure;
 
 /// Of all records. A change that an older manager cannot read counts it up.
 pub(crate) const SCHEMA_VERSION: u32 = 3;
 
-type Table = TableDefinition<'static, &'static str, &'static [u8]>;
-
-const META: TableDefinition<'static, &'static str, u32> = TableDefinition::new("meta");
-const SCHEMA: &str = "schema";
-const HOSTS: Table = TableDefinition::new("hosts");
-const VMS: Table = TableDefinition::new("vms");
-const TASKS: Table = TableDefinition::new("tasks");
-const PLACES: Table = TableDefinition::new("places");
-const KEYS: Table = TableDefinition::new("idempotency");
-
-/// One change of the store.
+/// The open store. A clone is the same one.
 #[derive(Clone, Debug)]
-pub(crate) enum Put {
-    Host(HostRecord),
-    DropHost(HostId),
-    Vm(Box<VmRecord>),
-    DropVm(VmId),
-    Task(Box<TaskRecord>),
-    DropTask(TaskId),
-    Key(KeyRecord),
-    DropKey(String),
-    Place(PlaceRecord),
-    DropPlace(PlaceId),
-}
+pub(crate) struct Store(Arc<Inner>);
 
-/// All that is stored.
-#[derive(Debug, Default)]
-pub(crate) struct Contents {
-    pub(crate) hosts: Vec<HostRecord>,
-    pub(crate) vms: Vec<VmRecord>,
-    pub(crate) tasks: Vec<TaskRecord>,
-    pub(crate) keys: Vec<KeyRecord>,
-    pub(crate) places: Vec<PlaceRecord>,
-}
-
-/// The open database.
 #[derive(Debug)]
-pub(crate) struct Store {
-    database: Database,
+struct Inner {
+    kv: Arc<dyn KeyValue>,
+    tenure: Tenure,
+    queue: Arc<Queue>,
+}
+
+/// A manager that was dropped without a word lets go of its store, too.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.queue.close(false);
+    }
 }
 
 impl Store {
-    pub(crate) fn open(location: &StoreLocation) -> Result<(Self, Contents), StoreError> {
-        let store = Self {
-            database: match location {
-                StoreLocation::File(path) => open_file(path)?,
-                StoreLocation::Memory(memory) => open_memory(memory)?,
-            },
+    /// Opens it, takes it for `owner`, and reads all of it.
+    pub(crate) async fn open(
+        location: &StoreLocation,
+        owner: &str,
+        now: Duration,
+    ) -> Result<(Self, Contents), StoreError> {
+        let kv = open(location).await?;
+        let taken = async {
+            let tenure = Tenure::take(&*kv, owner, now).await?;
+            migrate::migrate(&*kv).await?;
+            Ok((tenure, Contents::read(&*kv).await?))
         };
-        store.check_schema()?;
-        let contents = store.read()?;
-        Ok((store, contents))
-    }
-
-    fn check_schema(&self) -> Result<(), StoreError> {
-        let write = self.database.begin_write().map_err(failed("checking its version"))?;
-        {
-            let mut meta = write.open_table(META).map_err(failed("checking its version"))?;
-            let found =
-                meta.get(SCHEMA).map_err(failed("checking its version"))?.map(|v| v.value());
-            for table in [HOSTS, VMS, TASKS, KEYS, PLACES] {
-                write.open_table(table).map_err(failed("making its tables"))?;
-            }
-            migrate::migrate(&write, found.unwrap_or(SCHEMA_VERSION))?;
-            meta.insert(SCHEMA, SCHEMA_VERSION).map_err(failed("writing its version"))?;
-        }
-        write.commit().map_err(failed("making its tables"))
-    }
-
-    fn read(&self) -> Result<Contents, StoreError> {
-        Ok(Contents {
-            hosts: self.read_table(HOSTS, "host")?,
-            vms: self.read_table(VMS, "VM")?,
-            tasks: self.read_table(TASKS, "task")?,
-            keys: self.read_table(KEYS, "idempotency key")?,
-            places: self.read_table(PLACES, "site or pool")?,
-        })
-    }
-
-    fn read_table<T: DeserializeOwned>(
-        &self,
-        table: Table,
-        kind: &'static str,
-    ) -> Result<Vec<T>, StoreError> {
-        let read = self.database.begin_read().map_err(failed("reading"))?;
-        let table = read.open_table(table).map_err(failed("reading"))?;
-        let mut records = Vec::new();
-        for row in table.iter().map_err(failed("reading"))? {
-            let (key, value) = row.map_err(failed("reading"))?;
-            let record = serde_json::from_slice(value.value()).map_err(|source| {
-                StoreError::Record { kind, key: key.value().to_owned(), source }
-            })?;
-            records.push(record);
-        }
-        Ok(records)
-    }
-
-    /// Stores all of `batch` or nothing of it.
-    pub(crate) fn apply(&self, batch: &[Put]) -> Result<(), StoreError> {
-        let write = self.database.begin_write().map_err(failed("writing"))?;
-        for put in batch {
-            match put {
-                Put::Host(host) => insert(&write, HOSTS, &host.id.to_string(), host)?,
-                Put::Vm(vm) => insert(&write, VMS, &vm.id.to_string(), vm)?,
-                Put::Task(task) => insert(&write, TASKS, &task.id.to_string(), task)?,
-                Put::Key(key) => insert(&write, KEYS, &key.key, key)?,
-                Put::DropHost(id) => remove(&write, HOSTS, &id.to_string())?,
-                Put::DropVm(id) => remove(&write, VMS, &id.to_string())?,
-                Put::DropTask(id) => remove(&write, TASKS, &id.to_string())?,
-                Put::DropKey(key) => remove(&write, KEYS, key)?,
-                Put::Place(place) => insert(&write, PLACES, &place.id().key(), place)?,
-                Put::DropPlace(id) => remove(&write, PLACES, &id.key())?,
+        match taken.await {
+            Ok((tenure, contents)) => Ok((Self::over(kv, tenure), contents)),
+            Err(error) => {
+                kv.close().await;
+                Err(error)
             }
         }
-        write.commit().map_err(failed("writing"))
+    }
+
+    fn over(kv: Arc<dyn KeyValue>, tenure: Tenure) -> Self {
+        let queue = Arc::new(Queue::new(tenure.fence()));
+        let (at_work, to) = (Arc::clone(&queue), Arc::clone(&kv));
+        tokio::spawn(async move {
+            at_work.run(&*to).await;
+            tenure.give_up(&*to).await;
+            to.close().await;
+            at_work.end();
+        });
+        Self(Arc::new(Inner { kv, tenure, queue }))
+    }
+
+    /// Takes a decision: all of `batch` or nothing of it. It may be acted on when it is [`Store::stored`].
+    pub(crate) fn decide(&self, batch: &[Put]) -> Result<(), StoreError> {
+        self.enqueue(batch, Kind::Decision)
+    }
+
+    /// Takes what has happened.
+    pub(crate) fn note(&self, batch: &[Put]) -> Result<(), StoreError> {
+        self.enqueue(batch, Kind::Fact)
+    }
+
+    fn enqueue(&self, batch: &[Put], kind: Kind) -> Result<(), StoreError> {
+        let operations: Result<Vec<_>, _> = batch.iter().map(Put::operation).collect();
+        self.0.queue.enqueue(operations?, kind)
+    }
+
+    /// Waits until everything that was taken is stored.
+    pub(crate) async fn stored(&self) -> Result<(), StoreError> {
+        self.0.queue.until(self.0.queue.last()).await
+    }
+
+    /// Transactions so far: fewer than what was asked for when much was asked for at once.
+    pub(crate) fn groups(&self) -> u64 {
+        self.0.queue.groups()
+    }
+
+    /// Keeps the store, until it has failed, was closed, or belongs to another manager.
+    pub(crate) async fn keep(&self, clock: &dyn WallClock) {
+        let Inner { kv, tenure, queue } = &*self.0;
+        let lost = async {
+            match tenure.until_lost(&**kv, clock).await {
+                // The queue says so, too.
+                KvError::Closed => std::future::pending().await,
+                error => error,
+            }
+        };
+        tokio::select! {
+            () = queue.until_failed() => {}
+            error = lost => queue.fail(error),
+        }
+    }
+
+    /// Stores what waits, and lets go of the store.
+    pub(crate) async fn close(&self) {
+        self.0.queue.close(false);
+        self.0.queue.until_ended().await;
+    }
+
+    /// As [`Store::close`], and what waits is lost: a crash.
+    #[cfg(test)]
+    pub(crate) async fn crash(&self) {
+        self.0.queue.close(true);
+        self.0.queue.until_ended().await;
     }
 }
 
-fn open_memory(memory: &MemoryStore) -> Result<Database, StoreError> {
-    if !memory.acquire() {
-        let already_open = redb::DatabaseError::DatabaseAlreadyOpen;
-        return Err(opening("memory")(already_open));
-    }
-    Database::builder().create_with_backend(memory.clone()).map_err(opening("memory"))
-}
-
-fn open_file(path: &Path) -> Result<Database, StoreError> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|source| StoreError::File { path: path.to_owned(), source })?;
-    let place = path.display().to_string();
-    let backend = FileBackend::new(file).map_err(opening(&place))?;
-    Database::builder().create_with_backend(backend).map_err(opening(&place))
-}
-
-fn insert<T: Serialize>(
-    write: &WriteTransaction,
-    table: Table,
-    key: &str,
-    record: &T,
-) -> Result<(), StoreError> {
-    let bytes = serde_json::to_vec(record).map_err(|source| StoreError::Form { source })?;
-    let mut table = write.open_table(table).map_err(failed("writing"))?;
-    table.insert(key, bytes.as_slice()).map_err(failed("writing"))?;
-    Ok(())
-}
-
-fn remove(write: &WriteTransaction, table: Table, key: &str) -> Result<(), StoreError> {
-    let mut table = write.open_table(table).map_err(failed("writing"))?;
-    table.remove(key).map_err(failed("writing"))?;
-    Ok(())
+async fn open(location: &StoreLocation) -> Result<Arc<dyn KeyValue>, StoreError> {
+    let (opened, place) = match location {
+        StoreLocation::File(path) => {
+            let file = path.clone();
+            let opened = tokio::task::spawn_blocking(move || RedbStore::file(&file)).await;
+            let opened = opened.map_err(error::failed("opening"))?;
+            (opened, path.display().to_string())
+        }
+        StoreLocation::Memory(memory) => (RedbStore::memory(memory), "memory".to_owned()),
+        #[cfg(test)]
+        StoreLocation::Faulty(store) => return Ok(store.opened()),
+    };
+    let opened = opened.map_err(|error| match (error, location) {
+        (OpenFailed::File(source), StoreLocation::File(path)) => {
+            StoreError::File { path: path.clone(), source }
+        }
+        (OpenFailed::File(source), _) => error::failed("opening")(source),
+        (OpenFailed::Database(source), _) => StoreError::Open { place, source },
+        (OpenFailed::Layout(found), _) => StoreError::Schema { found },
+        (OpenFailed::Store(source), _) => error::failed("opening")(source),
+    })?;
+    Ok(Arc::new(opened))
 }
 
 #[cfg(test)]

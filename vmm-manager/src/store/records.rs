@@ -5,9 +5,13 @@
 use serde::{Deserialize, Serialize};
 use vmm_core::host::{Reservation, ReservationReason};
 use vmm_core::id::{HostId, PoolId, SiteId, TaskId, VmId};
+use vmm_core::task::Position;
+use vmm_core::task::turns::Lane;
 use vmm_core::units::{BytesPerSecond, Kib, MilliCpu};
 use vmm_core::vm::VmState;
 use vmm_proto::v1;
+
+use crate::workflow::Plan;
 
 /// A host of the pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +117,9 @@ pub(crate) struct VmRecord {
     pub(crate) charge: Option<Charge>,
     /// What its balloon was last told.
     pub(crate) memory_target_kib: u64,
+    /// vCPUs that were asked for since it was built; none: those that it boots with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) vcpus_target: Option<u32>,
     /// Where its memory is saved, while it is `Saved` or being restored; or shall be, while it is being saved.
     #[serde(default)]
     pub(crate) saved: Option<SavedState>,
@@ -172,11 +179,78 @@ pub(crate) struct TaskRecord {
     pub(crate) vm: VmId,
     /// Counts up with each task of the pool.
     pub(crate) number: u64,
-    /// As callers see it.
+    /// As callers see it, but for what the present decides: children, and its place among those that wait.
     pub(crate) shown: v1::Task,
-    /// The change of a definition that an agent is being told, until the task is over: another manager can go on telling it.
-    #[serde(default)]
+    /// In records of older managers: the change of a definition that an agent was being told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) told: Option<Told>,
+    /// The host that it is carried out on.
+    #[serde(default, with = "optional_text")]
+    pub(crate) host: Option<HostId>,
+    /// What is being done, until it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) plan: Option<Plan>,
+    /// How far that is.
+    #[serde(default)]
+    pub(crate) course: Course,
+    /// What was asked for, so that it can be asked for again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) request: Option<Box<v1::Request>>,
+    /// The task that it is a part of.
+    #[serde(default, with = "optional_text")]
+    pub(crate) parent: Option<TaskId>,
+    /// The VMs that it is about, when they are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) items: Vec<Item>,
+}
+
+/// One of the VMs of a task that is about several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Item {
+    #[serde(with = "text")]
+    pub(crate) vm: VmId,
+    /// As it was then.
+    pub(crate) name: String,
+}
+
+/// How far a task has come: the workflow's position, and what the steps behind it have left open.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Course {
+    pub(crate) begun: usize,
+    pub(crate) in_step: bool,
+    pub(crate) rolling_back: bool,
+    pub(crate) reached: usize,
+    pub(crate) left_over: Vec<usize>,
+    /// What the agent was told may have been done, or not.
+    pub(crate) unresolved: bool,
+    /// The VM was built, whatever became of it then.
+    pub(crate) built: bool,
+    /// Why it is being taken back.
+    pub(crate) fault: Option<v1::Fault>,
+}
+
+impl Course {
+    pub(crate) fn position(&self) -> Position {
+        Position {
+            begun: self.begun,
+            in_step: self.in_step,
+            rolling_back: self.rolling_back,
+            reached: self.reached,
+            left_over: self.left_over.clone(),
+        }
+    }
+
+    /// At this position, and nothing left open.
+    pub(crate) fn at(position: &Position) -> Self {
+        Self {
+            begun: position.begun,
+            in_step: position.in_step,
+            rolling_back: position.rolling_back,
+            reached: position.reached,
+            left_over: position.left_over.clone(),
+            ..Self::default()
+        }
+    }
 }
 
 /// A change of a VM's definition that its agent is told.
@@ -191,7 +265,22 @@ pub(crate) struct Told {
 
 impl TaskRecord {
     pub(crate) fn is_over(&self) -> bool {
-        !matches!(self.shown.state, v1::TaskState::Running | v1::TaskState::Cancelling)
+        self.shown.state.is_over()
+    }
+
+    /// Nothing of it was done beyond what was stored with it.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.shown.state == v1::TaskState::Queued
+    }
+
+    /// The change of a definition that an agent is being told.
+    pub(crate) fn told(&self) -> Option<&Told> {
+        self.plan.as_ref().and_then(Plan::told)
+    }
+
+    /// Where it takes a place, while it is open.
+    pub(crate) fn lane(&self) -> Option<Lane> {
+        Some(Lane { host: self.host?, class: self.plan.as_ref()?.class() })
     }
 }
 
@@ -205,6 +294,9 @@ pub(crate) struct KeyRecord {
     /// Of the request.
     pub(crate) digest: String,
     pub(crate) reply: KeyedReply,
+    /// When, since 1970-01-01T00:00:00Z; 0 in records of older managers.
+    #[serde(default)]
+    pub(crate) at_ms: u64,
 }
 
 /// What is answered when the key comes again.

@@ -156,11 +156,12 @@ impl FakeHost {
                 if build.restore_from.as_ref().is_some_and(|path| !self.files.contains(path)) {
                     return Err(Fault::new(FaultCode::FileNotFound, "no such file"));
                 }
+                self.specs.insert(build.vm.clone(), build.spec.clone());
+                self.vms.remove(&build.vm);
                 self.set(&build.vm, VmPhase::Running);
                 if let Some(path) = &build.restore_from {
                     self.files.remove(path);
                 }
-                self.specs.insert(build.vm.clone(), build.spec.clone());
                 done
             }
             Request::SuspendVm(r) => self.move_to(&r.vm, VmPhase::Suspended),
@@ -188,15 +189,23 @@ impl FakeHost {
             Request::PauseVm(r) => self.move_to(&r.vm, VmPhase::Paused),
             Request::UnpauseVm(r) => self.move_to(&r.vm, VmPhase::Running),
             Request::ShutdownVm(r) => self.move_to(&r.vm, VmPhase::PoweredOff),
-            Request::RebootVm(r) => self.move_to(&r.vm, VmPhase::Running),
+            Request::RebootVm(r) => {
+                if self.vms.remove(&r.vm).is_none() {
+                    return Err(Fault::new(FaultCode::UnknownVm, "no such VM here"));
+                }
+                self.set(&r.vm, VmPhase::Running);
+                done
+            }
             Request::DestroyVm(r) => self.move_to(&r.vm, VmPhase::Destroyed),
-            Request::SetMemory(r) => Ok(Reply::Memory(v1::Memory {
-                asked_kib: r.memory_kib,
-                reached_kib: self.memory_reached.unwrap_or(r.memory_kib),
-                note: String::new(),
-            })),
+            Request::SetMemory(r) => {
+                let reached_kib = self.memory_reached.unwrap_or(r.memory_kib);
+                self.sees(&r.vm, |seen| seen.memory_kib = reached_kib);
+                let (asked_kib, note) = (r.memory_kib, String::new());
+                Ok(Reply::Memory(v1::Memory { asked_kib, reached_kib, note }))
+            }
             Request::SetVcpus(r) => {
                 let (asked, online) = (r.vcpus, r.vcpus);
+                self.sees(&r.vm, |seen| seen.vcpus_online = online);
                 Ok(Reply::Vcpus(v1::Vcpus { asked, online, note: String::new() }))
             }
             Request::ReadConsole(r) => {
@@ -228,19 +237,29 @@ impl FakeHost {
         Ok(Reply::Done(v1::Done {}))
     }
 
+    /// A guest changes.
+    pub(crate) fn sees(&mut self, vm: &str, change: impl FnOnce(&mut ReportedVm)) {
+        if let Some(seen) = self.vms.get_mut(vm) {
+            change(seen);
+        }
+    }
+
     /// As an agent that has restarted.
     pub(crate) fn forget_keys(&mut self) {
         self.keys.clear();
     }
 
     pub(crate) fn set(&mut self, vm: &str, phase: VmPhase) {
+        let spec = self.specs.get(vm);
+        let (vcpus, memory) = spec.map_or((1, 1024), |spec| (spec.vcpus, spec.memory_kib));
+        let before = self.vms.get(vm);
         let seen = ReportedVm {
             vm: vm.to_owned(),
             generation: self.generation,
             phase,
             reason: String::new(),
-            vcpus_online: 1,
-            memory_kib: 1024,
+            vcpus_online: before.map_or(vcpus, |seen| seen.vcpus_online),
+            memory_kib: before.map_or(memory, |seen| seen.memory_kib),
             domid: None,
             rates: None,
         };

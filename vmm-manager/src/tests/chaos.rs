@@ -1,15 +1,18 @@
-//! Random days of a pool: hosts fall silent, replies are lost, guests crash, the manager is restarted. VM1 and CAP1 hold at every
+//! Random days of a pool: hosts fall silent, replies are lost, guests crash, the store fails, the manager is restarted or crashes. VM1 and CAP1 hold at every
 //! step, and when everything is heard again, what is stored is what is there.
 
 use std::time::Duration;
 
 use tokio::time::sleep;
+use vmm_core::task::turns::Limits;
 use vmm_core::units::Kib;
-use vmm_proto::v1::{self, Reply, Request, TaskState, VmPhase};
+use vmm_proto::v1::{self, BulkOperation, BulkVms, Reply, Request, VmPhase, VmRef};
 
 use super::Pool;
 use super::plans::disk;
 use super::pool::create;
+use crate::ManagerConfig;
+use crate::store::faulty::Fault;
 
 const HOSTS: [&str; 3] = ["a", "b", "c"];
 const NAMES: [&str; 4] = ["v0", "v1", "v2", "v3"];
@@ -38,7 +41,7 @@ fn request(dice: &mut Dice) -> Request {
     let vm = dice.of(&NAMES).to_owned();
     let memory_kib = Kib::from_mib(64 + dice.below(3000)).0;
     let (wait_ms_max, force, disk) = (1000, false, disk("xvdb"));
-    match dice.below(18) {
+    match dice.below(21) {
         0 | 1 => create(&vm),
         2 | 3 => Request::StartVm(v1::StartVm { vm }),
         4 => Request::DestroyVm(v1::DestroyVm { vm }),
@@ -58,6 +61,12 @@ fn request(dice: &mut Dice) -> Request {
             let device = disk.device;
             Request::DetachDisk(v1::DetachDisk { vm, device, wait_ms_max, force })
         }
+        17 | 18 => {
+            let operations = [BulkOperation::Start, BulkOperation::Pause, BulkOperation::Destroy];
+            let vms = NAMES.iter().take(2).map(|vm| VmRef { vm: (*vm).to_owned() }).collect();
+            let operation = dice.of(&operations);
+            Request::BulkVms(BulkVms { operation, wait_ms_max: None, directory: None, vms })
+        }
         _ => Request::SetMemory(v1::SetMemory { vm, memory_kib, wait_ms_max: 1000 }),
     }
 }
@@ -70,10 +79,16 @@ async fn builder(pool: &Pool) -> Option<String> {
     vms.vms.into_iter().find(|vm| vm.phase == VmPhase::Starting).and_then(|vm| vm.host)
 }
 
+async fn failed_tasks(pool: &Pool) -> Vec<String> {
+    let wanted = v1::ListTasks { state: Some(v1::TaskState::Failed), ..v1::ListTasks::default() };
+    let Reply::Tasks(tasks) = pool.ok(Request::ListTasks(wanted)).await else { panic!("tasks") };
+    tasks.tasks.into_iter().map(|task| task.task).collect()
+}
+
 async fn misfortune(pool: &mut Pool, dice: &mut Dice) {
     let host = builder(pool).await.unwrap_or_else(|| dice.of(&HOSTS).to_owned());
     let host = host.as_str();
-    match dice.below(7) {
+    match dice.below(10) {
         0 => pool.agents.with(host, |host| host.silent = true),
         1 | 2 => pool.agents.with(host, |host| host.silent = false),
         3 => pool.agents.with(host, |host| host.lose_replies = 2),
@@ -84,8 +99,20 @@ async fn misfortune(pool: &mut Pool, dice: &mut Dice) {
             }
         }),
         5 => pool.restart().await,
+        6 => pool.crash().await,
+        7 => {
+            let after = usize::try_from(dice.below(6)).expect("few");
+            pool.store.fail(after, dice.of(&[Fault::Undone, Fault::ReplyLost]));
+        }
+        9 => {
+            let tasks = failed_tasks(pool).await;
+            if let Some(task) = tasks.first().cloned() {
+                let _ = pool.call(None, Request::RetryTask(v1::RetryTask { task })).await;
+            }
+        }
         _ => {
-            let Reply::Tasks(tasks) = pool.ok(Request::ListTasks(v1::ListTasks {})).await else {
+            let Reply::Tasks(tasks) = pool.ok(Request::ListTasks(v1::ListTasks::default())).await
+            else {
                 panic!("tasks");
             };
             if let Some(task) = tasks.tasks.first().map(|task| task.task.clone()) {
@@ -122,16 +149,19 @@ async fn check_agreement(pool: &Pool, seed: u64) {
         let stored = vms.vms.iter().any(|vm| vm.vm == id);
         assert!(stored || pool.agents.running_on(&id).is_empty(), "seed {seed}: {id} is left over");
     }
-    let Reply::Tasks(tasks) = pool.ok(Request::ListTasks(v1::ListTasks {})).await else {
+    let Reply::Tasks(tasks) = pool.ok(Request::ListTasks(v1::ListTasks::default())).await else {
         panic!("tasks");
     };
-    let open = [TaskState::Running, TaskState::Cancelling];
-    assert!(tasks.tasks.iter().all(|task| !open.contains(&task.state)), "seed {seed}: {tasks:?}");
+    assert!(tasks.tasks.iter().all(|task| task.state.is_over()), "seed {seed}: {tasks:?}");
 }
 
 async fn day(seed: u64) {
     let mut dice = Dice(seed);
-    let mut pool = Pool::of(&HOSTS).await;
+    // Few at a time, so that there are queues.
+    let task_limits =
+        Limits { running: 3, builds_per_host: 1, transfers_per_host: 1, light_per_host: 2 };
+    let config = ManagerConfig { task_limits, bulk_open_max: 1, ..ManagerConfig::default() };
+    let mut pool = Pool::with(config, &HOSTS).await;
     for host in HOSTS {
         pool.agents.with(host, |host| host.build_time = Duration::from_millis(700));
     }

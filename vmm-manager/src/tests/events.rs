@@ -68,7 +68,8 @@ impl Follower {
         };
         let listed: BTreeMap<_, _> = vms.vms.into_iter().map(|vm| (vm.vm.clone(), vm)).collect();
         assert_eq!(self.vms, listed);
-        let Reply::Tasks(tasks) = pool.ok(Request::ListTasks(v1::ListTasks {})).await else {
+        let Reply::Tasks(tasks) = pool.ok(Request::ListTasks(v1::ListTasks::default())).await
+        else {
             panic!("tasks")
         };
         let listed: BTreeMap<_, _> =

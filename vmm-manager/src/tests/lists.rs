@@ -164,8 +164,8 @@ async fn totals_are_of_everything_that_is_wanted() {
     let expect = v1::VmTotals {
         vm_count: 4,
         running_count: 3,
-        vcpus_online: 3,
-        memory_now_kib: 3 * 1024,
+        vcpus_online: 5,
+        memory_now_kib: 3 * 128 * 1024,
         cpu_used_milli: 1200,
         disk_used_bytes_per_s: 8192,
         network_used_bytes_per_s: 0,

@@ -1,7 +1,9 @@
 //! The manager against scripted agents, on a paused clock.
 
+mod advice;
 mod agent;
 mod asks;
+mod bulk;
 mod chaos;
 mod events;
 mod failures;
@@ -10,8 +12,11 @@ mod placement;
 mod places;
 mod plans;
 mod pool;
+mod reconcilers;
 mod restarts;
 mod saved;
+mod stores;
+mod tasks;
 mod toolstack;
 mod verbs;
 mod wire;

@@ -7,21 +7,26 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vmm_core::units::Kib;
+use vmm_proto::clock::{TokioClock, WallClock as _};
 use vmm_proto::principal::Principal;
 use vmm_proto::server::{Caller, Service as _};
 use vmm_proto::v1::{self, Fault, Reply, Request, Task};
 
 use super::FakeAgents;
-use crate::{Manager, ManagerConfig, MemoryStore, StoreLocation};
+use crate::store::faulty::Faulty;
+use crate::{Manager, ManagerConfig, OpenError, StoreLocation};
 
 /// What every host of a test has, beside what the test says.
 pub(crate) const HOST_MIB: u64 = 4096;
 
+/// The date when a test begins.
+const START: Duration = Duration::from_secs(1_800_000_000);
+
 pub(crate) struct Pool {
     pub(crate) agents: FakeAgents,
     pub(crate) manager: Arc<Manager>,
-    store: MemoryStore,
-    random: Arc<AtomicU64>,
+    pub(crate) store: Faulty,
+    outside: Outside,
     stop: CancellationToken,
     running: JoinHandle<()>,
 }
@@ -29,9 +34,18 @@ pub(crate) struct Pool {
 impl Pool {
     /// Hosts of four CPUs and 4 GiB, heard.
     pub(crate) async fn of(hosts: &[&str]) -> Self {
-        let (agents, store, random) = (FakeAgents::new(), MemoryStore::default(), Arc::default());
-        let (manager, stop, running) = start(&agents, &store, &random);
-        let pool = Self { agents, manager, store, random, stop, running };
+        Self::with(ManagerConfig::default(), hosts).await
+    }
+
+    /// As [`Pool::of`], with these limits.
+    pub(crate) async fn with(config: ManagerConfig, hosts: &[&str]) -> Self {
+        let (agents, store, random) = (FakeAgents::new(), Faulty::exclusive(), Arc::default());
+        let clock = Arc::new(TokioClock::starting_at(START));
+        let outside = Outside { agents, store, random, clock, config };
+        let (manager, stop, running) = outside.start().await;
+        let agents = outside.agents.clone();
+        let store = outside.store.clone();
+        let pool = Self { agents, manager, store, outside, stop, running };
         for name in hosts {
             equip(&pool.agents, name);
             let (name, address) = ((*name).to_owned(), format!("{name}:1"));
@@ -52,9 +66,15 @@ impl Pool {
         self.restart_ended().await;
     }
 
+    /// As [`Pool::restart`], and what was not stored yet is lost.
+    pub(crate) async fn crash(&mut self) {
+        self.manager.app().store.crash().await;
+        self.restart().await;
+    }
+
     /// Starts another manager after [`Pool::end`].
     pub(crate) async fn restart_ended(&mut self) {
-        let (manager, stop, running) = start(&self.agents, &self.store, &self.random);
+        let (manager, stop, running) = self.outside.start().await;
         (self.manager, self.stop, self.running) = (manager, stop, running);
     }
 
@@ -93,10 +113,7 @@ impl Pool {
         for _ in 0..20 {
             let wait = v1::WaitTask { task: task.to_owned(), wait_ms_max: 60_000 };
             match self.ok(Request::WaitTask(wait)).await {
-                Reply::Task(task)
-                    if ![v1::TaskState::Running, v1::TaskState::Cancelling]
-                        .contains(&task.state) =>
-                {
+                Reply::Task(task) if task.state.is_over() => {
                     return *task;
                 }
                 _ => {}
@@ -123,6 +140,11 @@ impl Pool {
         }
     }
 
+    /// The date.
+    pub(crate) fn clock_ms(&self) -> u64 {
+        u64::try_from(self.outside.clock.now().as_millis()).expect("not that late")
+    }
+
     /// CAP1, and what is reserved on a host in MiB.
     pub(crate) fn reserved_mib(&self, host: &str) -> u64 {
         let facts = self.manager.facts();
@@ -133,20 +155,35 @@ impl Pool {
     }
 }
 
-fn start(
-    agents: &FakeAgents,
-    store: &MemoryStore,
-    random: &Arc<AtomicU64>,
-) -> (Arc<Manager>, CancellationToken, JoinHandle<()>) {
-    let counter = Arc::clone(random);
-    let random =
-        Arc::new(move || u128::from(counter.fetch_add(1, Ordering::Relaxed)).to_be_bytes());
-    let location = StoreLocation::Memory(store.clone());
-    let agents = Arc::new(agents.clone());
-    let manager = Manager::with_agents(ManagerConfig::default(), location, agents, random);
-    let (manager, stop) = (manager.expect("opens"), CancellationToken::new());
-    let running = tokio::spawn(Arc::clone(&manager).run(stop.clone()));
-    (manager, stop, running)
+/// What outlives a manager.
+struct Outside {
+    agents: FakeAgents,
+    store: Faulty,
+    random: Arc<AtomicU64>,
+    clock: Arc<TokioClock>,
+    config: ManagerConfig,
+}
+
+impl Outside {
+    async fn start(&self) -> (Arc<Manager>, CancellationToken, JoinHandle<()>) {
+        let manager = loop {
+            let counter = Arc::clone(&self.random);
+            let random =
+                Arc::new(move || u128::from(counter.fetch_add(1, Ordering::Relaxed)).to_be_bytes());
+            let location = StoreLocation::Faulty(self.store.clone());
+            let clock = Arc::clone(&self.clock) as _;
+            let (config, agents) = (self.config.clone(), Arc::new(self.agents.clone()));
+            match Manager::with_agents(config, location, agents, random, clock).await {
+                Ok(manager) => break manager,
+                // The machine starts it again.
+                Err(OpenError::Store(_)) => tokio::time::sleep(Duration::from_secs(1)).await,
+                Err(other) => panic!("{other}"),
+            }
+        };
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(Arc::clone(&manager).run(stop.clone()));
+        (manager, stop, running)
+    }
 }
 
 /// A host of four CPUs and 4 GiB.

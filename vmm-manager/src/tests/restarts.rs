@@ -7,6 +7,8 @@ use vmm_proto::v1::{self, Request, TaskState, VmPhase};
 
 use super::Pool;
 use super::pool::create;
+use crate::StoreLocation;
+use crate::store::{Course, Put, Store, TaskRecord};
 
 #[tokio::test(start_paused = true)]
 async fn reservations_vms_and_tasks_survive() {
@@ -55,7 +57,7 @@ async fn a_vm_that_was_not_built_is_taken_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_that_cannot_be_taken_up_is_ended() {
+async fn a_change_that_is_never_heard_of_after_a_restart_either_ends_as_failed() {
     let mut pool = Pool::of(&["a"]).await;
     pool.create("web").await;
     pool.agents.with("a", |host| host.lose_replies = usize::MAX);
@@ -67,6 +69,48 @@ async fn a_change_that_cannot_be_taken_up_is_ended() {
     pool.agents.with("a", |host| host.lose_replies = 0);
     pool.settle().await;
     assert_eq!(pool.vm("web").await.expect("there").phase, VmPhase::Paused, "as its host says");
+}
+
+/// As managers before 0.2 stored it: without a plan.
+async fn of_an_older_manager(pool: &mut Pool, task: &v1::Task) {
+    pool.end().await;
+    let location = StoreLocation::Faulty(pool.store.clone());
+    let (store, contents) = Store::open(&location, "test", Duration::ZERO).await.expect("opens");
+    let id = |record: &&TaskRecord| record.shown.task == task.task;
+    let record = contents.tasks.iter().find(id).expect("the task").clone();
+    let told = record.told().cloned();
+    let old = TaskRecord { plan: None, course: Course::default(), request: None, told, ..record };
+    store.decide(&[Put::Task(Box::new(old))]).expect("taken");
+    store.close().await;
+    pool.restart_ended().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_of_older_managers_are_taken_up_as_far_as_they_say_what_they_do() {
+    let pause = Request::PauseVm(v1::PauseVm { vm: "web".into() });
+    let rename = Request::RenameVm(v1::RenameVm { vm: "web".into(), name: "shop".into() });
+    let start = Request::StartVm(v1::StartVm { vm: "web".into() });
+    for (request, stopped, expect) in [
+        (pause, false, TaskState::Failed),
+        (rename, false, TaskState::Done),
+        (start, true, TaskState::Failed),
+    ] {
+        let mut pool = Pool::of(&["a"]).await;
+        pool.create("web").await;
+        if stopped {
+            pool.done(Request::DestroyVm(v1::DestroyVm { vm: "web".into() })).await;
+        }
+        let second = Duration::from_secs(1);
+        pool.agents.with("a", |host| (host.build_time, host.change_time) = (second, second));
+        let task = pool.begin(request.clone()).await;
+        sleep(Duration::from_millis(500)).await;
+        of_an_older_manager(&mut pool, &task).await;
+        let task = pool.wait(&task.task).await;
+        assert_eq!(task.state, expect, "{task:?}");
+        pool.settle().await;
+        let runs = pool.agents.running_on(&task.vm);
+        assert_eq!(pool.vm(&task.vm).await.expect("there").host, runs.first().cloned());
+    }
 }
 
 #[tokio::test(start_paused = true)]

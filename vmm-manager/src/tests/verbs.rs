@@ -7,6 +7,7 @@ use vmm_proto::v1::{self, FaultCode, Reply, Request, TaskState, VmPhase};
 
 use super::Pool;
 use super::pool::{HOST_MIB, create};
+use crate::ManagerConfig;
 
 const WAIT: u64 = 10_000;
 
@@ -223,13 +224,14 @@ async fn vcpus_are_told_and_charged() {
 
 #[tokio::test(start_paused = true)]
 async fn finished_tasks_are_bounded_and_the_newest_come_first() {
-    let pool = Pool::of(&["a"]).await;
+    let config = ManagerConfig { finished_tasks_max: 512, ..ManagerConfig::default() };
+    let pool = Pool::with(config, &["a"]).await;
     pool.create("web").await;
     for _ in 0..520 {
         let task = pool.begin(Request::UnpauseVm(v1::UnpauseVm { vm: "web".into() })).await;
         pool.wait(&task.task).await;
     }
-    let Reply::Tasks(tasks) = pool.ok(Request::ListTasks(v1::ListTasks {})).await else {
+    let Reply::Tasks(tasks) = pool.ok(Request::ListTasks(v1::ListTasks::default())).await else {
         panic!("tasks");
     };
     assert_eq!(tasks.tasks.len(), 512);

@@ -49,7 +49,7 @@ pub(crate) fn of_vm(vm: &v1::Vm) -> usize {
     let spec = &vm.spec;
     let own = [&spec.name, &spec.kernel, &spec.cmdline, &vm.reason, &vm.notes];
     let place = [&vm.host, &vm.pool, &vm.site, &vm.folder];
-    let other = [&spec.initramfs, &vm.saved_path, &vm.saved_host];
+    let other = [&spec.initramfs, &vm.saved_path, &vm.saved_host, &vm.drift];
     let written =
         spec.disks.iter().map(|disk| &disk.path).chain(vm.tags.iter().map(|tag| &tag.name));
     let named = own.into_iter().chain(place.into_iter().chain(other).flatten());
@@ -77,7 +77,11 @@ pub(crate) fn of_task(task: &v1::Task) -> usize {
     let candidates = task.placement.as_ref().map_or(0, |placement| {
         placement.candidates.iter().map(|c| PART_BYTES + c.reason.len() * ESCAPED_BYTES).sum()
     });
-    OBJECT_BYTES + (task.vm_name.len() + task.step.len() + fault) * ESCAPED_BYTES + candidates
+    let names = [&task.target_name, &task.host, &task.initiator, &task.waits_for];
+    let names: usize = names.into_iter().flatten().map(String::len).sum();
+    let phases = task.phases.len() * PART_BYTES;
+    let text = task.vm_name.len() + task.step.len() + fault + names;
+    OBJECT_BYTES + text * ESCAPED_BYTES + phases + candidates
 }
 
 pub(crate) const OF_GONE: usize = PART_BYTES;
@@ -140,6 +144,7 @@ mod tests {
             memory_now_kib: 1,
             saved_path: None,
             saved_host: None,
+            drift: None,
             pool: None,
             site: None,
             folder: None,

@@ -59,6 +59,7 @@ impl State {
             memory_now_kib: if has_domain { vm.memory_now_kib } else { 0 },
             saved_path: saved.map(|saved| saved.path.clone()),
             saved_host: saved.map(|saved| self.host_name(saved.host)),
+            drift: vm.drift.clone().filter(|_| has_domain),
             pool: pool.map(|pool| pool.name.clone()),
             site: site.map(|site| site.name.clone()),
             folder: Some(&record.labels.folder).filter(|folder| !folder.is_empty()).cloned(),

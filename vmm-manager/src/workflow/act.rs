@@ -6,6 +6,8 @@ use tokio::time::{Instant, timeout_at};
 use vmm_core::vm::VmState;
 use vmm_proto::v1::{self, Fault, FaultCode, Reply, Request};
 
+#[cfg(test)]
+use super::Moment;
 use super::call::{Caution, Failure};
 use super::{Action, Job};
 use crate::agents::AgentCall;
@@ -24,6 +26,17 @@ impl Job {
     ) -> Result<(), Fault> {
         #[cfg(test)]
         app.fail_if_told(name)?;
+        // What was decided is stored before it is acted on, and where the task stands, too.
+        app.until_stored().await;
+        #[cfg(test)]
+        app.halts.at(name, Moment::Before).await;
+        let done = self.do_it(app, name, action).await;
+        #[cfg(test)]
+        app.halts.at(name, Moment::After).await;
+        done
+    }
+
+    async fn do_it(&mut self, app: &App, name: &'static str, action: Action) -> Result<(), Fault> {
         match action {
             Action::Build(restore_from) => self.build(app, name, restore_from).await,
             Action::Adopt => self.adopt(app).await,
@@ -34,6 +47,21 @@ impl Job {
 
     /// Carries out what takes a step back.
     pub(super) async fn act_back(
+        &mut self,
+        app: &App,
+        name: &'static str,
+        action: Action,
+    ) -> Result<(), Fault> {
+        app.until_stored().await;
+        #[cfg(test)]
+        app.halts.at(name, Moment::BeforeUndo).await;
+        let done = self.undo_it(app, name, action).await;
+        #[cfg(test)]
+        app.halts.at(name, Moment::AfterUndo).await;
+        done
+    }
+
+    async fn undo_it(
         &mut self,
         app: &App,
         name: &'static str,

@@ -9,6 +9,7 @@ use vmm_proto::v1::{Fault, FaultCode, TaskState};
 
 use super::Action;
 use crate::app::App;
+use crate::store::{Course, TaskRecord};
 
 /// One task's work.
 pub(crate) struct Job {
@@ -20,31 +21,59 @@ pub(crate) struct Job {
     pub(super) unresolved: bool,
     /// The VM was built, whatever became of it then.
     pub(super) built: bool,
+    /// The step that was under way may have been told by the last manager.
+    in_doubt: bool,
     flow: Workflow<Action>,
     fault: Option<Fault>,
 }
 
+/// Of a change that concerns no host.
+const NOWHERE: HostId = HostId::from_bytes([0; 16]);
+
 impl Job {
-    pub(crate) fn new(
-        task: TaskId,
-        vm: VmId,
-        host: HostId,
-        cancel: CancellationToken,
-        flow: Workflow<Action>,
-    ) -> Self {
-        Self { task, vm, host, cancel, unresolved: false, built: false, flow, fault: None }
+    /// What is left of a task; `None` when it says no plan.
+    pub(crate) fn of(record: &TaskRecord, cancel: CancellationToken) -> Option<Self> {
+        let course = &record.course;
+        let flow = record.plan.as_ref()?.workflow(course.position());
+        let step = course.begun.checked_sub(1).and_then(|last| flow.steps().get(last));
+        let in_doubt =
+            course.in_step && step.is_some_and(|step| matches!(step.action, Action::Tell(..)));
+        Some(Self {
+            task: record.id,
+            vm: record.vm,
+            host: record.host.unwrap_or(NOWHERE),
+            cancel,
+            unresolved: course.unresolved || in_doubt,
+            built: course.built,
+            in_doubt,
+            flow,
+            fault: course.fault.clone(),
+        })
     }
 
-    /// What was begun before a restart may have been done.
-    pub(crate) fn in_doubt(mut self) -> Self {
-        self.unresolved = true;
-        self
+    /// What another manager needs to go on from here.
+    fn course(&self) -> Course {
+        let (unresolved, built, fault) = (self.unresolved, self.built, self.fault.clone());
+        Course { unresolved, built, fault, ..Course::at(self.flow.position()) }
     }
 
-    async fn run(mut self, app: &App) {
+    /// Says where it stands. What follows waits until that is stored.
+    fn note(&self, app: &App, step: String, line: &str) {
+        let now_ms = app.now_ms();
+        app.update_task(self.task, |record| {
+            record.course = self.course();
+            record.show_steps(&self.flow);
+            record.log(now_ms, line);
+            record.shown.step = step;
+        });
+    }
+
+    async fn run(mut self, app: &Arc<App>) {
         tracing::info!(task_id = %self.task, vm_id = %self.vm, host_id = %self.host, "task begins");
         let outcome = loop {
-            if self.cancel.is_cancelled() {
+            // What may have been told is asked for first: only then is it known what there is to take back.
+            let in_doubt = std::mem::take(&mut self.in_doubt);
+            if self.cancel.is_cancelled() && !in_doubt {
                 self.take_back(app);
             }
             match self.flow.step() {
@@ -68,10 +97,11 @@ impl Job {
 
     async fn go_on(&mut self, app: &App, name: &'static str, action: Action) {
         let (done, all) = self.flow.progress();
-        app.update_task(self.task, |task| task.step = format!("{name} ({} of {all})", done + 1));
+        self.note(app, format!("{name} ({} of {all})", done + 1), name);
         match self.act(app, name, action).await {
             Ok(()) => self.flow.succeeded(),
             Err(fault) => {
+                app.log_task(self.task, &format!("{name}: {fault}"));
                 tracing::warn!(task_id = %self.task, step = name, fault = %fault, "a step failed");
                 let fault = if self.cancel.is_cancelled() { cancelled() } else { fault };
                 self.fault.get_or_insert(fault);
@@ -81,17 +111,20 @@ impl Job {
     }
 
     async fn go_back(&mut self, app: &App, name: &'static str, action: Action) {
-        app.update_task(self.task, |task| task.step = format!("taking back: {name}"));
+        let step = format!("taking back: {name}");
+        self.note(app, step.clone(), &step);
         match self.act_back(app, name, action).await {
             Ok(()) => self.flow.succeeded(),
             Err(fault) => {
+                app.log_task(self.task, &format!("{step}: {fault}"));
                 tracing::error!(task_id = %self.task, step = name, fault = %fault, "a step could not be taken back");
                 self.flow.failed();
             }
         }
     }
 
-    fn finish(self, app: &App, outcome: Outcome) {
+    fn finish(self, app: &Arc<App>, outcome: Outcome) {
+        app.update_task(self.task, |record| record.show_steps(&self.flow));
         let (state, fault) = match (outcome, self.fault) {
             (Outcome::Done, _) => (TaskState::Done, None),
             (Outcome::RolledBack, Some(fault)) if fault.code == FaultCode::Cancelled => {

@@ -22,22 +22,24 @@
 //! agent carries a key made of task and step, so that saying it twice does it once.
 //!
 //! Cancellation is looked at between steps, and while a call is being repeated because its outcome is not known. A manager
-//! that stops leaves a change where it is, exactly as a crash would: the next one finds the task in the store, looks whether a
-//! VM was built, and goes on telling what changes a definition, with the same key.
+//! that stops leaves a change where it is, exactly as a crash would. Plan and position are stored with the task before a step is begun, so the next
+//! manager goes on there: forwards or backwards, with the step that was under way once more. Agents are told again with the same key; of a build
+//! only the host's report tells whether it was begun, so the host is looked at instead.
 
 mod act;
 mod call;
 mod define;
+#[cfg(test)]
+mod halt;
 mod job;
 mod plans;
 mod record;
 
 pub(crate) use define::{applied, taken_back};
+#[cfg(test)]
+pub(crate) use halt::{Halts, Moment};
 pub(crate) use job::Job;
-pub(crate) use plans::{
-    Construction, build_plan, define_plan, grow_plan, resume_define_plan, resume_plan, save_plan,
-    tell_plan,
-};
+pub(crate) use plans::{Construction, Plan};
 
 use std::time::Duration;
 

@@ -1,8 +1,10 @@
-//! The steps of each change.
+//! The steps of each change, as data: a plan is stored with its task, and its steps follow from it.
 
 use std::time::Duration;
 
-use vmm_core::task::{Step, Workflow};
+use serde::{Deserialize, Serialize};
+use vmm_core::task::turns::Class;
+use vmm_core::task::{Position, Step, Workflow};
 use vmm_proto::v1::{Request, VmPhase};
 
 use super::Action;
@@ -13,6 +15,7 @@ fn step(name: &'static str, action: Action, undo: Option<Action>) -> Step<Action
 }
 
 /// Why a VM is built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Construction {
     /// It was just defined.
     New,
@@ -22,90 +25,122 @@ pub(crate) enum Construction {
     Restore(String),
 }
 
-/// Reserved (and defined, if new), then built, then running.
-pub(crate) fn build_plan(construction: Construction) -> Workflow<Action> {
-    let restore_from = match &construction {
-        Construction::Restore(path) => Some(path.clone()),
-        Construction::New | Construction::Start => None,
-    };
-    built_by(Action::Build(restore_from), &construction)
+/// Which change, and all that its steps need.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Plan {
+    /// Reserved (and defined, if new), then built, then running.
+    Build(Construction),
+    /// The charge is raised before the guest may take the memory.
+    Grow { charges: Box<(Charge, Charge)>, tells: Box<(Request, Request)>, wait_ms: u64 },
+    /// One thing told to the agent; `phases` are stored before, and when it did not come to that.
+    Tell { request: Option<Box<Request>>, wait_ms: u64, phases: Option<(VmPhase, VmPhase)> },
+    /// Where its memory goes is stored first: if nobody hears how it ended, the host's report says whether it is there.
+    Save { request: Box<Request>, wait_ms: u64, saved: Box<SavedState>, before: VmPhase },
+    /// A change of a definition: told, and taken back when nobody knows whether it was done.
+    Define(Box<Told>),
 }
 
-/// What is left of [`build_plan`] after a restart: nobody knows whether the build was begun.
-pub(crate) fn resume_plan(construction: &Construction) -> Workflow<Action> {
-    let mut flow = built_by(Action::Adopt, construction);
-    let _ = flow.step();
-    flow.succeeded();
-    let _ = flow.step();
-    flow
+impl Plan {
+    /// Its steps, at this position.
+    pub(crate) fn workflow(&self, at: Position) -> Workflow<Action> {
+        let steps = match self {
+            // Nobody knows whether the build that was under way was begun: the host is looked at instead.
+            Self::Build(construction)
+                if at.in_step && at.begun == BUILD_STEP && !at.rolling_back =>
+            {
+                build_steps(Action::Adopt, construction)
+            }
+            Self::Build(construction) => {
+                build_steps(Action::Build(construction.file()), construction)
+            }
+            Self::Grow { charges, tells, wait_ms } => grow_steps(charges, tells, *wait_ms),
+            Self::Tell { request, wait_ms, phases } => {
+                tell_steps(request.as_deref(), *wait_ms, *phases)
+            }
+            Self::Save { request, wait_ms, saved, before } => vec![
+                step("announce", Action::Saving(saved.clone()), Some(Action::Phase(*before))),
+                step("tell", Action::Tell(request.clone(), millis(*wait_ms)), None),
+            ],
+            Self::Define(told) => vec![define_step(told)],
+        };
+        Workflow::resumed(steps, at)
+    }
+
+    /// What it mostly costs its host.
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Self::Build(Construction::Restore(_)) | Self::Save { .. } => Class::Transfer,
+            Self::Build(_) => Class::Build,
+            Self::Grow { .. } | Self::Tell { .. } | Self::Define(_) => Class::Light,
+        }
+    }
+
+    /// The change of a definition that an agent is told.
+    pub(crate) fn told(&self) -> Option<&Told> {
+        match self {
+            Self::Define(told) => Some(told),
+            _ => None,
+        }
+    }
 }
 
-fn built_by(build: Action, construction: &Construction) -> Workflow<Action> {
+/// Which of a build's steps is the build, counted from 1.
+const BUILD_STEP: usize = 2;
+
+impl Construction {
+    fn file(&self) -> Option<String> {
+        match self {
+            Self::Restore(path) => Some(path.clone()),
+            Self::New | Self::Start => None,
+        }
+    }
+}
+
+fn millis(wait_ms: u64) -> Duration {
+    Duration::from_millis(wait_ms)
+}
+
+fn build_steps(build: Action, construction: &Construction) -> Vec<Step<Action>> {
     let (release, unbuild) = match construction {
         Construction::New => (Action::Forget, Action::Unbuild),
         Construction::Start => (Action::Release, Action::Unbuild),
         Construction::Restore(_) => (Action::Release, Action::Unrestore),
     };
-    Workflow::new(vec![
+    vec![
         step("reserve", Action::Reserved, Some(release)),
         step("build", build, Some(unbuild)),
         step("mark running", Action::MarkRunning, None),
-    ])
+    ]
 }
 
-/// The charge is raised before the guest may take the memory.
-pub(crate) fn grow_plan(
-    (old, new): (Charge, Charge),
-    (tell, untell): (Request, Request),
-    wait: Duration,
-) -> Workflow<Action> {
-    Workflow::new(vec![
-        step("reserve", Action::Charge(new), Some(Action::Charge(old))),
-        step(
-            "resize",
-            Action::Tell(Box::new(tell), wait),
-            Some(Action::Tell(Box::new(untell), Duration::ZERO)),
-        ),
-    ])
+fn grow_steps(
+    (old, new): &(Charge, Charge),
+    (tell, untell): &(Request, Request),
+    wait_ms: u64,
+) -> Vec<Step<Action>> {
+    let back = Action::Tell(Box::new(untell.clone()), Duration::ZERO);
+    vec![
+        step("reserve", Action::Charge(*new), Some(Action::Charge(*old))),
+        step("resize", Action::Tell(Box::new(tell.clone()), millis(wait_ms)), Some(back)),
+    ]
 }
 
-/// One thing told to the agent; `phases` are stored before, and when it did not come to that.
-pub(crate) fn tell_plan(
-    request: Option<Request>,
-    wait: Duration,
+fn tell_steps(
+    request: Option<&Request>,
+    wait_ms: u64,
     phases: Option<(VmPhase, VmPhase)>,
-) -> Workflow<Action> {
+) -> Vec<Step<Action>> {
     let announce = phases.map(|(during, before)| {
         step("announce", Action::Phase(during), Some(Action::Phase(before)))
     });
-    let tell = request.map(|request| step("tell", Action::Tell(Box::new(request), wait), None));
-    Workflow::new(announce.into_iter().chain(tell).collect())
+    let tell = request.map(|request| {
+        step("tell", Action::Tell(Box::new(request.clone()), millis(wait_ms)), None)
+    });
+    announce.into_iter().chain(tell).collect()
 }
 
-/// Where its memory goes is stored first: if nobody hears how it ended, the host's report says whether it is there.
-pub(crate) fn save_plan(
-    save: Request,
-    wait: Duration,
-    (saved, before): (SavedState, VmPhase),
-) -> Workflow<Action> {
-    let saving = Action::Saving(Box::new(saved));
-    Workflow::new(vec![
-        step("announce", saving, Some(Action::Phase(before))),
-        step("tell", Action::Tell(Box::new(save), wait), None),
-    ])
-}
-
-/// A change of a definition: told, and taken back when nobody knows whether it was done.
-pub(crate) fn define_plan(told: &Told) -> Workflow<Action> {
-    let wait = Duration::from_millis(told.wait_ms);
+fn define_step(told: &Told) -> Step<Action> {
     let back = Box::new((told.request.clone(), told.back.clone()));
-    let tell = Action::Tell(Box::new(told.request.clone()), wait);
-    Workflow::new(vec![step("tell", tell, Some(Action::TellBack(back, wait)))])
-}
-
-/// What is left of [`define_plan`] after a restart: it may have been told already.
-pub(crate) fn resume_define_plan(told: &Told) -> Workflow<Action> {
-    let mut flow = define_plan(told);
-    let _ = flow.step();
-    flow
+    let tell = Action::Tell(Box::new(told.request.clone()), millis(told.wait_ms));
+    step("tell", tell, Some(Action::TellBack(back, millis(told.wait_ms))))
 }

@@ -13,6 +13,9 @@ impl Job {
     /// Steps that change nothing but what is stored.
     pub(super) fn record(&self, app: &App, action: Action) -> Result<(), Fault> {
         let mut state = app.lock();
+        if matches!(action, Action::Forget) && !state.vms.contains_key(&self.vm) {
+            return Ok(());
+        }
         let before = vm_record(&state, self.vm)?;
         let put = match action {
             Action::Forget if !self.unresolved => Put::DropVm(self.vm),
@@ -31,6 +34,8 @@ impl Job {
             // What was told to grow may have grown: the higher charge stays until it is known.
             Action::Charge(_) if self.unresolved => return Ok(()),
             Action::Charge(charge) => put(self.charged(&state, &before, charge)?),
+            // It has ended meanwhile: that is no phase to go back from.
+            Action::Phase(_) if before.host.is_none() => return Ok(()),
             Action::Phase(phase) => put(VmRecord { phase, ..before }),
             Action::Saving(saved) => {
                 put(VmRecord { phase: VmPhase::Saving, saved: Some(*saved), ..before })
@@ -59,15 +64,19 @@ impl Job {
     ) -> Result<(), Fault> {
         {
             let mut state = app.lock();
+            // An orphan that was destroyed is in no book.
+            if matches!(request, Request::DestroyVm(_)) && !state.vms.contains_key(&self.vm) {
+                return Ok(());
+            }
             let before = vm_record(&state, self.vm)?;
             if let Some(after) = after_told(&before, request, &reply) {
                 // It happened: a store that fails now does not make it undone.
                 state.commit_facts(vec![put(after)]);
             }
         }
-        app.update_task(self.task, |task| match reply {
-            Reply::Vcpus(vcpus) => task.vcpus = Some(vcpus),
-            Reply::Memory(memory) => task.memory = Some(memory),
+        app.update_task(self.task, |record| match reply {
+            Reply::Vcpus(vcpus) => record.shown.vcpus = Some(vcpus),
+            Reply::Memory(memory) => record.shown.memory = Some(memory),
             _ => {}
         });
         Ok(())
@@ -120,7 +129,11 @@ fn after_told(before: &VmRecord, request: &Request, reply: &Reply) -> Option<VmR
             let charge = before.charge?;
             let target = Kib(before.memory_target_kib);
             let cpu_milli = charge_of(&spec, target, vcpus.online, true).cpu_milli;
-            Some(VmRecord { charge: Some(Charge { cpu_milli, ..charge }), ..before.clone() })
+            Some(VmRecord {
+                charge: Some(Charge { cpu_milli, ..charge }),
+                vcpus_target: Some(vcpus.asked),
+                ..before.clone()
+            })
         }
         (change, _) => {
             applied(&before.spec, change).map(|spec| VmRecord { spec, ..before.clone() })
@@ -136,6 +149,7 @@ fn rebooted(before: &VmRecord) -> VmRecord {
         phase: VmPhase::Running,
         charge: before.charge.and(charge).or(before.charge),
         memory_target_kib: before.spec.memory_kib,
+        vcpus_target: None,
         ..before.clone()
     }
 }

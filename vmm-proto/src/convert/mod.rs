@@ -2,7 +2,8 @@
 
 mod device;
 mod host;
-mod placement;
+pub mod placement;
+pub mod plan;
 mod policy;
 mod stats;
 mod vm;

@@ -29,5 +29,12 @@ fn shown(candidate: &Candidate, reason: String) -> v1::Candidate {
         cost_disk_io: sum(&[Term::DiskBandwidth, Term::DiskRequests]),
         cost: terms.total(),
         reason,
+        parts: parts(&terms),
     }
+}
+
+/// The terms that are not 0.
+pub fn parts(terms: &Terms) -> Vec<v1::Part> {
+    let part = |(term, cost): (Term, f64)| v1::Part { name: term.name().to_owned(), cost };
+    terms.parts().map(part).collect()
 }

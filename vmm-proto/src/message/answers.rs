@@ -136,6 +136,7 @@ fn placement() -> v1::Placement {
         cost_disk_io: 0.0,
         cost: 0.75,
         reason: "lowest cost".into(),
+        parts: vec![part(), part()],
     };
     v1::Placement { chosen: Some("h1".into()), candidates: vec![candidate] }
 }
@@ -151,6 +152,7 @@ fn shown() -> v1::Vm {
         memory_now_kib: 131_072,
         saved_path: Some("/var/lib/web.save".into()),
         saved_host: Some("h1".into()),
+        drift: Some("1 of 2 vCPUs are online".into()),
         pool: Some("p1".into()),
         site: Some("s1".into()),
         folder: Some("/prod/web".into()),
@@ -159,6 +161,55 @@ fn shown() -> v1::Vm {
         rates: Some(rates()),
         tags: vec![tag("tier:1"), tag("web")],
     }
+}
+
+fn part() -> v1::Part {
+    v1::Part { name: "cpu".into(), cost: 0.25 }
+}
+
+fn plan() -> v1::Plan {
+    let step = v1::PlannedMove {
+        wave: 1,
+        vm: vm(),
+        vm_name: "web".into(),
+        source: "h1".into(),
+        destination: "h2".into(),
+        temporary: true,
+        move_bytes: Some(1 << 30),
+        move_ms: Some(9000),
+        downtime_ms: Some(210),
+        cost_here: 1.5,
+        cost_there: 0.25,
+        cost_move: 0.125,
+        reason: "mostly cpu".into(),
+    };
+    let kept = v1::KeptVm {
+        vm: vm(),
+        vm_name: "db".into(),
+        host: "h1".into(),
+        cost_here: 0.5,
+        reason: "it is pinned".into(),
+    };
+    v1::Plan {
+        potential_before: 2.5,
+        potential_after: 1.25,
+        moves: vec![step.clone(), step],
+        kept: vec![kept.clone(), kept],
+    }
+}
+
+fn growth() -> v1::Growth {
+    let way = v1::Way {
+        host: "h1".into(),
+        in_place: true,
+        cost: -0.5,
+        move_bytes: Some(1 << 30),
+        move_ms: Some(9000),
+        downtime_ms: Some(210),
+        parts: vec![part(), part()],
+    };
+    let refused = v1::RefusedHost { host: "h3".into(), reason: "is silent".into() };
+    v1::Growth { ways: vec![way.clone(), way], refused: vec![refused.clone(), refused] }
 }
 
 fn vm_stats() -> v1::VmStats {
@@ -242,7 +293,54 @@ fn task() -> v1::Task {
         placement: Some(placement()),
         vcpus: Some(v1::Vcpus { asked: 2, online: 1, note: "short".into() }),
         memory: Some(v1::Memory { asked_kib: 2, reached_kib: 1, note: "short".into() }),
+        target_kind: Some(v1::TargetKind::Vms),
+        target: Some(vm()),
+        target_name: Some("web".into()),
+        host: Some("h1".into()),
+        initiator: Some("operator/ann".into()),
+        created_ms: Some(1),
+        started_ms: Some(2),
+        finished_ms: Some(3),
+        progress_done: Some(1),
+        progress_all: Some(2),
+        place: Some(3),
+        waits_for: Some("4 builds on host h1".into()),
+        retry_of: Some(vm()),
+        parent: Some(vm()),
+        phases: vec![phase(v1::PhaseStatus::TakenBack), phase(v1::PhaseStatus::LeftOver)],
+        children: vec![child(), child()],
+        lines: vec![line(4), line(5)],
     }
+}
+
+fn orphan() -> v1::Orphan {
+    v1::Orphan {
+        host: "h1".into(),
+        vm: vm(),
+        phase: VmPhase::Paused,
+        vcpus_online: 2,
+        memory_kib: 131_072,
+        domid: Some(7),
+    }
+}
+
+fn phase(status: v1::PhaseStatus) -> v1::TaskPhase {
+    v1::TaskPhase { name: "tell".into(), status }
+}
+
+fn child() -> v1::TaskChild {
+    v1::TaskChild {
+        vm: vm(),
+        vm_name: "web".into(),
+        state: v1::TaskState::Failed,
+        task: Some(vm()),
+        code: Some(FaultCode::NoCapacity),
+        message: Some("no host can take the VM".into()),
+    }
+}
+
+fn line(at_ms: u64) -> v1::TaskLine {
+    v1::TaskLine { at_ms, text: "a step failed: <&>".into() }
 }
 
 fn gone(object: v1::ObjectKind) -> v1::Gone {
@@ -279,6 +377,8 @@ pub(in crate::message) fn replies() -> Vec<Reply> {
             vms: vec![reported(), reported()],
         }),
         Reply::Placement(placement()),
+        Reply::Plan(plan()),
+        Reply::Growth(growth()),
         Reply::Vcpus(v1::Vcpus { asked: 2, online: 1, note: "short".into() }),
         Reply::Memory(v1::Memory { asked_kib: 2, reached_kib: 1, note: "short".into() }),
         Reply::Vm(Box::new(shown())),
@@ -291,7 +391,8 @@ pub(in crate::message) fn replies() -> Vec<Reply> {
         Reply::VmStats(vm_stats()),
         Reply::HostStats(host_stats()),
         Reply::Task(Box::new(task())),
-        Reply::Tasks(v1::Tasks { tasks: vec![task(), task()] }),
+        Reply::Orphans(v1::Orphans { orphans: vec![orphan(), orphan()] }),
+        Reply::Tasks(v1::Tasks { next: Some("n42".into()), tasks: vec![task(), task()] }),
         Reply::Events(v1::Events {
             cursor: "5f0c2a917be34d60.42".into(),
             resync: true,

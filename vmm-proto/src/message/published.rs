@@ -13,7 +13,8 @@ use crate::published::{
     without_and_with_twice_each_element, without_each_attribute,
 };
 use crate::v1::{
-    EventAction, FaultCode, GuestKind, HostHealth, ObjectKind, Ping, TaskState, VmPhase, verb,
+    BulkOperation, EventAction, FaultCode, GuestKind, HostHealth, ObjectKind, PhaseStatus, Ping,
+    TargetKind, TaskState, VmPhase, verb,
 };
 
 /// These equal the outer header's, whatever the schema says of their form.
@@ -167,6 +168,9 @@ fn every_word_of_each_list_is_in_the_schema() {
         ("code", variants::<FaultCode>()),
         ("health", variants::<HostHealth>()),
         ("state", variants::<TaskState>()),
+        ("status", variants::<PhaseStatus>()),
+        ("target-kind", variants::<TargetKind>()),
+        ("operation", variants::<BulkOperation>()),
         ("kind", variants::<GuestKind>()),
         ("object", variants::<ObjectKind>()),
         ("crash", variants::<EventAction>()),

@@ -68,6 +68,35 @@ pub(super) fn spec() -> Spec {
     }
 }
 
+/// Those about tasks.
+fn of_tasks() -> Vec<Request> {
+    let wait_ms_max = 120_000;
+    vec![
+        Request::ListTasks(v1::ListTasks {
+            after: Some("n42".into()),
+            count_max: Some(500),
+            state: Some(v1::TaskState::Queued),
+            over: Some(false),
+            vm: Some(vm()),
+            host: Some("h1".into()),
+            initiator: Some("operator/ann".into()),
+            since_ms: Some(1_800_000_000_000),
+            parent: Some(vm()),
+        }),
+        Request::WaitTask(v1::WaitTask { task: vm(), wait_ms_max }),
+        Request::CancelTask(v1::CancelTask { task: vm() }),
+        Request::RetryTask(v1::RetryTask { task: vm() }),
+        Request::ListOrphans(v1::ListOrphans {}),
+        Request::DestroyOrphan(v1::DestroyOrphan { host: "h1".into(), vm: vm() }),
+        Request::BulkVms(v1::BulkVms {
+            operation: v1::BulkOperation::Save,
+            wait_ms_max: Some(wait_ms_max),
+            directory: Some("/var/lib/saved".into()),
+            vms: vec![v1::VmRef { vm: vm() }, v1::VmRef { vm: "db".into() }],
+        }),
+    ]
+}
+
 /// A list of one kind: nothing is left out.
 macro_rules! list {
     ($list:ident) => {
@@ -83,7 +112,7 @@ macro_rules! list {
 
 /// Each request.
 pub(super) fn requests() -> Vec<Request> {
-    [of_vms(), of_places(), of_others()].concat()
+    [of_vms(), of_places(), of_tasks(), of_others()].concat()
 }
 
 /// What VMs are told.
@@ -167,6 +196,9 @@ fn of_places() -> Vec<Request> {
             remove: vec![tag("new"), tag("test")],
         }),
         Request::ListLabels(v1::ListLabels {}),
+        Request::PlanMoves(v1::PlanMoves { pool: Some("p1".into()), moves_max: Some(4) }),
+        Request::PlanEvacuation(v1::PlanEvacuation { host: "h1".into() }),
+        Request::PlanGrowth(v1::PlanGrowth { vm: vm(), vcpus: Some(4), memory_kib: Some(1 << 20) }),
         Request::ListVms(list!(ListVms)),
     ]
 }
@@ -185,9 +217,6 @@ fn of_others() -> Vec<Request> {
         Request::ReadConsole(v1::ReadConsole { vm: vm(), bytes_max: 4096 }),
         Request::GetVmStats(v1::GetVmStats { vm: vm() }),
         Request::GetHostStats(v1::GetHostStats { host: "h1".into() }),
-        Request::ListTasks(v1::ListTasks {}),
-        Request::WaitTask(v1::WaitTask { task: vm(), wait_ms_max }),
-        Request::CancelTask(v1::CancelTask { task: vm() }),
         Request::WaitEvents(v1::WaitEvents {
             cursor: "5f0c2a917be34d60.42".into(),
             wait_ms_max,

@@ -13,7 +13,9 @@ mod fault;
 mod host;
 mod label;
 mod list;
+mod orphan;
 mod place;
+mod plan;
 mod policy;
 mod request;
 mod stats;
@@ -32,9 +34,14 @@ pub use host::{
     ListHosts, RemoveHost, ReportedVm, SetMaintenance,
 };
 pub use label::{FolderUse, LabelHost, LabelVm, Labels, ListLabels, Tag, TagUse};
+pub use orphan::{DestroyOrphan, ListOrphans, Orphan, Orphans};
 pub use place::{
     Capacity, DefinePool, DefineSite, ListPools, ListSites, Pool, Pools, RemovePool, RemoveSite,
     SetHostPool, Site, Sites,
+};
+pub use plan::{
+    Growth, KeptVm, Part, Plan, PlanEvacuation, PlanGrowth, PlanMoves, PlannedMove, RefusedHost,
+    Way,
 };
 pub use policy::{Autostart, EventAction, GuestKind, OnEvent, Scheduling};
 pub use request::{Done, Ping, Reply, Request};
@@ -42,7 +49,10 @@ pub use stats::{
     DiskCounters, GetHostStats, GetVmStats, HostDisk, HostNic, HostStats, NicCounters, Pcpu, Vcpu,
     VmStats,
 };
-pub use task::{CancelTask, ListTasks, Task, TaskState, Tasks, WaitTask};
+pub use task::{
+    BulkOperation, BulkVms, CancelTask, ListTasks, PhaseStatus, RetryTask, TargetKind, Task,
+    TaskChild, TaskLine, TaskPhase, TaskState, Tasks, VmRef, WaitTask,
+};
 pub use verb::{Cost, Permission, Verb, verb};
 pub use vm::{
     BuildVm, Candidate, ConfigureVm, ConsoleText, CreateVm, DeleteVm, DestroyVm, DiscardSaved,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{certificate, device, event, host, label, place, stats, task, vm};
+use super::{certificate, device, event, host, label, orphan, place, plan, stats, task, vm};
 
 /// Is anybody there? Answers with the same text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub enum Request {
     ListPools(place::ListPools),
     LabelVm(label::LabelVm),
     ListLabels(label::ListLabels),
+    PlanMoves(plan::PlanMoves),
+    PlanEvacuation(plan::PlanEvacuation),
+    PlanGrowth(plan::PlanGrowth),
     CreateVm(vm::CreateVm),
     BuildVm(vm::BuildVm),
     StartVm(vm::StartVm),
@@ -67,6 +70,10 @@ pub enum Request {
     ListTasks(task::ListTasks),
     WaitTask(task::WaitTask),
     CancelTask(task::CancelTask),
+    RetryTask(task::RetryTask),
+    BulkVms(task::BulkVms),
+    ListOrphans(orphan::ListOrphans),
+    DestroyOrphan(orphan::DestroyOrphan),
     WaitEvents(event::WaitEvents),
     RenewCertificate(certificate::RenewCertificate),
     ShowCertificate(certificate::ShowCertificate),
@@ -87,6 +94,8 @@ pub enum Reply {
     Pools(place::Pools),
     Labels(label::Labels),
     Placement(vm::Placement),
+    Plan(plan::Plan),
+    Growth(plan::Growth),
     Vcpus(vm::Vcpus),
     Memory(vm::Memory),
     Vm(Box<vm::Vm>),
@@ -96,6 +105,7 @@ pub enum Reply {
     HostStats(stats::HostStats),
     Task(Box<task::Task>),
     Tasks(task::Tasks),
+    Orphans(orphan::Orphans),
     Events(event::Events),
     Certificate(certificate::Certificate),
     SigningRequest(certificate::SigningRequest),

@@ -358,6 +358,9 @@ pub struct Vm {
     /// The host that has the file, by name.
     #[serde(rename = "@saved-host", default, skip_serializing_if = "Option::is_none")]
     pub saved_host: Option<String>,
+    /// How it differs from what was asked for, in words, when it has done so for a while.
+    #[serde(rename = "@drift", default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<String>,
     /// The pool of its host, or of the last one that it was on, by name; missing when it never was on any.
     #[serde(rename = "@pool", default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
@@ -473,4 +476,7 @@ pub struct Candidate {
     /// Why it won or lost.
     #[serde(rename = "@reason")]
     pub reason: String,
+    /// The parts of the cost.
+    #[serde(rename = "Part", default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<super::Part>,
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::args::{Listing, Watch};
 use crate::changes::{Changes, Kinds};
@@ -14,9 +14,12 @@ use crate::failure::Failure;
 use crate::output::{Answer, Column, Format, Look, visible_lines, write_while_read};
 use crate::screen::Screen;
 use crate::session::Session;
+use crate::wanted::Wanted;
 
 /// Changes that come faster are shown together.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
+/// What changes without an event is looked at again after this long.
+const REFRESH: Duration = Duration::from_secs(5);
 /// A manager that cannot be reached is asked again after this long.
 const AGAIN: Duration = Duration::from_secs(2);
 
@@ -31,17 +34,17 @@ pub(crate) async fn list<T: Serialize + Clone>(
     session: &Session,
     listing: Listing,
     source: Source<T>,
-    fetch: impl AsyncFn(&Session) -> Result<Vec<T>, Failure>,
+    fetch: impl AsyncFn(&Session, &Wanted) -> Result<Vec<T>, Failure>,
 ) -> Result<(), Failure> {
-    let look = listing.apply(&session.look);
+    let look = &session.look;
     let render = async |look: &Look| {
-        let rows = fetch(session).await?;
+        let rows = fetch(session, &listing.wanted).await?;
         render(look, listing.watch, &rows, source.columns)
     };
     match listing.watch {
-        Watch::Not => crate::output::write(render(&look).await?.as_bytes()),
+        Watch::Not => crate::output::write(render(look).await?.as_bytes()),
         watch => tokio::select! {
-            ended = follow(session, (&look, watch), source.kinds, render) => ended,
+            ended = follow(session, (look, watch), source.kinds, render) => ended,
             _ = tokio::signal::ctrl_c() => Ok(()),
         },
     }
@@ -84,6 +87,10 @@ async fn follow(
             shown = Some(text);
             match watch {
                 Watch::Every(pause) => tokio::time::sleep(pause).await,
+                // What is measured changes without an event. A person sees that too; a pipe is told of events only.
+                _ if screen.is_terminal => {
+                    timeout(REFRESH, place.any(session)).await.unwrap_or(Ok(()))?;
+                }
                 _ => place.any(session).await?,
             }
             changes = Some(place);

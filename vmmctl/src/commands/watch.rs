@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vmm_proto::v1::{Events, Host, Task, Vm};
+use vmm_proto::v1::{Events, Host, Pool, Site, Task, Vm};
 
 use super::vm::state;
 use crate::changes::{Changes, Kinds};
@@ -40,6 +40,8 @@ fn lines(events: &Events, format: Format) -> Result<Vec<String>, Failure> {
         .chain(hosts)
         .chain(events.vms.iter().map(vm))
         .chain(tasks)
+        .chain(events.pools.iter().map(pool))
+        .chain(events.sites.iter().map(site))
         .chain(gone)
         .collect())
 }
@@ -66,6 +68,14 @@ fn task(task: &Task) -> String {
         None => format!(", {}", task.step),
     };
     format!("task   {} of {} is {state}{how}", task.verb, task.vm_name)
+}
+
+fn pool(pool: &Pool) -> String {
+    format!("pool   {} in {}, {} hosts", pool.name, pool.site, pool.capacity.host_count)
+}
+
+fn site(site: &Site) -> String {
+    format!("site   {}, {} pools", site.name, site.pool_count)
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ impl<T> Column<T> {
         self
     }
 
-    /// It is a state: coloured, and found by its words however they are joined.
+    /// Coloured.
     pub(crate) const fn toned(mut self, tone: fn(&T) -> Tone) -> Self {
         self.tone = Some(tone);
         self
@@ -126,10 +126,6 @@ impl<T> Column<T> {
 
     pub(crate) fn is_wide(&self) -> bool {
         self.is_wide
-    }
-
-    pub(crate) fn is_state(&self) -> bool {
-        self.tone.is_some()
     }
 
     pub(crate) fn is_number(&self) -> bool {

@@ -1,7 +1,7 @@
 //! How answers look: one function for all commands.
 //!
 //! ```text
-//!   rows or one object ─► filter ─► sort ─► columns ─┬─► table, wide   columns under headings, or what is told ─► people
+//!   rows or one object ─────────────────► columns ─┬─► table, wide   columns under headings, or what is told ─► people
 //!        (typed)                                      ├─► csv, name     plain values of the columns
 //!   the wire's own value ─────────────────────────────┴─► json, yaml    all of it, or the columns that were named
 //! ```
@@ -39,9 +39,8 @@ use crate::screen::Screen;
 pub(crate) use answer::{Answer, Named};
 pub(crate) use column::{Column, Unit};
 pub(crate) use quantity::{cpus, mib, or_dash, rate, seconds, size_of};
-pub(crate) use select::{Filter, SortKey};
 pub(crate) use stdout::{write, write_while_read};
-pub(crate) use text::{cut, is_hostile, visible, visible_lines};
+pub(crate) use text::{cut, is_hostile, visible, visible_lines, width};
 pub(crate) use told::Told;
 pub(crate) use tone::Tone;
 
@@ -75,8 +74,6 @@ pub(crate) struct Look {
     /// Those that were named; none: the usual.
     pub(crate) columns: Vec<String>,
     pub(crate) no_headers: bool,
-    pub(crate) filters: Vec<Filter>,
-    pub(crate) sort: Vec<SortKey>,
     pub(crate) screen: Screen,
 }
 
@@ -84,16 +81,6 @@ impl Look {
     /// Does a person read it? Then it may be worth asking for more.
     pub(crate) fn is_for_people(&self) -> bool {
         matches!(self.format, Format::Table | Format::Wide)
-    }
-
-    /// The rows that are wanted, in their order.
-    pub(crate) fn select<T: Clone>(
-        &self,
-        items: &[T],
-        columns: &[Column<T>],
-    ) -> Result<Vec<T>, Failure> {
-        let rows = select::select(items, columns, &self.filters, &self.sort)?;
-        Ok(rows.into_iter().cloned().collect())
     }
 
     /// Prints an answer.
@@ -106,14 +93,14 @@ impl Look {
         &self,
         answer: &Answer<'_, T>,
     ) -> Result<String, Failure> {
-        let rows = select::select(answer.items, answer.columns, &self.filters, &self.sort)?;
+        let rows: Vec<&T> = answer.items.iter().collect();
         let columns = self.columns_of(answer.columns)?;
         wire::json_line(&self.value(answer, &columns, &rows)?)
     }
 
     /// The text of an answer.
     pub(crate) fn render<T: Serialize>(&self, answer: &Answer<'_, T>) -> Result<String, Failure> {
-        let rows = select::select(answer.items, answer.columns, &self.filters, &self.sort)?;
+        let rows: Vec<&T> = answer.items.iter().collect();
         let columns = self.columns_of(answer.columns)?;
         Ok(match self.format {
             Format::Table | Format::Wide => self.for_people(answer, &columns, &rows),

@@ -59,11 +59,49 @@ class Health(StrEnum):
 class TaskState(StrEnum):
     """The last three are final."""
 
+    QUEUED = "Queued"
     RUNNING = "Running"
     CANCELLING = "Cancelling"
     DONE = "Done"
     FAILED = "Failed"
     CANCELLED = "Cancelled"
+
+
+class TargetKind(StrEnum):
+    """What a task is about."""
+
+    VM = "Vm"
+    VMS = "Vms"
+    HOST = "Host"
+    POOL = "Pool"
+    SITE = "Site"
+
+
+class PhaseStatus(StrEnum):
+    """Where a phase of a task stands."""
+
+    WAITING = "Waiting"
+    RUNNING = "Running"
+    DONE = "Done"
+    TAKING_BACK = "TakingBack"
+    TAKEN_BACK = "TakenBack"
+    LEFT_OVER = "LeftOver"
+
+
+class BulkOperation(StrEnum):
+    """What may be asked for many VMs at once."""
+
+    START = "Start"
+    SHUTDOWN = "Shutdown"
+    REBOOT = "Reboot"
+    PAUSE = "Pause"
+    UNPAUSE = "Unpause"
+    SUSPEND = "Suspend"
+    RESUME = "Resume"
+    SAVE = "Save"
+    RESTORE = "Restore"
+    DESTROY = "Destroy"
+    DELETE = "Delete"
 
 
 class EventAction(StrEnum):
@@ -437,6 +475,7 @@ class Vm:
     memory_now_kib: int
     saved_path: str | None = None
     saved_host: str | None = None
+    drift: str | None = None
     pool: str | None = None
     site: str | None = None
     folder: str | None = None
@@ -471,6 +510,15 @@ class Vms:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Part:
+    """One term of a cost, which is without unit."""
+
+    tag: ClassVar[str] = "Part"
+    name: str
+    cost: Decimal
+
+
+@dataclass(frozen=True, kw_only=True)
 class Candidate:
     """What a placement thinks of one host; costs are without unit."""
 
@@ -482,6 +530,82 @@ class Candidate:
     cost_disk_io: Decimal
     cost: Decimal
     reason: str
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedMove:
+    """Moves of one wave fit at the same time; without ``move_bytes`` it would not converge."""
+
+    tag: ClassVar[str] = "Move"
+    wave: int
+    vm: str
+    vm_name: str
+    source: str
+    destination: str
+    temporary: bool
+    move_bytes: int | None = None
+    move_ms: int | None = None
+    downtime_ms: int | None = None
+    cost_here: Decimal
+    cost_there: Decimal
+    cost_move: Decimal
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptVm:
+    """A VM that stays, and why."""
+
+    tag: ClassVar[str] = "Kept"
+    vm: str
+    vm_name: str
+    host: str
+    cost_here: Decimal
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Moves in an order in which each fits."""
+
+    tag: ClassVar[str] = "Plan"
+    potential_before: Decimal
+    potential_after: Decimal
+    moves: tuple[PlannedMove, ...] = ()
+    kept: tuple[KeptVm, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """One way to give a VM more; without ``move_bytes`` it stays in place."""
+
+    tag: ClassVar[str] = "Way"
+    host: str
+    in_place: bool
+    cost: Decimal
+    move_bytes: int | None = None
+    move_ms: int | None = None
+    downtime_ms: int | None = None
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefusedHost:
+    """A host that cannot, and why."""
+
+    tag: ClassVar[str] = "RefusedHost"
+    host: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Growth:
+    """The cheapest way first; none when nobody has room."""
+
+    tag: ClassVar[str] = "Growth"
+    ways: tuple[Way, ...] = ()
+    refused: tuple[RefusedHost, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -514,8 +638,69 @@ class Memory:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Orphan:
+    """A VM that a host runs and the manager does not know."""
+
+    tag: ClassVar[str] = "Orphan"
+    host: str
+    vm: str
+    phase: Phase
+    vcpus_online: int
+    memory_kib: int
+    domid: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orphans:
+    """All of them."""
+
+    tag: ClassVar[str] = "Orphans"
+    orphans: tuple[Orphan, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class VmRef:
+    """A VM by its id or name."""
+
+    tag: ClassVar[str] = "VmRef"
+    vm: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskPhase:
+    """One step of a task."""
+
+    tag: ClassVar[str] = "TaskPhase"
+    name: str
+    status: PhaseStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskChild:
+    """One VM of a task that is about several."""
+
+    tag: ClassVar[str] = "TaskChild"
+    vm: str
+    vm_name: str
+    state: TaskState
+    task: str | None = None
+    code: FaultCode | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskLine:
+    """One line of a task's log."""
+
+    tag: ClassVar[str] = "TaskLine"
+    at_ms: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
-    """A change that takes its time."""
+    """A change that takes its time. ``vm`` is empty when it is about
+    something else."""
 
     tag: ClassVar[str] = "Task"
     task: str
@@ -524,21 +709,43 @@ class Task:
     vm_name: str
     state: TaskState
     step: str
+    target_kind: TargetKind | None = None
+    target: str | None = None
+    target_name: str | None = None
+    host: str | None = None
+    initiator: str | None = None
+    created_ms: int | None = None
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    progress_done: int | None = None
+    progress_all: int | None = None
+    place: int | None = None
+    waits_for: str | None = None
+    retry_of: str | None = None
+    parent: str | None = None
     fault: TaskFault | None = None
     placement: Placement | None = None
     vcpus: Vcpus | None = None
     memory: Memory | None = None
+    phases: tuple[TaskPhase, ...] = ()
+    children: tuple[TaskChild, ...] = ()
+    lines: tuple[TaskLine, ...] = ()
 
     @property
     def over(self) -> bool:
-        return self.state not in (TaskState.RUNNING, TaskState.CANCELLING)
+        return self.state in (
+            TaskState.DONE,
+            TaskState.FAILED,
+            TaskState.CANCELLED,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tasks:
-    """The newest first."""
+    """The newest first; while there is a ``next``, ask with it."""
 
     tag: ClassVar[str] = "Tasks"
+    next: str | None = None
     tasks: tuple[Task, ...] = ()
 
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from . import model
 from .model import (
-    Add, Autostart, Disk, Nic, OnEvent, Remove, Scheduling, Spec, Task,
+    Add, Autostart, Disk, Nic, OnEvent, Remove, Scheduling, Spec, Task, VmRef,
 )
 
 Reply = TypeVar("Reply", covariant=True)
@@ -192,6 +192,36 @@ class RemovePool(Verb[model.Done]):
 class ListPools(_List, Verb[model.Pools]):
     tag = "ListPools"
     reply = model.Pools
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanMoves(Verb[model.Plan]):
+    """Which moves would pay now; nothing is moved."""
+
+    tag = "PlanMoves"
+    reply = model.Plan
+    pool: str | None = None
+    moves_max: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanEvacuation(Verb[model.Plan]):
+    """Where everybody on a host would go."""
+
+    tag = "PlanEvacuation"
+    reply = model.Plan
+    host: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanGrowth(Verb[model.Growth]):
+    """How a VM that runs would get this much in all."""
+
+    tag = "PlanGrowth"
+    reply = model.Growth
+    vm: str
+    vcpus: int | None = None
+    memory_kib: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -465,8 +495,19 @@ class GetVmStats(Verb[model.VmStats]):
 
 @dataclass(frozen=True, kw_only=True)
 class ListTasks(Verb[model.Tasks]):
+    """What is said must hold for each. ``after`` is the last ``next``."""
+
     tag = "ListTasks"
     reply = model.Tasks
+    after: str | None = None
+    count_max: int | None = None
+    state: model.TaskState | None = None
+    over: bool | None = None
+    vm: str | None = None
+    host: str | None = None
+    initiator: str | None = None
+    since_ms: int | None = None
+    parent: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -483,6 +524,43 @@ class WaitTask(Verb[Task]):
 class CancelTask(TaskVerb):
     tag = "CancelTask"
     task: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListOrphans(Verb[model.Orphans]):
+    tag = "ListOrphans"
+    reply = model.Orphans
+
+
+@dataclass(frozen=True, kw_only=True)
+class DestroyOrphan(TaskVerb):
+    """For good."""
+
+    tag = "DestroyOrphan"
+    host: str
+    vm: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryTask(TaskVerb):
+    """Asks again for what a task that came to nothing was to do."""
+
+    tag = "RetryTask"
+    task: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BulkVms(TaskVerb):
+    """The same with many VMs; the task has a child for each.
+
+    ``directory`` is where ``Save`` puts NAME.save on each host.
+    """
+
+    tag = "BulkVms"
+    operation: model.BulkOperation
+    wait_ms_max: int | None = None
+    directory: str | None = None
+    vms: tuple[VmRef, ...] = ()
 
 
 # What changes, and who we are.

@@ -7,8 +7,9 @@ use crate::output::{Column, Tone, Unit};
 type OfHost = Column<Host>;
 
 /// The name first.
-pub(in crate::commands) const COLUMNS: &[OfHost] = &[
+pub(crate) const COLUMNS: &[OfHost] = &[
     OfHost::text("name", |host| host.name.clone()),
+    OfHost::text("pool", |host| host.pool.clone()),
     OfHost::text("health", |host| health(host.health).to_owned()).shown(shown_health).toned(tone),
     OfHost::count("vms", |host| Some(host.vm_count)),
     OfHost::count("cpus", |host| facts(host, |facts| facts.pcpus.into())),
@@ -17,16 +18,24 @@ pub(in crate::commands) const COLUMNS: &[OfHost] = &[
     OfHost::number("memory", Unit::Kib, |host| facts(host, |facts| facts.memory_kib)),
     OfHost::number("memory_reserved", Unit::Kib, |host| Some(host.memory_reserved_kib))
         .heading("MEM RESERVED"),
-    OfHost::number("disk", Unit::BytesPerS, |host| facts(host, |facts| facts.disk_bytes_per_s)),
+    OfHost::number("disk", Unit::BytesPerS, |host| load(host, |load| load.disk_bytes_per_s)),
     OfHost::number("disk_reserved", Unit::BytesPerS, |host| Some(host.disk_reserved_bytes_per_s)),
     OfHost::text("xen", xen),
-    OfHost::number("memory_free", Unit::Kib, |host| load(host, |load| load.memory_free_kib)).wide(),
-    OfHost::number("disk_used", Unit::BytesPerS, |host| load(host, |load| load.disk_bytes_per_s))
-        .wide(),
+    OfHost::number("disk_capacity", Unit::BytesPerS, |host| {
+        facts(host, |facts| facts.disk_bytes_per_s)
+    })
+    .wide(),
+    OfHost::number("xen_free", Unit::Kib, |host| load(host, |load| load.memory_free_kib)).wide(),
     OfHost::count("prepared", |host| load(host, |load| load.shell_count.into())).wide(),
     OfHost::number("prepared_memory", Unit::Kib, |host| load(host, |load| load.shell_memory_kib))
         .heading("PREPARED MEM")
         .wide(),
+    OfHost::text("tags", |host| {
+        host.tags.iter().map(|tag| tag.name.as_str()).collect::<Vec<_>>().join(",")
+    })
+    .wide(),
+    OfHost::text("notes", |host| host.notes.clone()).wide(),
+    OfHost::text("site", |host| host.site.clone()).wide(),
     OfHost::flag("maintenance", |host| host.maintenance).wide(),
     OfHost::text("agent", |host| text(host, |facts| &facts.agent_version)).wide(),
     OfHost::text("backend", |host| text(host, |facts| &facts.backend)).wide(),
@@ -54,7 +63,7 @@ fn xen(host: &Host) -> String {
 }
 
 /// In words.
-pub(in crate::commands) fn health(health: HostHealth) -> &'static str {
+pub(crate) fn health(health: HostHealth) -> &'static str {
     match health {
         HostHealth::Unknown => "not heard",
         HostHealth::Up => "up",
@@ -62,12 +71,14 @@ pub(in crate::commands) fn health(health: HostHealth) -> &'static str {
     }
 }
 
-fn shown_health(host: &Host) -> String {
+/// In words, with a mark for maintenance.
+pub(crate) fn shown_health(host: &Host) -> String {
     let health = health(host.health);
     if host.maintenance { format!("{health}, maintenance") } else { health.to_owned() }
 }
 
-fn tone(host: &Host) -> Tone {
+/// How it strikes the eye.
+pub(crate) fn tone(host: &Host) -> Tone {
     match host.health {
         HostHealth::Unknown => Tone::Moving,
         HostHealth::Silent => Tone::Bad,
@@ -103,7 +114,7 @@ mod tests {
         };
         let text = Look::default().render(&Answer::list(&[host], COLUMNS)).expect("a table");
         let line = text.lines().nth(1).expect("a row");
-        assert!(line.starts_with("h1    not heard, maintenance"), "{line}");
+        assert!(line.starts_with("h1    default  not heard, maintenance"), "{line}");
         assert!(line.ends_with("  -"), "{line}");
     }
 }

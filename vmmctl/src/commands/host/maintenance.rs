@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 use vmm_proto::v1::{Reply, Request, SetMaintenance};
 
 use crate::commands::tell;
+use crate::complete;
 use crate::failure::Failure;
 use crate::session::{Session, unexpected};
 
@@ -11,6 +12,7 @@ use crate::session::{Session, unexpected};
 #[command(after_help = "Example: vmmctl host maintenance host-1 on")]
 pub(crate) struct Maintenance {
     /// Name or id.
+    #[arg(add = complete::hosts())]
     host: String,
     /// on: takes no new VM; off: takes VMs again.
     #[arg(value_enum)]

@@ -2,8 +2,9 @@
 
 mod add;
 mod columns;
-pub(in crate::commands) mod list;
+pub(crate) mod list;
 mod maintenance;
+mod place;
 mod remove;
 mod stats;
 
@@ -13,7 +14,7 @@ use crate::args::Listing;
 use crate::failure::Failure;
 use crate::session::Session;
 
-pub(in crate::commands) use columns::COLUMNS;
+pub(crate) use columns::{COLUMNS, health, shown_health, tone};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -26,6 +27,11 @@ pub(crate) enum Command {
     Remove(remove::Remove),
     /// Switch new placements on a host off (`on`: in maintenance) or on again (`off`). VMs on it stay.
     Maintenance(maintenance::Maintenance),
+    /// Put a host on which there is nothing into another pool.
+    Move(place::Move),
+    /// Change a host's tags and notes.
+    #[command(visible_alias = "tag")]
+    Label(place::Label),
     /// What a host uses now.
     Stats(stats::Stats),
 }
@@ -36,6 +42,8 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<(), Failu
         Command::Add(add) => add::run(session, add).await,
         Command::Remove(remove) => remove::run(session, remove).await,
         Command::Maintenance(maintenance) => maintenance::run(session, maintenance).await,
+        Command::Move(to) => place::to_pool(session, to).await,
+        Command::Label(label) => place::label(session, label).await,
         Command::Stats(stats) => stats::run(session, stats).await,
     }
 }

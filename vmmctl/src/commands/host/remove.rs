@@ -4,6 +4,7 @@ use clap::Args;
 use vmm_proto::v1::{RemoveHost, Reply, Request};
 
 use crate::commands::tell;
+use crate::complete;
 use crate::confirm::{Reason, confirm};
 use crate::failure::Failure;
 use crate::session::{Session, unexpected};
@@ -15,6 +16,7 @@ Example: vmmctl host remove host-3
 The pool forgets the host; its agent runs on, and `vmmctl host add` takes it in again.")]
 pub(crate) struct Remove {
     /// Name or id.
+    #[arg(add = complete::hosts())]
     host: String,
     /// Do not ask.
     #[arg(long, short)]

@@ -6,9 +6,11 @@ use vmm_proto::v1::{
 };
 
 use super::list::hosts;
+use crate::complete;
 use crate::failure::Failure;
 use crate::output::{Answer, Column, Named, Told, Unit, cpus, mib, or_dash, rate};
 use crate::session::{Session, unexpected};
+use crate::wanted::Wanted;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -16,6 +18,7 @@ Rates, latencies and how busy a CPU is are those since the agent's sample before
 none (-). Disks and NICs are those of the host itself; `vmmctl vm stats` has the guests'.")]
 pub(crate) struct Stats {
     /// Name or id.
+    #[arg(add = complete::hosts())]
     host: String,
 }
 
@@ -33,7 +36,7 @@ pub(super) async fn run(session: &Session, stats: Stats) -> Result<(), Failure> 
 /// What its last report said.
 async fn load(session: &Session, name: &str) -> Result<Option<HostLoad>, Failure> {
     let is = |host: &&Host| host.name == name || host.host == name;
-    Ok(hosts(session).await?.iter().find(is).and_then(|host| host.load))
+    Ok(hosts(session, &Wanted::default()).await?.iter().find(is).and_then(|host| host.load))
 }
 
 type OfHostStats = Column<Named<HostStats>>;

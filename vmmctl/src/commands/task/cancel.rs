@@ -4,6 +4,7 @@ use clap::Args;
 use vmm_proto::v1::{CancelTask, Request, Task, TaskState};
 
 use crate::commands::each::{Acted, each};
+use crate::complete;
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::wait::{Waiting, begin, finished, follow};
@@ -12,12 +13,12 @@ use crate::wait::{Waiting, begin, finished, follow};
 #[command(after_help = "\
 Examples:
   vmmctl task cancel 0d026341-1efe-4e7a-a79e-c0b0788fad54
-  vmmctl task cancel $(vmmctl task list -l state=running -o name)
+  vmmctl task cancel $(vmmctl task list --where status=open -o name)
 
 A task that was nearly over may be done all the same; then it says so.")]
 pub(crate) struct Cancel {
     /// Ids, one or several.
-    #[arg(value_name = "TASK", required = true)]
+    #[arg(value_name = "TASK", required = true, add = complete::tasks())]
     tasks: Vec<String>,
     #[command(flatten)]
     waiting: Waiting,

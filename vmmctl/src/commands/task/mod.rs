@@ -2,8 +2,11 @@
 
 mod cancel;
 mod columns;
-mod list;
+pub(crate) mod list;
+mod retry;
+mod show;
 mod wait;
+mod when;
 
 use clap::Subcommand;
 
@@ -11,7 +14,7 @@ use crate::args::Listing;
 use crate::failure::Failure;
 use crate::session::Session;
 
-pub(in crate::commands) use columns::COLUMNS;
+pub(crate) use columns::{COLUMNS, state};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -20,6 +23,12 @@ pub(crate) enum Command {
     List(Listing),
     /// Wait until a task is over and say how it ended.
     Wait(wait::Wait),
+    /// One task: who asked for it, its steps, what it noted.
+    Show(show::Show),
+    /// What a task noted.
+    Log(show::Show),
+    /// Ask again for what tasks that failed or were cancelled were to do.
+    Retry(retry::Retry),
     /// Take a task back, if that is still possible.
     Cancel(cancel::Cancel),
 }
@@ -28,6 +37,9 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<(), Failu
     match command {
         Command::List(listing) => list::run(session, listing).await,
         Command::Wait(wait) => wait::run(session, wait).await,
+        Command::Show(show) => show::show(session, show).await,
+        Command::Log(show) => show::log(session, show).await,
+        Command::Retry(retry) => retry::run(session, retry).await,
         Command::Cancel(cancel) => cancel::run(session, cancel).await,
     }
 }

@@ -1,11 +1,14 @@
 //! `vmmctl task wait`
 
 use clap::Args;
-use vmm_proto::v1::{Reply, Request, Task, WaitTask};
+use vmm_proto::v1::Task;
+
+use super::show::look;
 
 use crate::commands::each::{Acted, each};
+use crate::complete;
 use crate::failure::Failure;
-use crate::session::{Session, unexpected};
+use crate::session::Session;
 use crate::wait::{finished, follow};
 
 #[derive(Debug, Args)]
@@ -13,7 +16,7 @@ use crate::wait::{finished, follow};
 Example: vmmctl task wait $(vmmctl vm start web-1 web-2 --no-wait)")]
 pub(crate) struct Wait {
     /// Ids, one or several.
-    #[arg(value_name = "TASK", required = true)]
+    #[arg(value_name = "TASK", required = true, add = complete::tasks())]
     tasks: Vec<String>,
 }
 
@@ -26,14 +29,6 @@ pub(super) async fn run(session: &Session, wait: Wait) -> Result<(), Failure> {
         over.map_or_else(|failure| Acted::not(id, failure), |task| ended(id, task))
     })
     .await
-}
-
-async fn look(session: &Session, task: &str) -> Result<Task, Failure> {
-    let now = Request::WaitTask(WaitTask { task: task.to_owned(), wait_ms_max: 0 });
-    match session.call(now).await? {
-        Reply::Task(task) => Ok(*task),
-        other => Err(unexpected(&other)),
-    }
 }
 
 fn ended(id: &str, task: Task) -> Acted {

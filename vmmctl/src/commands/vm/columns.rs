@@ -8,19 +8,27 @@ use crate::output::{Column, Tone, Unit};
 type OfVm = Column<Vm>;
 
 /// The name first.
-pub(in crate::commands) const COLUMNS: &[OfVm] = &[
+pub(crate) const COLUMNS: &[OfVm] = &[
     OfVm::text("name", |vm| vm.spec.name.clone()),
-    OfVm::text("state", |vm| phase(vm.phase).to_owned()).shown(state).toned(tone),
+    OfVm::text("status", |vm| phase(vm.phase).to_owned()).shown(state).toned(tone),
     OfVm::text("host", |vm| vm.host.clone().unwrap_or_default()).shown(host),
     OfVm::count("vcpus", |vm| Some(vm.vcpus_online.into()))
         .shown(|vm| format!("{}/{}", vm.vcpus_online, vm.spec.vcpus_max)),
+    OfVm::number("cpu_used", Unit::Milli, |vm| vm.rates?.cpu_milli),
     OfVm::number("memory", Unit::Kib, |vm| Some(vm.memory_now_kib)),
-    OfVm::number("memory_boot", Unit::Kib, |vm| Some(vm.spec.memory_kib)).heading("AT BOOT"),
     OfVm::number("memory_max", Unit::Kib, |vm| Some(vm.spec.memory_max_kib)).heading("AT MOST"),
     OfVm::text("disks", |vm| joined(vm.spec.disks.iter().map(|disk| disk.device.as_str()))),
     OfVm::text("nics", |vm| joined(vm.spec.nics.iter().map(|nic| nic.bridge.as_str()))),
+    OfVm::text("tags", |vm| joined(vm.tags.iter().map(|tag| tag.name.as_str()))),
     OfVm::text("reason", |vm| vm.reason.clone()),
-    OfVm::text("type", |vm| format!("{:?}", vm.spec.kind).to_lowercase()).wide(),
+    OfVm::number("disk", Unit::BytesPerS, |vm| vm.rates?.disk_bytes_per_s).wide(),
+    OfVm::number("network", Unit::BytesPerS, |vm| vm.rates?.network_bytes_per_s).wide(),
+    OfVm::text("pool", |vm| vm.pool.clone().unwrap_or_default()).wide(),
+    OfVm::text("site", |vm| vm.site.clone().unwrap_or_default()).wide(),
+    OfVm::text("folder", |vm| vm.folder.clone().unwrap_or_default()).wide(),
+    OfVm::text("notes", |vm| vm.notes.clone()).wide(),
+    OfVm::number("memory_boot", Unit::Kib, |vm| Some(vm.spec.memory_kib)).heading("AT BOOT").wide(),
+    OfVm::text("kind", |vm| format!("{:?}", vm.spec.kind).to_lowercase()).wide(),
     OfVm::count("vcpus_boot", |vm| Some(vm.spec.vcpus.into())).wide(),
     OfVm::count("vcpus_max", |vm| Some(vm.spec.vcpus_max.into())).wide(),
     OfVm::number("memory_min", Unit::Kib, |vm| vm.spec.memory_min_kib).wide(),
@@ -50,7 +58,8 @@ fn joined<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.collect::<Vec<_>>().join(",")
 }
 
-fn tone(vm: &Vm) -> Tone {
+/// How it strikes the eye.
+pub(crate) fn tone(vm: &Vm) -> Tone {
     match vm.phase {
         VmPhase::Running if vm.stale => Tone::Moving,
         VmPhase::Running => Tone::Good,
@@ -74,16 +83,14 @@ mod tests {
     fn a_saved_vm_is_listed_with_the_host_that_has_its_file() {
         let text = Look::default().render(&Answer::list(&[sample()], COLUMNS)).expect("a table");
         let line = text.lines().nth(1).expect("a row");
-        assert!(line.starts_with("web   saved  (h1)    0/4"), "{text}");
+        assert!(line.starts_with("web   saved   (h1)    0/4"), "{text}");
         assert!(line.contains("xvda,xvdb  xenbr0"), "{text}");
     }
 
     #[test]
-    fn a_vm_of_a_host_that_is_not_heard_is_marked_and_still_found_by_its_state() {
+    fn a_vm_of_a_host_that_is_not_heard_is_marked() {
         let vm = Vm { phase: VmPhase::Running, stale: true, ..sample() };
-        let filters = vec!["state=running".parse().expect("a filter")];
-        let look = Look { filters, ..Look::default() };
-        let text = look.render(&Answer::list(&[vm], COLUMNS)).expect("a table");
+        let text = Look::default().render(&Answer::list(&[vm], COLUMNS)).expect("a table");
         assert!(text.contains("running? (host not heard)"), "{text}");
     }
 }

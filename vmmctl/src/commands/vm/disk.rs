@@ -6,6 +6,7 @@ use vmm_proto::v1::{AttachDisk, DetachDisk, Request, ResizeDisk};
 use super::change::{Ask, change};
 use super::devices::{NewDisk, definition, name_disk, parse_disk};
 use super::targets::{Deed, Targets};
+use crate::complete;
 use crate::failure::Failure;
 use crate::output::size_of;
 use crate::session::Session;
@@ -33,6 +34,7 @@ the disk in time (--timeout) does not have it, and the exit code is 3. Of a VM t
 only the definition changes.")]
 pub(crate) struct Attach {
     /// Name or id.
+    #[arg(add = complete::vms())]
     vm: String,
     /// The image or block device, its name in the guest [default: the first free one], `ro` to refuse writes.
     #[arg(value_name = "PATH[:xvda][:ro]", value_parser = parse_disk)]
@@ -52,9 +54,10 @@ is taken away after --timeout all the same: what the guest had not written is lo
 block device itself is not touched.")]
 pub(crate) struct Detach {
     /// Name or id.
+    #[arg(add = complete::vms())]
     vm: String,
     /// Its name in the guest, xvda to xvdp.
-    #[arg(value_name = "DEVICE")]
+    #[arg(value_name = "DEVICE", add = complete::disks())]
     device: String,
     /// Take it away after --timeout although the guest holds it.
     #[arg(long)]
@@ -74,9 +77,10 @@ An image file is made larger first; a block device must be so already. A disk is
 smaller. Growing the file system on it is the guest's business.")]
 pub(crate) struct Resize {
     /// Name or id.
+    #[arg(add = complete::vms())]
     vm: String,
     /// Its name in the guest, xvda to xvdp.
-    #[arg(value_name = "DEVICE")]
+    #[arg(value_name = "DEVICE", add = complete::disks())]
     device: String,
     /// How large it shall be.
     #[arg(value_name = "SIZE", value_parser = size::bytes)]

@@ -5,6 +5,7 @@ use vmm_proto::v1::{Memory as Outcome, Request, SetMemory, Task};
 
 use super::change::{Ask, change};
 use super::targets::{Deed, Targets};
+use crate::complete;
 use crate::failure::Failure;
 use crate::output::mib;
 use crate::session::Session;
@@ -21,7 +22,7 @@ The reservation grows before the guest does and shrinks after it. Above the VM's
 The guest does it, and is waited for (--timeout). When it did not get there, the exit code is 3.")]
 pub(crate) struct Memory {
     /// Names or ids, one or several.
-    #[arg(value_name = "VM", required = true)]
+    #[arg(value_name = "VM", required = true, add = complete::vms())]
     vms: Vec<String>,
     /// How much it shall have.
     #[arg(value_name = "SIZE", required = true, value_parser = size::kib)]

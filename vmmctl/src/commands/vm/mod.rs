@@ -7,7 +7,8 @@ mod create;
 mod delete;
 mod devices;
 mod disk;
-pub(in crate::commands) mod list;
+mod label;
+pub(crate) mod list;
 mod memory;
 mod nic;
 mod placement;
@@ -29,7 +30,9 @@ use crate::args::Listing;
 use crate::failure::Failure;
 use crate::session::Session;
 
-pub(in crate::commands) use columns::COLUMNS;
+pub(crate) use columns::{COLUMNS, tone};
+pub(in crate::commands) use label::Tags;
+pub(crate) use targets::show as show_one;
 
 const SUSPEND: &str = "\
 Examples:
@@ -88,6 +91,9 @@ pub(crate) enum Command {
     Rename(rename::Rename),
     /// Change what needs no guest: scheduling, what follows an end, autostart, the least memory.
     Set(Box<set::Set>),
+    /// Change tags, folders and notes.
+    #[command(visible_alias = "tag")]
+    Label(label::Label),
     /// What a VM uses now.
     Stats(stats::Stats),
     /// What the guest wrote to its console, also after it stopped.
@@ -119,13 +125,14 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<(), Failu
         Command::Delete(delete) => delete::run(session, delete).await,
         Command::Vcpus(vcpus) => vcpus::run(session, vcpus).await,
         Command::Memory(memory) => memory::run(session, memory).await,
+        Command::Label(label) => label::run(session, label).await,
         Command::Stats(stats) => stats::run(session, stats).await,
         Command::Console(console) => console::run(session, console).await,
     }
 }
 
 /// A phase in words.
-pub(in crate::commands) fn phase(phase: VmPhase) -> &'static str {
+pub(crate) fn phase(phase: VmPhase) -> &'static str {
     match phase {
         VmPhase::Starting => "starting",
         VmPhase::Running => "running",
@@ -147,7 +154,7 @@ pub(in crate::commands) fn phase(phase: VmPhase) -> &'static str {
 }
 
 /// A phase in words, with a mark where it may be old.
-pub(in crate::commands) fn state(vm: &Vm) -> String {
+pub(crate) fn state(vm: &Vm) -> String {
     let words = phase(vm.phase);
     if vm.stale { format!("{words}? (host not heard)") } else { words.to_owned() }
 }

@@ -6,6 +6,7 @@ use vmm_proto::v1::{AttachNic, DetachNic, Request};
 use super::change::{Ask, change};
 use super::devices::{NewNic, definition, name_nic, parse_nic, random};
 use super::targets::{Deed, Targets};
+use crate::complete;
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::wait::Waiting;
@@ -29,6 +30,7 @@ which no other NIC of the pool has. A guest that has not taken the NIC in time (
 not have it, and the exit code is 3. Of a VM that is stopped only the definition changes.")]
 pub(crate) struct Attach {
     /// Name or id.
+    #[arg(add = complete::vms())]
     vm: String,
     /// The bridge, the guest's address [default: random], its number [default: the first free one].
     #[arg(value_name = "BRIDGE[,mac=MAC][,index=N]", value_parser = parse_nic)]
@@ -41,8 +43,10 @@ pub(crate) struct Attach {
 #[command(after_help = "Example: vmmctl vm nic detach web 1")]
 pub(crate) struct Detach {
     /// Name or id.
+    #[arg(add = complete::vms())]
     vm: String,
     /// Its number, as `vmmctl vm show` says.
+    #[arg(add = complete::nics())]
     index: u32,
     /// Take it away after --timeout although the guest has not let go of it.
     #[arg(long)]

@@ -75,6 +75,7 @@ mod tests {
             cost_cpu,
             cost_memory,
             cost_disk_io,
+            parts: Vec::new(),
             cost: costs.iter().sum(),
             reason: reason.into(),
         }

@@ -5,6 +5,7 @@ use vmm_proto::v1::{RenameVm, Request};
 
 use super::change::{Ask, change};
 use super::targets::{Deed, Targets};
+use crate::complete;
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::wait::Waiting;
@@ -13,6 +14,7 @@ use crate::wait::Waiting;
 #[command(after_help = "Example: vmmctl vm rename web shop")]
 pub(crate) struct Rename {
     /// Name or id.
+    #[arg(add = complete::vms())]
     vm: String,
     /// Unique in the pool: 1 to 63 letters, digits, '.', '_' or '-'.
     name: String,

@@ -6,6 +6,7 @@ use vmm_proto::v1::{DiscardSaved, Request, RestoreVm, SaveVm};
 use super::change::{Ask, change};
 use super::create::runs_on;
 use super::targets::{Deed, Targets};
+use crate::complete;
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::wait::Waiting;
@@ -19,6 +20,7 @@ the host's memory. `vmmctl vm restore` continues it there. A guest that does not
 (--timeout) runs on, and the exit code is 3.")]
 pub(crate) struct Save {
     /// Name or id.
+    #[arg(add = complete::vms())]
     vm: String,
     /// Absolute path on its host; nothing may be there yet.
     #[arg(value_name = "PATH")]

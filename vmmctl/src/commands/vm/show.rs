@@ -14,7 +14,7 @@ use crate::session::Session;
 Examples:
   vmmctl vm show web
   vmmctl vm show web -o json
-  vmmctl vm show web-1 web-2 --columns name,state,host,memory")]
+  vmmctl vm show web-1 web-2 --columns name,status,host,memory")]
 pub(crate) struct Show {
     #[command(flatten)]
     pick: Pick,
@@ -41,9 +41,13 @@ fn told(vm: &Vm) -> Told {
         ("name", spec.name.clone()),
         ("id", vm.vm.clone()),
         ("type", format!("{:?}", spec.kind).to_lowercase()),
-        ("state", state(vm)),
+        ("status", state(vm)),
         ("reason", vm.reason.clone()),
         ("host", vm.host.clone().unwrap_or_default()),
+        ("pool", vm.pool.clone().unwrap_or_default()),
+        ("folder", vm.folder.clone().unwrap_or_default()),
+        ("tags", vm.tags.iter().map(|tag| tag.name.as_str()).collect::<Vec<_>>().join(", ")),
+        ("notes", vm.notes.clone()),
         ("saved in", saved),
         ("vcpus", vcpus(vm)),
         ("memory", memory(vm)),
@@ -134,7 +138,7 @@ mod tests {
 name         web
 id           1
 type         pv
-state        saved
+status       saved
 saved in     /s on h1
 vcpus        0 online, 2 at boot, 4 at most
 memory       0 MiB now, 128 MiB at boot, 256 MiB at most, 64 MiB at least
@@ -192,6 +196,7 @@ disk demand  0.0 MiB/s
             memory_now_kib: 0,
             saved_path: Some("/s".into()),
             saved_host: Some("h1".into()),
+            drift: None,
             pool: None,
             site: None,
             folder: None,

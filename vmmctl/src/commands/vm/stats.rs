@@ -14,7 +14,7 @@ use crate::session::{Session, unexpected};
 #[command(after_help = "\
 Rates are those since the agent's sample before; the first has none (-). A vCPU that neither
 runs nor is idle waits for a CPU. A NIC's counters are the guest's: what it received and sent.
-Of several VMs each has a line: `vmmctl vm stats -l state=running --columns name,cpu,disk`.")]
+Of several VMs each has a line: `vmmctl vm stats --where status=running --columns name,cpu,disk`.")]
 pub(crate) struct Stats {
     #[command(flatten)]
     pick: Pick,
@@ -36,10 +36,7 @@ pub(super) async fn run(session: &Session, stats: Stats) -> Result<(), Failure> 
 }
 
 /// What its host's agent counts.
-pub(in crate::commands) async fn ask(
-    session: &Session,
-    vm: String,
-) -> Result<Named<VmStats>, Failure> {
+async fn ask(session: &Session, vm: String) -> Result<Named<VmStats>, Failure> {
     match session.call(Request::GetVmStats(GetVmStats { vm: vm.clone() })).await? {
         Reply::VmStats(stats) => Ok(Named::new(vm, stats)),
         other => Err(unexpected(&other)),

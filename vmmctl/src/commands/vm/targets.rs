@@ -1,14 +1,17 @@
 //! Which VMs a command is about: those that are named, or those that a filter selects.
 
 use clap::Args;
+use vmm_core::query::VmField;
 use vmm_proto::v1::{Reply, Request, ShowVm, Vm};
 
 use super::COLUMNS;
 use super::list::vms;
+use crate::complete;
 use crate::confirm::{Reason, confirm};
 use crate::failure::Failure;
-use crate::output::{Answer, Filter, Look};
+use crate::output::Answer;
 use crate::session::{Session, unexpected};
+use crate::wanted::Wanted;
 
 /// More names are not listed in a question.
 const LISTED_MAX: usize = 10;
@@ -17,12 +20,11 @@ const LISTED_MAX: usize = 10;
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Pick {
     /// Names or ids, one or several.
-    #[arg(value_name = "VM", required_unless_present = "filter", conflicts_with = "filter")]
+    #[arg(value_name = "VM", required_unless_present = "query", conflicts_with = "query", add = complete::vms())]
     vms: Vec<String>,
-    /// All VMs whose column is this (COLUMN=VALUE), is not (!=), or contains it (~), as in `vm list`; as often as there are
-    /// conditions.
-    #[arg(long, short = 'l', value_name = "COLUMN=VALUE")]
-    filter: Vec<Filter>,
+    /// All VMs that this holds for, as in `vm list`, such as 'status=crashed and host=h1'.
+    #[arg(long = "where", visible_alias = "filter", value_name = "QUERY", add = complete::queries())]
+    query: Option<String>,
 }
 
 /// VMs that something is to be done to.
@@ -30,7 +32,7 @@ pub(crate) struct Pick {
 pub(crate) struct Targets {
     #[command(flatten)]
     pick: Pick,
-    /// Do not ask before something is lost, or before it is done to what --filter selects.
+    /// Do not ask before something is lost, or before it is done to what --where selects.
     #[arg(long, short)]
     yes: bool,
     /// Only list the VMs that it would be done to.
@@ -73,15 +75,16 @@ impl Pick {
 
     /// What they are now.
     pub(super) async fn look_up(&self, session: &Session) -> Result<Vec<Vm>, Failure> {
-        if self.filter.is_empty() {
+        if self.query.is_none() {
             let mut found = Vec::new();
             for name in self.named() {
                 found.push(show(session, name).await?);
             }
             return Ok(found);
         }
-        let look = Look { filters: self.filter.clone(), ..Look::default() };
-        let found = look.select(&vms(session).await?, COLUMNS)?;
+        let wanted = Wanted::by(self.query.clone());
+        wanted.check::<VmField>()?;
+        let found = vms(session, &wanted).await?;
         if found.is_empty() {
             let message = "no VM is selected; see what there is with `vmmctl vm list`";
             return Err(Failure::NotFound(message.into()));
@@ -91,7 +94,7 @@ impl Pick {
 
     /// What they are called.
     pub(super) async fn names(&self, session: &Session) -> Result<Vec<String>, Failure> {
-        if self.filter.is_empty() {
+        if self.query.is_none() {
             return Ok(self.named());
         }
         Ok(self.look_up(session).await?.into_iter().map(|vm| vm.spec.name).collect())
@@ -101,7 +104,7 @@ impl Pick {
 impl Targets {
     /// One, or several that were named.
     pub(super) fn named(vms: Vec<String>, yes: bool) -> Self {
-        Self { pick: Pick { vms, filter: Vec::new() }, yes, dry_run: false }
+        Self { pick: Pick { vms, query: None }, yes, dry_run: false }
     }
 
     /// Is exactly one named?
@@ -122,7 +125,7 @@ impl Targets {
             return Ok(None);
         }
         let names = self.pick.names(session).await?;
-        let is_selected = !self.pick.filter.is_empty();
+        let is_selected = self.pick.query.is_some();
         let reason = match (is_selected, deed.loses) {
             (true, _) => Reason::Selected,
             (false, Some(_)) => Reason::Loses,
@@ -135,7 +138,7 @@ impl Targets {
 }
 
 /// One VM.
-pub(super) async fn show(session: &Session, vm: String) -> Result<Vm, Failure> {
+pub(crate) async fn show(session: &Session, vm: String) -> Result<Vm, Failure> {
     match session.call(Request::ShowVm(ShowVm { vm })).await? {
         Reply::Vm(vm) => Ok(*vm),
         other => Err(unexpected(&other)),
@@ -177,6 +180,6 @@ mod tests {
     #[test]
     fn who_is_named_twice_is_meant_once() {
         let vms = ["b", "a", "b"].map(str::to_owned).to_vec();
-        assert_eq!(Pick { vms, filter: Vec::new() }.named(), ["b", "a"]);
+        assert_eq!(Pick { vms, query: None }.named(), ["b", "a"]);
     }
 }

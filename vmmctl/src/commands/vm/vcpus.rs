@@ -5,6 +5,7 @@ use vmm_proto::v1::{Request, SetVcpus, Task, Vcpus as Outcome};
 
 use super::change::{Ask, change};
 use super::targets::{Deed, Targets};
+use crate::complete;
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::wait::Waiting;
@@ -18,7 +19,7 @@ Examples:
 The guest does it, and is waited for (--timeout). When it brought fewer or more online than asked, the exit code is 3.")]
 pub(crate) struct Vcpus {
     /// Names or ids, one or several.
-    #[arg(value_name = "VM", required = true)]
+    #[arg(value_name = "VM", required = true, add = complete::vms())]
     vms: Vec<String>,
     /// How many shall be online: 1 to the VM's --vcpus-max.
     #[arg(required = true)]

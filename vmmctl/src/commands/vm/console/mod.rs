@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use vmm_proto::v1::{ConsoleText, ReadConsole, Reply, Request};
 
+use crate::complete;
 use crate::failure::Failure;
 use crate::output::{Answer, Column, Named, Unit, write};
 use crate::session::{Session, unexpected};
@@ -28,6 +29,7 @@ characters are '?', unless --raw is given; to a pipe or file all goes as it is. 
 is refused.")]
 pub(crate) struct Console {
     /// Name or id.
+    #[arg(add = complete::vms())]
     vm: String,
     /// At most this much, from the end.
     #[arg(long, default_value = BYTES_DEFAULT, value_name = "SIZE", value_parser = size::bytes)]

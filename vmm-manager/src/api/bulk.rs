@@ -1,0 +1,268 @@
+//! The same change of many VMs: one task that is answered, and one for each VM, a few at a time.
+//!
+//! ```text
+//!   BulkVms ─► parent, stored with its VMs ─► drive ─┬─ next VM ─► decided as if it was asked for ─► child, under the limits
+//!                                                    └─ all over ─► parent is over, and names who failed
+//! ```
+//!
+//! What has become of a VM is what its child says; so the parent goes on after a restart where its children say that it was. A VM that is refused has a
+//! child that failed with the reason. A cancelled parent cancels the children that wait, begins no more, and is over when the others are.
+
+use std::sync::Arc;
+
+use vmm_core::id::TaskId;
+use vmm_core::vm::is_absolute_path;
+use vmm_proto::v1::{
+    BulkOperation, BulkVms, DeleteVm, DestroyVm, Fault, FaultCode, PauseVm, RebootVm, Reply,
+    Request, RestoreVm, ResumeVm, SaveVm, ShutdownVm, StartVm, SuspendVm, TaskState, UnpauseVm,
+};
+
+use super::change::Change;
+use super::task::stop;
+use crate::app::{App, Detail, Origin, State, Target};
+use crate::store::{Item, TaskRecord};
+
+/// VMs of one request.
+const ITEMS_MAX: usize = 1000;
+/// How long a guest may take, if nobody says.
+const WAIT_MS: u64 = 60_000;
+/// Failures that the parent names.
+const NAMED_MAX: usize = 5;
+
+/// Stores the parent and starts to drive it.
+pub(super) fn begin(change: Change<'_>, bulk: BulkVms) -> Result<Reply, Fault> {
+    check(&bulk)?;
+    let items = items(change.state, &bulk)?;
+    let record = change.app.begin_parent(change.state, items, change.origin)?;
+    let shown = change.state.show_task(&record, Detail::Full);
+    spawn(change.app, record.id);
+    Ok(Reply::Task(Box::new(shown)))
+}
+
+fn check(bulk: &BulkVms) -> Result<(), Fault> {
+    let bad = |message: String| Err(Fault::new(FaultCode::BadRequest, message));
+    if bulk.vms.is_empty() || bulk.vms.len() > ITEMS_MAX {
+        return bad(format!("{} VMs are refused: name 1 to {ITEMS_MAX}", bulk.vms.len()));
+    }
+    match (&bulk.directory, bulk.operation) {
+        (None, BulkOperation::Save) => {
+            bad("say with `directory` where on their hosts the VMs are saved".to_owned())
+        }
+        (Some(directory), BulkOperation::Save) if !is_absolute_path(directory) => {
+            bad(format!("directory {directory:?} is refused: name it by its absolute path"))
+        }
+        (Some(_), operation) if operation != BulkOperation::Save => {
+            bad("only Save puts something into a directory".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Each VM once, in the order in which they were named.
+fn items(state: &State, bulk: &BulkVms) -> Result<Vec<Item>, Fault> {
+    let mut items: Vec<Item> = Vec::with_capacity(bulk.vms.len());
+    let mut seen = std::collections::BTreeSet::new();
+    for named in &bulk.vms {
+        let vm = &state.vm_named(&named.vm)?.record;
+        if !seen.insert(vm.id) {
+            let message = format!("VM {} is named twice", vm.spec.name);
+            return Err(Fault::new(FaultCode::BadRequest, message));
+        }
+        items.push(Item { vm: vm.id, name: vm.spec.name.clone() });
+    }
+    Ok(items)
+}
+
+/// What is asked of one of them.
+fn request_for(bulk: &BulkVms, item: &Item) -> Request {
+    let vm = item.vm.to_string();
+    let wait_ms_max = bulk.wait_ms_max.unwrap_or(WAIT_MS);
+    match bulk.operation {
+        BulkOperation::Start => Request::StartVm(StartVm { vm }),
+        BulkOperation::Shutdown => Request::ShutdownVm(ShutdownVm { vm, wait_ms_max }),
+        BulkOperation::Reboot => Request::RebootVm(RebootVm { vm, wait_ms_max }),
+        BulkOperation::Pause => Request::PauseVm(PauseVm { vm }),
+        BulkOperation::Unpause => Request::UnpauseVm(UnpauseVm { vm }),
+        BulkOperation::Suspend => Request::SuspendVm(SuspendVm { vm, wait_ms_max }),
+        BulkOperation::Resume => Request::ResumeVm(ResumeVm { vm }),
+        BulkOperation::Save => {
+            let directory = bulk.directory.as_deref().unwrap_or_default().trim_end_matches('/');
+            let path = format!("{directory}/{}.save", item.name);
+            Request::SaveVm(SaveVm { vm, path, wait_ms_max })
+        }
+        BulkOperation::Restore => Request::RestoreVm(RestoreVm { vm, path: None }),
+        BulkOperation::Destroy => Request::DestroyVm(DestroyVm { vm }),
+        BulkOperation::Delete => Request::DeleteVm(DeleteVm { vm }),
+    }
+}
+
+/// Goes on with the parents that are open.
+pub(crate) fn resume(app: &Arc<App>) {
+    let open: Vec<TaskId> = {
+        let state = app.lock();
+        let parents = state.tasks.values().filter(|task| !task.record.items.is_empty());
+        let open = parents.filter(|task| !task.record.is_over());
+        open.inspect(|task| {
+            if task.record.shown.state == TaskState::Cancelling {
+                task.cancel.cancel();
+            }
+        })
+        .map(|task| task.record.id)
+        .collect()
+    };
+    for parent in open {
+        spawn(app, parent);
+    }
+}
+
+fn spawn(app: &Arc<App>, parent: TaskId) {
+    let own = Arc::clone(app);
+    app.jobs.spawn(async move {
+        tokio::select! {
+            biased;
+            () = own.stop.cancelled() => {}
+            () = drive(&own, parent) => {}
+        }
+    });
+}
+
+/// Where the parts of a task stand.
+#[derive(Default)]
+struct Standing {
+    over: usize,
+    open: usize,
+    next: Option<Item>,
+}
+
+async fn drive(app: &Arc<App>, parent: TaskId) {
+    let mut changes = app.changes();
+    loop {
+        changes.borrow_and_update();
+        let Some(record) = look(app, parent) else { return };
+        let standing = advance(app, &record);
+        note_progress(app, parent, standing.over);
+        let nothing_more = standing.next.is_none() || is_cancelled(&record);
+        if standing.open == 0 && nothing_more {
+            return finish(app, &record);
+        }
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn look(app: &App, parent: TaskId) -> Option<TaskRecord> {
+    app.lock().tasks.get(&parent).map(|task| task.record.clone())
+}
+
+fn is_cancelled(record: &TaskRecord) -> bool {
+    record.shown.state == TaskState::Cancelling
+}
+
+/// Begins what may be begun, or cancels what waits.
+fn advance(app: &Arc<App>, record: &TaskRecord) -> Standing {
+    let mut state = app.lock();
+    if is_cancelled(record) {
+        cancel_waiting(app, &mut state, record);
+        return standing(&state, record);
+    }
+    loop {
+        let standing = standing(&state, record);
+        match &standing.next {
+            Some(item) if standing.open < app.config.bulk_open_max => {
+                begin_part(app, &mut state, record, item);
+                // A store that takes nothing more ends this manager's part.
+                if state.child_of(record.id, item.vm).is_none() {
+                    return standing;
+                }
+            }
+            _ => return standing,
+        }
+    }
+}
+
+fn standing(state: &State, record: &TaskRecord) -> Standing {
+    let mut standing = Standing::default();
+    for item in &record.items {
+        match state.child_of(record.id, item.vm) {
+            Some(child) if child.is_over() => standing.over += 1,
+            Some(_) => standing.open += 1,
+            None if standing.next.is_none() => standing.next = Some(item.clone()),
+            None => {}
+        }
+    }
+    standing
+}
+
+fn begin_part(app: &Arc<App>, state: &mut State, record: &TaskRecord, item: &Item) {
+    let Some(Request::BulkVms(bulk)) = record.request.as_deref() else { return };
+    let request = request_for(bulk, item);
+    let origin = Origin {
+        key: None,
+        initiator: record.shown.initiator.clone().unwrap_or_default(),
+        request: Box::new(request.clone()),
+        retry_of: None,
+        parent: Some(record.id),
+    };
+    let change = Change { app, state, origin: origin.clone() };
+    if let Err(fault) = super::carry_out(change, request) {
+        let target = Target::Vm(item.vm, item.name.clone());
+        app.refused(state, target, &origin, fault);
+    }
+}
+
+fn cancel_waiting(app: &Arc<App>, state: &mut State, record: &TaskRecord) {
+    let children = record.items.iter().filter_map(|item| state.child_of(record.id, item.vm));
+    let waiting: Vec<TaskRecord> = children.filter(|child| child.is_queued()).cloned().collect();
+    for child in waiting {
+        // What cannot be stored now is looked at again.
+        let _ = stop(app, state, child, "the task that it is a part of");
+    }
+}
+
+fn note_progress(app: &App, parent: TaskId, over: usize) {
+    app.update_task(parent, |record| {
+        record.shown.progress_done = u64::try_from(over).ok();
+        record.shown.step = format!("{over} of {}", record.items.len());
+    });
+}
+
+fn finish(app: &Arc<App>, record: &TaskRecord) {
+    let (mut failed, mut done) = (Vec::new(), 0);
+    {
+        let state = app.lock();
+        for item in &record.items {
+            match state.child_of(record.id, item.vm).map(|child| &child.shown) {
+                Some(child) if child.state == TaskState::Done => done += 1,
+                Some(child) => failed.push((item.name.clone(), child.fault.clone())),
+                None => {}
+            }
+        }
+    }
+    let all = record.items.len();
+    let (end, fault) = if is_cancelled(record) {
+        let message = format!("cancelled; {done} of {all} VMs were done by then");
+        (TaskState::Cancelled, Some(Fault::new(FaultCode::Cancelled, message)))
+    } else if failed.is_empty() {
+        (TaskState::Done, None)
+    } else {
+        (TaskState::Failed, Some(failure(&failed, all)))
+    };
+    app.finish_task(record.id, end, fault.map(|fault| fault.at(super::HOP)));
+}
+
+/// Says which failed, and of the first ones why.
+fn failure(failed: &[(String, Option<Fault>)], all: usize) -> Fault {
+    let named = failed.iter().take(NAMED_MAX).map(|(name, fault)| match fault {
+        Some(fault) => format!("{name}: {}", fault.message),
+        None => name.clone(),
+    });
+    let named = named.collect::<Vec<_>>().join("; ");
+    let more = match failed.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    let code = failed.iter().find_map(|(_, fault)| fault.as_ref()).map(|fault| fault.code);
+    let message = format!("{} of {all} VMs failed: {named}{more}", failed.len());
+    Fault::new(code.unwrap_or(FaultCode::Internal), message)
+}

@@ -1,0 +1,143 @@
+//! From the state to the scheduler's problem: hosts and VMs as it weighs them.
+
+use std::collections::BTreeSet;
+
+use tokio::time::Instant;
+use vmm_core::id::{HostId, VmId};
+use vmm_core::scheduler::demand::{History, Known, demand};
+use vmm_core::scheduler::{Amounts, Features, Host, Mobility, Needs, Pool, Resource, Vm};
+
+use super::state::State;
+use crate::store::Charge;
+use crate::view::Measured;
+
+/// What a host's link is assumed to carry: a gigabit.
+const LINK_BYTES_PER_S: u64 = 125_000_000;
+/// Memory that a busy CPU is assumed to write in a second, until a migration has measured it.
+const DIRTY_BYTES_PER_CPU_S: u64 = 20_000_000;
+
+/// What was measured of a VM, for forecasts: CPU, disk throughput, requests (nobody counts them yet), network.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Histories([Option<Box<History>>; 4]);
+
+impl Histories {
+    /// Takes a sample; `at_s` is by any clock, always the same.
+    pub(crate) fn sampled(&mut self, at_s: u64, measured: &Measured) {
+        let rates = [
+            measured.cpu.map(|rate| rate.0),
+            measured.disk.map(|rate| rate.0),
+            None,
+            measured.network.map(|rate| rate.0),
+        ];
+        for (history, rate) in self.0.iter_mut().zip(rates) {
+            if let Some(rate) = rate {
+                history.get_or_insert_default().sampled(at_s, rate);
+            }
+        }
+    }
+}
+
+/// A charge as the scheduler counts it.
+pub(crate) fn demand_of(charge: Charge) -> Amounts {
+    Amounts::NOTHING
+        .with(Resource::Cpu, charge.cpu_milli)
+        .with(Resource::Memory, charge.memory_kib)
+        .with(Resource::DiskBandwidth, charge.disk_bytes_per_s)
+}
+
+impl State {
+    /// All hosts, and the VMs that are on one.
+    pub(crate) fn problem(&self, now: Instant) -> Pool {
+        let vms = self.vms.values().filter_map(|vm| self.scheduled_vm(vm, now)).collect();
+        Pool { hosts: self.scheduled_hosts(now), vms, groups: Vec::new() }
+    }
+
+    /// In order of name.
+    pub(super) fn scheduled_hosts(&self, now: Instant) -> Vec<Host> {
+        let mut hosts: Vec<Host> =
+            self.hosts.values().map(|host| self.scheduled_host(host, now)).collect();
+        hosts.sort_by(|a, b| a.name.cmp(&b.name));
+        hosts
+    }
+
+    fn scheduled_host(&self, host: &super::state::Host, now: Instant) -> Host {
+        let (capacity, reserved) = (host.ledger.capacity(), host.ledger.reserved());
+        let load = host.load.unwrap_or_default();
+        // The lesser of what is not reserved and what Xen has free: domains that are not ours use memory too.
+        let memory_left = capacity.memory.saturating_sub(reserved.memory).min(load.memory_free);
+        Host {
+            id: host.record.id,
+            name: host.record.name.clone(),
+            health: host.health(now),
+            maintenance: host.record.maintenance,
+            zone: self
+                .places
+                .pool(host.record.pool)
+                .map_or_else(String::new, |pool| pool.name.clone()),
+            pcpus: u32::try_from(capacity.cpu.0 / 1000).unwrap_or(u32::MAX),
+            features: Features::default(),
+            storages: BTreeSet::new(),
+            images: BTreeSet::new(),
+            capacity: Amounts::UNCOUNTED
+                .with(Resource::Cpu, capacity.cpu.0)
+                .with(Resource::Memory, capacity.memory.0)
+                .with(Resource::DiskBandwidth, capacity.disk.0),
+            // Charged is the greater of what was promised and what is measured: a VM that was just placed does not show yet.
+            used: Amounts::NOTHING
+                .with(Resource::Cpu, reserved.cpu.max(load.cpu).0)
+                .with(Resource::Memory, capacity.memory.saturating_sub(memory_left).0)
+                .with(Resource::DiskBandwidth, reserved.disk.max(load.disk).0),
+            link_bytes_per_s: LINK_BYTES_PER_S,
+        }
+    }
+
+    /// A VM that is charged somewhere.
+    fn scheduled_vm(&self, vm: &super::state::Vm, now: Instant) -> Option<Vm> {
+        let (host, charge) = (vm.record.host?, vm.record.charge?);
+        let known = Known {
+            promised: demand_of(charge),
+            measured: vm.histories.0.each_ref().map(|h| h.as_deref().cloned()),
+            ..Known::default()
+        };
+        let demand = demand(&known, self.clock_s(now)).amounts;
+        // What is counted nowhere else is no demand: a small step of it would be a rounding error at best.
+        let demand = demand.with(Resource::DiskRequests, 0).with(Resource::Network, 0);
+        Some(Vm {
+            id: vm.record.id,
+            name: vm.record.spec.name.clone(),
+            demand,
+            host: Some(host),
+            needs: Needs {
+                vcpus: vm.vcpus_online,
+                zone: self.zone_of(vm.record.id),
+                ..Needs::default()
+            },
+            image: None,
+            mobility: Mobility {
+                // Its disks are files and devices of its host, which no other reaches.
+                is_movable: vm.record.spec.disks.is_empty()
+                    && vm.owner.is_none()
+                    && vm.record.state().has_domain(),
+                memory_bytes: vm.memory_now_kib.saturating_mul(1024),
+                dirty_bytes_per_s: demand[Resource::Cpu]
+                    .saturating_mul(DIRTY_BYTES_PER_CPU_S / 1000),
+                moved_s_ago: None,
+            },
+        })
+    }
+
+    /// The pool of the host that a VM is on, or was.
+    pub(super) fn zone_of(&self, vm: VmId) -> Option<String> {
+        let record = &self.vms.get(&vm)?.record;
+        let of_host = |id: HostId| {
+            let pool = self.hosts.get(&id)?.record.pool;
+            self.places.pool(pool).map(|pool| pool.name.clone())
+        };
+        of_host(record.host.or(record.last_host)?)
+    }
+
+    /// Seconds on the clock of histories.
+    pub(super) fn clock_s(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.started).as_secs()
+    }
+}

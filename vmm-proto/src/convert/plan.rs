@@ -1,0 +1,134 @@
+//! Plans of moves, and ways to grow.
+
+use vmm_core::id::{HostId, VmId};
+use vmm_core::scheduler::precopy::Forecast;
+use vmm_core::scheduler::rebalance::{Kept, Reason, Why};
+use vmm_core::scheduler::{Growth, Plan, Pool, Step};
+
+use super::placement::parts;
+use crate::v1;
+
+/// A plan for `pool`, with names.
+#[must_use]
+pub fn shown_plan(pool: &Pool, plan: &Plan) -> v1::Plan {
+    let reason = |step: &Step| plan.reasons.iter().find(|reason| reason.vm == step.vm);
+    let stuck = plan.stuck.iter().map(|stuck| v1::KeptVm {
+        vm: stuck.vm.to_string(),
+        vm_name: vm_name(pool, stuck.vm),
+        host: host_of(pool, stuck.vm),
+        cost_here: 0.0,
+        reason: format!("it cannot get to {}: {}", host_name(pool, stuck.to), stuck.why),
+    });
+    v1::Plan {
+        potential_before: plan.potential.0,
+        potential_after: plan.potential.1,
+        moves: plan.steps.iter().map(|step| shown_step(pool, step, reason(step))).collect(),
+        kept: plan.kept.iter().map(|kept| shown_kept(pool, kept)).chain(stuck).collect(),
+    }
+}
+
+fn shown_step(pool: &Pool, step: &Step, reason: Option<&Reason>) -> v1::PlannedMove {
+    let (move_bytes, move_ms, downtime_ms) = travel(step.forecast.as_ref());
+    let why = reason.map_or_else(String::new, |reason| {
+        let gain = reason.here.beyond(&reason.there);
+        format!("relieves {} most", gain.dominant().name())
+    });
+    v1::PlannedMove {
+        wave: step.wave + 1,
+        vm: step.vm.to_string(),
+        vm_name: vm_name(pool, step.vm),
+        source: host_name(pool, step.from),
+        destination: host_name(pool, step.to),
+        temporary: step.is_temporary,
+        move_bytes,
+        move_ms,
+        downtime_ms,
+        cost_here: reason.map_or(0.0, |reason| reason.here.price()),
+        cost_there: reason.map_or(0.0, |reason| reason.there.price()),
+        cost_move: reason.map_or(0.0, |reason| reason.migration),
+        reason: if step.is_temporary { "makes room meanwhile".to_owned() } else { why },
+    }
+}
+
+fn shown_kept(pool: &Pool, kept: &Kept) -> v1::KeptVm {
+    let reason = match &kept.why {
+        Why::Immovable => {
+            "it cannot be moved while it runs: it has disks of its host, or a task owns it"
+                .to_owned()
+        }
+        Why::CoolingDown(ago) => format!("it was moved {ago} s ago, and rests"),
+        Why::DoesNotConverge => "it writes its memory faster than the link carries it".to_owned(),
+        Why::NoHost(None) => "there is no other host".to_owned(),
+        Why::NoHost(Some(refusal)) => format!("no other host can take it: the last one {refusal}"),
+        Why::NotHalfPrice(host, there) => format!(
+            "it would cost {there:.3} on {}, which is not less than half",
+            host_name(pool, *host)
+        ),
+        Why::NotWorthIt(host, cost) => {
+            format!(
+                "moving it to {} would cost {cost:.3}, more than it gains",
+                host_name(pool, *host)
+            )
+        }
+        Why::PlanIsFull => "the plan has as many moves as are allowed".to_owned(),
+    };
+    v1::KeptVm {
+        vm: kept.vm.to_string(),
+        vm_name: vm_name(pool, kept.vm),
+        host: host_of(pool, kept.vm),
+        cost_here: kept.here,
+        reason,
+    }
+}
+
+/// Ways for `pool`, with names.
+#[must_use]
+pub fn shown_growth(pool: &Pool, growth: &Growth) -> v1::Growth {
+    let ways = growth.ways.iter().map(|way| {
+        let (move_bytes, move_ms, downtime_ms) = travel(way.travel.as_ref());
+        v1::Way {
+            host: host_name(pool, way.host),
+            in_place: way.travel.is_none(),
+            cost: way.cost,
+            move_bytes,
+            move_ms,
+            downtime_ms,
+            parts: parts(&way.terms),
+        }
+    });
+    let refused = growth.refusals.iter().map(|(host, refusal)| v1::RefusedHost {
+        host: host_name(pool, *host),
+        reason: refusal.to_string(),
+    });
+    v1::Growth { ways: ways.collect(), refused: refused.collect() }
+}
+
+/// Bytes, milliseconds, milliseconds of standstill.
+fn travel(forecast: Option<&Forecast>) -> (Option<u64>, Option<u64>, Option<u64>) {
+    let of = |pick: fn(&Forecast) -> f64| forecast.map(|forecast| whole(pick(forecast)));
+    (of(|f| f.bytes), of(|f| f.seconds * 1000.0), of(|f| f.downtime_s * 1000.0))
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "at least 0, and a cast saturates"
+)]
+fn whole(amount: f64) -> u64 {
+    amount.max(0.0).round() as u64
+}
+
+fn vm_name(pool: &Pool, id: VmId) -> String {
+    let vm = pool.vms.iter().find(|vm| vm.id == id);
+    vm.map_or_else(|| id.to_string(), |vm| vm.name.clone())
+}
+
+fn host_name(pool: &Pool, id: HostId) -> String {
+    let host = pool.hosts.iter().find(|host| host.id == id);
+    host.map_or_else(|| id.to_string(), |host| host.name.clone())
+}
+
+fn host_of(pool: &Pool, id: VmId) -> String {
+    let host = pool.vms.iter().find(|vm| vm.id == id).and_then(|vm| vm.host);
+    host.map_or_else(String::new, |host| host_name(pool, host))
+}
