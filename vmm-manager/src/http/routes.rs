@@ -160,6 +160,8 @@ pub(super) const ROUTES: &[Route] = &[
     task("/tasks/{task}/cancel", "CancelTask", "Takes a task back, if that is still possible"),
     task("/tasks/{task}/retry", "RetryTask", "Asks again for what failed or was cancelled"),
     task("/bulk", "BulkVms", "One operation on many VMs: a task with a child for each"),
+    get("/orphans", "ListOrphans", "Orphans", "Domains of ours that no VM of the pool has"),
+    delete("/hosts/{host}/orphans/{vm}", "DestroyOrphan", "Task", "Ends such a domain"),
     get("/plans/moves", "PlanMoves", "Plan", "Which moves would pay now; nothing is moved"),
     get(
         "/hosts/{host}/evacuation-plan",
