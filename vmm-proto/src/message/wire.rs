@@ -206,3 +206,21 @@ fn the_published_protocol_names_every_attribute() {
     let missing: Vec<&String> = names.iter().filter(|name| !quoted(name)).collect();
     assert!(missing.is_empty(), "not in docs/protocol.md: {missing:?}");
 }
+
+/// The fields of queries stand in the text, in the row of their object.
+#[test]
+fn the_published_protocol_names_every_field_of_queries() {
+    use vmm_core::query::{Fields, HostField, PoolField, SiteField, VmField};
+
+    fn check<F: Fields>(object: &str) {
+        let start = format!("| {object} | `");
+        let row = PROTOCOL.lines().find(|line| line.starts_with(&start)).expect(object);
+        let listed: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
+        let known: Vec<&str> = F::all().iter().map(|field| field.field().name).collect();
+        assert_eq!(listed, known, "fields of {object}");
+    }
+    check::<VmField>("VM");
+    check::<HostField>("host");
+    check::<PoolField>("pool");
+    check::<SiteField>("site");
+}
