@@ -2,11 +2,13 @@
 //!
 //! - [`policies`], [`world`]: thirteen policies place the same arrivals; what is refused, what disk and network demand finds no capacity, how evenly hosts are loaded.
 //! - [`speed`]: decisions a second of the index.
+//! - [`durable`]: decisions a second that are stored before they are told.
 //! - [`ganeti`]: hbal and hail on the same clusters.
 //! - [`replay`]: days of changing load, with and without rebalancing.
 //!
 //! CPU and memory of the arrivals are the trace's. Disk and network demand is synthetic, whatever the trace: no public one has it.
 
+mod durable;
 mod ganeti;
 mod policies;
 mod replay;
@@ -32,6 +34,8 @@ pub(crate) enum Part {
     Policies,
     /// Decisions a second.
     Speed,
+    /// Decisions a second that are on the disk.
+    Durable,
     /// Ganeti's tools.
     Ganeti,
     /// Days with and without rebalancing.
@@ -48,6 +52,9 @@ pub(crate) fn run(trace: &Trace, only: Option<Part>) -> Result<Report> {
     }
     if wants(Part::Speed) {
         speed::run(&mut report);
+    }
+    if wants(Part::Durable) {
+        durable::run(&mut report)?;
     }
     if wants(Part::Ganeti) {
         ganeti::run(&mut report)?;

@@ -111,11 +111,17 @@ pub fn rebalance(pool: &Pool, model: &CostModel, limits: &Limits) -> Plan {
     let start = Board::new(pool);
     let made = descend(&mut view, limits.moves_max, GAIN_MIN);
     let wanted = collapse(&start, &made, &view.board);
-    let reasons = made.iter().map(|m| reason(&start, m, model)).collect();
+    let reasons: Vec<Reason> = made.iter().map(|m| reason(&start, m, model)).collect();
     let ordered = order(pool, &wanted);
-    let kept = view.kept(made.len() >= limits.moves_max);
+    let mut kept = view.kept(made.len() >= limits.moves_max);
+    // Who moves does not stay: that it rests afterwards is no news.
+    kept.retain(|kept| !reasons_name(&reasons, kept.vm));
     let after = view.board.potential(model);
     Plan { potential: (before, after), steps: ordered.steps, reasons, stuck: ordered.stuck, kept }
+}
+
+fn reasons_name(reasons: &[Reason], vm: VmId) -> bool {
+    reasons.iter().any(|reason| reason.vm == vm)
 }
 
 /// Where everybody of a host goes, when that host shall be empty.

@@ -1,6 +1,8 @@
 //! What of a VM's definition must be its own: its name, its disks' contents, its NICs' addresses. What is being given by a task
 //! under way counts as given.
 
+use std::collections::BTreeSet;
+
 use vmm_core::id::{HostId, VmId};
 use vmm_core::vm::{DiskSpec, Mac, VmSpec};
 use vmm_proto::v1::{Nic, Request};
@@ -44,32 +46,34 @@ impl State {
         vm.map(|vm| vm.record.spec.name.as_str())
     }
 
-    /// The name of a VM on the host that uses, or is being given, a disk that this one cannot be beside.
+    /// VMs that use, or are being given, a disk that this one cannot be beside.
+    fn disk_users(&self, disk: &DiskSpec, but: Option<VmId>) -> impl Iterator<Item = &Vm> {
+        let uses = move |vm: &&Vm| {
+            vm.record.spec.disks.iter().any(|other| clash(disk, &other.path, other.read_only))
+        };
+        let given = self.being_told(but).filter(move |(_, told)| {
+            matches!(told, Request::AttachDisk(attach)
+                if clash(disk, &attach.disk.path, attach.disk.read_only))
+        });
+        self.others(but).filter(uses).chain(given.map(|(vm, _)| vm))
+    }
+
+    /// The name of one of them on the host.
     pub(crate) fn disk_user(
         &self,
         host: HostId,
         disk: &DiskSpec,
         but: Option<VmId>,
     ) -> Option<&str> {
-        let here = |vm: &&Vm| vm.record.host == Some(host);
-        let uses = |vm: &&Vm| {
-            vm.record.spec.disks.iter().any(|other| clash(disk, &other.path, other.read_only))
-        };
-        let using = self.others(but).filter(here).find(uses);
-        let given = || {
-            self.being_told(but).find(|(vm, told)| {
-                here(vm)
-                    && matches!(told, Request::AttachDisk(attach)
-                        if clash(disk, &attach.disk.path, attach.disk.read_only))
-            })
-        };
-        let vm = using.or_else(|| given().map(|(vm, _)| vm));
-        vm.map(|vm| vm.record.spec.name.as_str())
+        let mut users = self.disk_users(disk, but);
+        let user = users.find(|vm| vm.record.host == Some(host));
+        user.map(|vm| vm.record.spec.name.as_str())
     }
 
-    /// Does a VM on the host use a disk that this VM needs?
-    pub(super) fn has_disk_of(&self, host: HostId, vm: Option<VmId>, spec: &VmSpec) -> bool {
-        spec.disks.iter().any(|disk| self.disk_user(host, disk, vm).is_some())
+    /// The hosts of VMs that use a disk which this VM needs.
+    pub(super) fn hosts_with_disk_of(&self, vm: Option<VmId>, spec: &VmSpec) -> BTreeSet<HostId> {
+        let users = spec.disks.iter().flat_map(|disk| self.disk_users(disk, vm));
+        users.filter_map(|user| user.record.host).collect()
     }
 
     /// Is, or was, the VM being continued from a file?

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 use vmm_core::id::{HostId, VmId};
-use vmm_core::scheduler::{Candidate, Decision, Host, Mobility, Needs, Pool, Vm, place};
+use vmm_core::scheduler::{Candidate, Decision, Mobility, Needs, Pool, Vm, place};
 use vmm_core::units::{Kib, MilliCpu};
 use vmm_core::vm::{VmSpec, overhead};
 use vmm_proto::v1::{Fault, FaultCode};
@@ -37,11 +37,10 @@ impl State {
     ) -> Decision {
         let mut hosts = self.scheduled_hosts(Instant::now());
         hosts.retain(|host| only.is_none_or(|only| host.id == only));
-        let shares_disk = |host: &&Host| self.has_disk_of(host.id, vm, spec);
         let needs = Needs {
             vcpus: spec.vcpus,
             zone: vm.and_then(|vm| self.zone_of(vm)),
-            disks_in_use: hosts.iter().filter(shares_disk).map(|host| host.id).collect(),
+            disks_in_use: self.hosts_with_disk_of(vm, spec),
             ..Needs::default()
         };
         let vm = Vm {

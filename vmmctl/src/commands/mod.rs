@@ -7,6 +7,7 @@ pub(crate) mod join;
 pub(crate) mod label;
 mod live;
 mod man;
+pub(crate) mod plan;
 pub(crate) mod pool;
 pub(crate) mod site;
 pub(crate) mod task;
@@ -38,6 +39,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Noun::Vm(command) => vm::run(&connect(&global).await?, command).await,
         Noun::Pool(command) => pool::run(&connect(&global).await?, command).await,
         Noun::Site(command) => site::run(&connect(&global).await?, command).await,
+        Noun::Plan(command) => plan::run(&connect(&global).await?, command).await,
         Noun::Label(command) => label::run(&connect(&global).await?, command).await,
         Noun::Task(command) => task::run(&connect(&global).await?, command).await,
     }

@@ -1,5 +1,6 @@
 //! The cases, in the order of an operator's day.
 
+mod advice;
 mod attack;
 mod client;
 mod devices;
@@ -47,7 +48,7 @@ const DAY: &[Table] = &[
     pv::CASES,
 ];
 /// Run with the whole matrix alone.
-const LONG: &[Table] = &[faults::CASES, hostile::CASES];
+const LONG: &[Table] = &[advice::CASES, faults::CASES, hostile::CASES];
 /// The last removes everything.
 const EVENING: &[Table] = &[attack::CASES, end::CASES];
 

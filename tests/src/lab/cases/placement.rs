@@ -29,10 +29,15 @@ fn both_hosts_join(pool: &mut LabPool) -> Result<()> {
 }
 
 /// Puts a VM on a host by closing the other one for the time being.
-fn preload(pool: &mut LabPool, name: &str, on: usize, demand: &[&str]) -> Result<()> {
+pub(super) fn preload(
+    pool: &mut LabPool,
+    (name, work): (&str, &str),
+    on: usize,
+    demand: &[&str],
+) -> Result<()> {
     let (chosen, closed) = (pool.hosts[on].name.clone(), pool.hosts[1 - on].name.clone());
     pool.ctl.text(&["host", "maintenance", &closed, "on"])?;
-    let created = pool.create(name, "idle", demand);
+    let created = pool.create(name, work, demand);
     pool.ctl.text(&["host", "maintenance", &closed, "off"])?;
     created?;
     ensure!(pool.host_of(name)?.name == chosen, "{name} is not on {chosen}");
@@ -62,7 +67,7 @@ fn expect_placement(pool: &LabPool, demand: &[&str], winner: usize, term: &str) 
 }
 
 fn cpu_decides(pool: &mut LabPool) -> Result<()> {
-    preload(pool, "load-cpu", 0, &["--cpu-demand", "1.5"])?;
+    preload(pool, ("load-cpu", "idle"), 0, &["--cpu-demand", "1.5"])?;
     let demand = ["--cpu-demand", "0.5"];
     expect_placement(pool, &demand, 1, "cpu")?;
     pool.hosts[1].ssh("cp /g/disk.img /var/lib/vmm/web.img")?;
@@ -86,7 +91,7 @@ fn cpu_decides(pool: &mut LabPool) -> Result<()> {
 }
 
 fn disk_decides(pool: &mut LabPool) -> Result<()> {
-    preload(pool, "load-disk", 1, &["--disk-demand", "80M"])?;
+    preload(pool, ("load-disk", "idle"), 1, &["--disk-demand", "80M"])?;
     let demand = ["--disk-demand", "60M", "--cpu-demand", "0.01"];
     expect_placement(pool, &demand, 0, "disk")?;
     pool.create("db", "idle", &demand)?;

@@ -43,6 +43,8 @@ fn a_hot_host_is_relieved_and_the_plan_says_why() {
     assert!(reason.there.price() < reason.here.price() / 2.0);
     assert_eq!(reason.here.dominant(), Term::Cpu);
     assert!(plan.steps[0].forecast.is_some());
+    let moved = |vm| plan.steps.iter().any(|step| step.vm == vm);
+    assert!(plan.kept.iter().all(|kept| !moved(kept.vm)), "{:?}", plan.kept);
 }
 
 #[test]
