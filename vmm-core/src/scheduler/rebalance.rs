@@ -78,7 +78,7 @@ pub enum Why {
     CoolingDown(u64),
     /// It writes too fast for the link.
     DoesNotConverge,
-    /// No other host may take it; the one that would cost least says this.
+    /// No other host may take it; one of them says this.
     NoHost(Option<Refusal>),
     /// The best host is not cheap enough.
     NotHalfPrice(HostId, f64),

@@ -59,7 +59,7 @@ fn shown_kept(pool: &Pool, kept: &Kept) -> v1::KeptVm {
         Why::CoolingDown(ago) => format!("it was moved {ago} s ago, and rests"),
         Why::DoesNotConverge => "it writes its memory faster than the link carries it".to_owned(),
         Why::NoHost(None) => "there is no other host".to_owned(),
-        Why::NoHost(Some(refusal)) => format!("no other host can take it: the last one {refusal}"),
+        Why::NoHost(Some(refusal)) => format!("no other host can take it; one {refusal}"),
         Why::NotHalfPrice(host, there) => format!(
             "it would cost {there:.3} on {}, which is not less than half",
             host_name(pool, *host)

@@ -1,7 +1,8 @@
 //! Beside Ganeti's own tools, where they are installed (`apt-get install ganeti-htools`): hbal balances and hail places on the same cluster text.
 //!
 //! Both sides are measured by Ganeti's metric, which is written here a second time and must agree with what hbal prints for the cluster at the start. Ours runs twice: the search of
-//! the product over their metric, with no more moves than they made, and the product's own rebalancing over its own.
+//! the product over their metric, with no more moves than they made, and the product's own rebalancing over its own. Their times are of whole processes, which start and read the text
+//! first; ours are of the search alone.
 
 mod cluster;
 mod metric;
