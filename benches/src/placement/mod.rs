@@ -12,6 +12,7 @@ mod durable;
 mod ganeti;
 mod policies;
 mod replay;
+mod scheduled;
 mod speed;
 mod world;
 

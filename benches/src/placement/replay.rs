@@ -4,19 +4,16 @@
 //! its own, times a day's curve with a phase of its own, times noise that lasts for hours. The product places by class, measures each VM every five minutes, forecasts with its own histories, and
 //! asks its own rebalancing what to move. Hosts promise three vCPUs for each CPU, so that they can be overloaded.
 
-use std::collections::BTreeSet;
-
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use vmm_core::host::Health;
 use vmm_core::id::{HostId, VmId};
 use vmm_core::scheduler::demand::{History, Known, demand};
 use vmm_core::scheduler::index::{HostIndex, Index};
 use vmm_core::scheduler::{
-    Amounts, CostModel, Features, Host, Limits, Mobility, Needs, Pool, Preference, Resource, Vm,
-    rebalance,
+    Amounts, CostModel, Host, Limits, Mobility, Needs, Pool, Preference, Resource, Vm, rebalance,
 };
 
+use super::scheduled::{host, id};
 use super::world::{DISK, MEMORY_MIB, VCPUS, host_count};
 use crate::report::Report;
 use crate::trace::{Arrival, Trace, normal, whole};
@@ -29,8 +26,6 @@ const OVERCOMMIT: f64 = 3.0;
 /// Peak demand of vCPUs over what is promised.
 const FULL: f64 = 0.9;
 const LIMITS: Limits = Limits { moves_max: 32, cool_down_s: 3600, trusted_s: 3600 };
-/// A gigabit.
-const LINK_BYTES_PER_S: u64 = 125_000_000;
 /// Of a vCPU, and of the spread over VMs.
 const CPU_MEAN: f64 = 0.25;
 const CPU_SIGMA: f64 = 0.8;
@@ -138,7 +133,8 @@ impl Days {
     fn new(count: usize, rebalances: bool) -> Self {
         let model = CostModel::new(Preference::DENSITY);
         let mut index = Index::new(model.clone());
-        let hosts: Vec<Host> = (0..count).map(host).collect();
+        let hosts: Vec<Host> =
+            (0..count).map(|number| host(number, capacity(), Amounts::NOTHING)).collect();
         for host in &hosts {
             index.add_host(host.capacity, host.used).expect("hosts of one kind");
         }
@@ -243,37 +239,18 @@ impl Days {
     }
 }
 
-fn id(number: usize) -> [u8; 16] {
-    let mut id = [0; 16];
-    id[8..].copy_from_slice(&(number as u64).to_be_bytes());
-    id
-}
-
 fn number_of(host: HostId) -> usize {
     let bytes = host.bytes();
     let low = bytes[8..].try_into().map_or(0, u64::from_be_bytes);
     usize::try_from(low).unwrap_or(0)
 }
 
-fn host(number: usize) -> Host {
-    Host {
-        id: HostId::from_bytes(id(number)),
-        name: format!("host{number:05}"),
-        health: Health::Up,
-        maintenance: false,
-        zone: String::new(),
-        pcpus: 32,
-        features: Features::default(),
-        storages: BTreeSet::new(),
-        images: BTreeSet::new(),
-        capacity: Amounts::UNCOUNTED
-            .with(Resource::Vcpus, whole(VCPUS * OVERCOMMIT))
-            .with(Resource::Memory, whole(MEMORY_MIB * OVERCOMMIT) * 1024)
-            .with(Resource::Cpu, whole(VCPUS * 1000.0))
-            .with(Resource::DiskBandwidth, whole(DISK * 1e6)),
-        used: Amounts::NOTHING,
-        link_bytes_per_s: LINK_BYTES_PER_S,
-    }
+fn capacity() -> Amounts {
+    Amounts::UNCOUNTED
+        .with(Resource::Vcpus, whole(VCPUS * OVERCOMMIT))
+        .with(Resource::Memory, whole(MEMORY_MIB * OVERCOMMIT) * 1024)
+        .with(Resource::Cpu, whole(VCPUS * 1000.0))
+        .with(Resource::DiskBandwidth, whole(DISK * 1e6))
 }
 
 fn guest(number: usize, arrival: &Arrival) -> Guest {

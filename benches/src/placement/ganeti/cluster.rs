@@ -1,23 +1,19 @@
 //! A skewed cluster, as Ganeti's text and as the product's pool.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use vmm_core::host::Health;
 use vmm_core::id::{HostId, VmId};
-use vmm_core::scheduler::{
-    Amounts, CostModel, Features, Host, Mobility, Needs, Pool, Preference, Resource, Vm,
-};
+use vmm_core::scheduler::{Amounts, CostModel, Mobility, Needs, Pool, Preference, Resource, Vm};
+
+use super::super::scheduled::{host, id};
 
 /// A node: memory in MiB, of which the node itself takes some.
 pub(super) const MEMORY_MIB: u64 = 65_536;
 pub(super) const NODE_MIB: u64 = 1024;
 pub(super) const CPUS: u64 = 32;
 const DISK_MIB: u64 = 2_000_000;
-/// A gigabit.
-const LINK_BYTES_PER_S: u64 = 125_000_000;
 /// vCPUs, memory, disk, and how often.
 const FLAVOURS: [(u64, u64, u64, u32); 4] =
     [(1, 2048, 20_000, 4), (2, 4096, 40_000, 3), (4, 8192, 80_000, 2), (8, 16_384, 160_000, 1)];
@@ -90,7 +86,7 @@ impl Cluster {
         let hosts = (0..self.nodes).map(|node| {
             let on_node = self.vms.iter().zip(&vms).filter(|(vm, _)| vm.node == node);
             let used = on_node.fold(Amounts::NOTHING, |sum, (_, vm)| sum.plus(vm.demand));
-            host(node, used)
+            host(node, capacity(), used)
         });
         Pool { hosts: hosts.collect(), vms, groups: Vec::new() }
     }
@@ -118,12 +114,6 @@ fn draw_flavour(rng: &mut StdRng) -> (u64, u64, u64, u32) {
     FLAVOURS[0]
 }
 
-fn id(number: usize) -> [u8; 16] {
-    let mut id = [0; 16];
-    id[8..].copy_from_slice(&(number as u64).to_be_bytes());
-    id
-}
-
 fn scheduled(number: usize, vm: &Instance) -> Vm {
     Vm {
         id: VmId::from_bytes(id(number)),
@@ -143,21 +133,8 @@ fn scheduled(number: usize, vm: &Instance) -> Vm {
     }
 }
 
-fn host(node: usize, used: Amounts) -> Host {
-    Host {
-        id: HostId::from_bytes(id(node)),
-        name: format!("node{node:05}"),
-        health: Health::Up,
-        maintenance: false,
-        zone: String::new(),
-        pcpus: 32,
-        features: Features::default(),
-        storages: BTreeSet::new(),
-        images: BTreeSet::new(),
-        capacity: Amounts::UNCOUNTED
-            .with(Resource::Memory, (MEMORY_MIB - NODE_MIB) * 1024)
-            .with(Resource::Cpu, CPUS * 1000),
-        used,
-        link_bytes_per_s: LINK_BYTES_PER_S,
-    }
+fn capacity() -> Amounts {
+    Amounts::UNCOUNTED
+        .with(Resource::Memory, (MEMORY_MIB - NODE_MIB) * 1024)
+        .with(Resource::Cpu, CPUS * 1000)
 }

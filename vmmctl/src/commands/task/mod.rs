@@ -2,6 +2,7 @@
 
 mod cancel;
 mod columns;
+mod follow;
 pub(crate) mod list;
 mod retry;
 mod show;

@@ -3,11 +3,12 @@
 use clap::Args;
 use vmm_proto::v1::{Request, RetryTask, Task};
 
-use crate::commands::each::{Acted, each};
+use super::follow::{Question, ask};
+use crate::commands::each::Acted;
 use crate::complete;
 use crate::failure::Failure;
 use crate::session::Session;
-use crate::wait::{Waiting, begin, finished, follow};
+use crate::wait::{Waiting, finished};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -23,18 +24,8 @@ pub(crate) struct Retry {
 }
 
 pub(super) async fn run(session: &Session, retry: Retry) -> Result<(), Failure> {
-    let no_wait = retry.waiting.no_wait;
-    each(&session.look, &retry.tasks, async |id, board| {
-        let request = Request::RetryTask(RetryTask { task: id.to_owned() });
-        let task = match begin(session, request).await {
-            Ok(task) if no_wait => return Acted::at_once(id, task.task.clone()).by(task),
-            Ok(task) => task,
-            Err(failure) => return Acted::not(id, failure),
-        };
-        let over = follow(session, task, board).await;
-        over.map_or_else(|failure| Acted::not(id, failure), |task| ended(id, task))
-    })
-    .await
+    let request = |task| Request::RetryTask(RetryTask { task });
+    ask(session, &retry.tasks, retry.waiting.no_wait, Question { request, ended }).await
 }
 
 fn ended(id: &str, task: Task) -> Acted {
