@@ -1,7 +1,6 @@
 //! VMs come and go: create, start, delete.
 
-use vmm_core::id::HostId;
-use vmm_core::scheduler::Decision;
+use vmm_core::id::{HostId, VmId};
 use vmm_core::units::Kib;
 use vmm_core::vm::VmSpec;
 use vmm_proto::v1::{
@@ -9,7 +8,7 @@ use vmm_proto::v1::{
 };
 
 use super::change::Change;
-use crate::app::{Begin, Target, charge_of, no_capacity};
+use crate::app::{Begin, Decided, Target, charge_of, no_capacity};
 use crate::store::{Charge, KeyedReply, Labels, Put, VmRecord};
 use crate::workflow::{Construction, Plan};
 
@@ -19,13 +18,14 @@ pub(super) fn create(change: Change<'_>, create: CreateVm) -> Result<Reply, Faul
     change.check_name(spec.name.as_str(), None)?;
     check_devices(&change, &spec)?;
     let charge = charge_of(&spec, spec.memory, spec.vcpus, false);
-    let decision = change.state.decide((None, &spec), charge, None);
+    let id = change.app.new_vm_id();
     if create.dry_run {
-        return Ok(Reply::Placement(Placement::from(&decision)));
+        let decided = change.state.decide((id, &spec), charge, None);
+        return Ok(Reply::Placement(Placement::from(&decided.decision)));
     }
-    let host = decision.chosen.ok_or_else(|| no_capacity(&decision))?;
+    let (host, decided) = choose(&change, (id, &spec), charge, None)?;
     let record = VmRecord {
-        id: change.app.new_vm_id(),
+        id,
         phase: VmPhase::New,
         reason: String::new(),
         host: None,
@@ -38,7 +38,7 @@ pub(super) fn create(change: Change<'_>, create: CreateVm) -> Result<Reply, Faul
         spec: create.spec,
     };
     let plan = Plan::Build(Construction::New);
-    build(change, plan, record, (host, charge, &decision))
+    build(change, plan, record, (host, charge, decided))
 }
 
 /// Chooses a host for a stopped VM and starts it.
@@ -49,11 +49,10 @@ pub(super) fn start(change: Change<'_>, start: &StartVm) -> Result<Reply, Fault>
     change.check_is_nowhere(&record)?;
     let spec = stored_spec(&record.spec)?;
     let charge = charge_of(&spec, spec.memory, spec.vcpus, false);
-    let decision = change.state.decide((Some(record.id), &spec), charge, None);
-    let host = decision.chosen.ok_or_else(|| no_capacity(&decision))?;
+    let (host, decided) = choose(&change, (record.id, &spec), charge, None)?;
     let record = VmRecord { memory_target_kib: record.spec.memory_kib, ..record };
     let plan = Plan::Build(Construction::Start);
-    build(change, plan, record, (host, charge, &decision))
+    build(change, plan, record, (host, charge, decided))
 }
 
 /// Forgets a stopped VM.
@@ -97,12 +96,28 @@ pub(super) fn stored_spec(spec: &Spec) -> Result<VmSpec, Fault> {
     })
 }
 
+/// The host for a VM, and how it was found. That there is none is a decision as well, and is kept.
+pub(super) fn choose(
+    change: &Change<'_>,
+    (id, spec): (VmId, &VmSpec),
+    charge: Charge,
+    only: Option<HostId>,
+) -> Result<(HostId, Decided), Fault> {
+    let decided = change.state.decide((id, spec), charge, only);
+    if let Some(host) = decided.decision.chosen {
+        return Ok((host, decided));
+    }
+    let fault = no_capacity(&decided.decision);
+    change.app.keep_decision(decided.made(None));
+    Err(fault)
+}
+
 /// Reserves and builds; where its memory is saved and what its balloon is told are as `record` says.
 pub(super) fn build(
     change: Change<'_>,
     plan: Plan,
     record: VmRecord,
-    (host, charge, decision): (HostId, Charge, &Decision),
+    (host, charge, decided): (HostId, Charge, Decided),
 ) -> Result<Reply, Fault> {
     check_ledger(&change, &record, host, charge)?;
     let reserved = VmRecord {
@@ -119,7 +134,7 @@ pub(super) fn build(
         host: Some(host),
         origin: change.origin,
         puts: vec![Put::Vm(Box::new(reserved))],
-        placement: Some(Placement::from(decision)),
+        placement: Some(decided),
         plan,
     };
     change.app.begin(change.state, begin)

@@ -1,12 +1,14 @@
-//! Where a VM is put, and what it is charged.
+//! Where a VM is put, what it is charged, and what was decided.
 
 use tokio::time::Instant;
-use vmm_core::id::{HostId, VmId};
+use vmm_core::id::{HostId, TaskId, VmId};
+use vmm_core::scheduler::record::{Question, Record};
 use vmm_core::scheduler::{Candidate, Decision, Mobility, Needs, Pool, Vm, place};
 use vmm_core::units::{Kib, MilliCpu};
 use vmm_core::vm::{VmSpec, overhead};
 use vmm_proto::v1::{Fault, FaultCode};
 
+use super::decisions::Made;
 use super::problem::demand_of;
 use super::state::State;
 use crate::store::Charge;
@@ -27,24 +29,47 @@ pub(crate) fn charge_of(spec: &VmSpec, target: Kib, vcpus: u32, running: bool) -
     }
 }
 
+/// A decision, and what it was made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Decided {
+    pub(crate) decision: Decision,
+    pub(crate) record: Record,
+}
+
+impl Decided {
+    /// Where to, or why nowhere.
+    fn answer(&self) -> String {
+        let chosen = self.decision.candidates.iter().find(|c| Some(c.host) == self.decision.chosen);
+        match chosen {
+            Some(chosen) => format!("to {}", chosen.name),
+            None => no_capacity(&self.decision).message,
+        }
+    }
+
+    /// To be written down, with the task that came of it.
+    pub(crate) fn made(self, task: Option<TaskId>) -> Made {
+        Made { answer: self.answer(), record: self.record, task }
+    }
+}
+
 impl State {
     /// Where a VM costs least; on one host or not at all, when `only` names it.
     pub(crate) fn decide(
         &self,
-        (vm, spec): (Option<VmId>, &VmSpec),
+        (id, spec): (VmId, &VmSpec),
         charge: Charge,
         only: Option<HostId>,
-    ) -> Decision {
+    ) -> Decided {
         let mut hosts = self.scheduled_hosts(Instant::now());
         hosts.retain(|host| only.is_none_or(|only| host.id == only));
         let needs = Needs {
             vcpus: spec.vcpus,
-            zone: vm.and_then(|vm| self.zone_of(vm)),
-            disks_in_use: self.hosts_with_disk_of(vm, spec),
+            zone: self.zone_of(id),
+            disks_in_use: self.hosts_with_disk_of(id, spec),
             ..Needs::default()
         };
         let vm = Vm {
-            id: vm.unwrap_or(VmId::from_bytes([0; 16])),
+            id,
             name: spec.name.as_str().to_owned(),
             demand: demand_of(charge),
             host: None,
@@ -52,7 +77,11 @@ impl State {
             image: None,
             mobility: Mobility::default(),
         };
-        place(&Pool { hosts, ..Pool::default() }, &vm, &self.cost_model)
+        let pool = Pool { hosts, vms: vec![vm], groups: Vec::new() };
+        let decision = place(&pool, &pool.vms[0], &self.cost_model);
+        let preference = self.cost_model.preference();
+        let record = Record { question: Question::Place(id), preference, pool };
+        Decided { decision, record }
     }
 }
 
