@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vmm_core::host::{Health, HostCapacity, HostLoad, Ledger};
-use vmm_core::id::{HostId, TaskId, VmId};
+use vmm_core::id::{HostId, PoolId, TaskId, VmId};
 use vmm_core::scheduler::{CostModel, Preference};
 use vmm_core::task::turns::Turns;
 use vmm_proto::v1;
@@ -113,6 +113,8 @@ pub(crate) struct State {
     pub(super) started: Instant,
     /// What the scheduler decided of late.
     pub(crate) decisions: Decisions,
+    /// Moves that would pay, when that was looked at last.
+    pub(crate) advice: BTreeMap<PoolId, u64>,
     /// Prices placements.
     pub(crate) cost_model: CostModel,
 }
@@ -136,6 +138,7 @@ impl State {
             journal: Journal::default(),
             started: Instant::now(),
             decisions: Decisions::default(),
+            advice: BTreeMap::new(),
             cost_model: CostModel::new(preference),
         };
         let hosts = contents.hosts.into_iter().map(Put::Host);

@@ -1,11 +1,13 @@
 //! What the scheduler decided can be listed, looked into and made again, also by another run of the manager.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use vmm_core::scheduler::record::{Answer, Record};
 use vmm_proto::v1::{
-    CreateVm, Decision, DecisionKind, FaultCode, ListDecisions, ReadDecision, Reply, Request,
-    ShowDecision,
+    CreateVm, Decision, DecisionKind, DestroyVm, FaultCode, ListDecisions, ListPools, ReadDecision,
+    Reply, Request, ShowDecision,
 };
 
 use super::{Pool, spec};
@@ -99,4 +101,25 @@ async fn lists_go_on_and_are_about_one_vm() {
     let unknown = Request::ShowDecision(ShowDecision { decision: 99 });
     let fault = pool.call(None, unknown).await.expect_err("not kept");
     assert!(fault.message.contains("ListDecisions"), "{fault}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn moves_that_would_pay_are_shown_at_the_pool_and_kept_once() {
+    let pool = super::advice::hot().await;
+    let advised = async || match pool.ok(Request::ListPools(ListPools::default())).await {
+        Reply::Pools(pools) => pools.pools[0].advised_moves,
+        other => panic!("pools were expected: {other:?}"),
+    };
+    tokio::time::sleep(Duration::from_secs(180)).await;
+    assert_eq!(advised().await, Some(1));
+    let (decisions, _) = list(&pool, ListDecisions::default()).await;
+    let plans: Vec<&Decision> =
+        decisions.iter().filter(|d| d.question == DecisionKind::Rebalance).collect();
+    let [kept] = plans.as_slice() else { panic!("three looks, one plan: {plans:?}") };
+    assert!(kept.answer.starts_with("1 move would pay"), "{}", kept.answer);
+    let plan = show(&pool, kept.decision).await.plan.expect("a plan");
+    assert_eq!((plan.moves.len(), plan.moves[0].destination.as_str()), (1, "b"));
+    pool.done(Request::DestroyVm(DestroyVm { vm: "one".into() })).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(advised().await, None, "nobody is in the way any more");
 }

@@ -101,6 +101,7 @@ fn pool() -> v1::Pool {
         site: "s1".into(),
         first: true,
         notes: "NVMe".into(),
+        advised_moves: Some(2),
         capacity: capacity(),
     }
 }

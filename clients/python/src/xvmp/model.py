@@ -410,6 +410,7 @@ class Pool:
     site: str
     first: bool
     notes: str | None = None
+    advised_moves: int | None = None
     capacity: Capacity
 
 
