@@ -9,7 +9,8 @@ use vmm_proto::v1::{
 };
 
 use super::change::Change;
-use crate::app::{Begin, Target, charge_of, no_capacity};
+use super::pin;
+use crate::app::{Begin, Newcomer, Target, charge_of, no_capacity};
 use crate::store::{Charge, KeyedReply, Labels, Put, VmRecord};
 use crate::workflow::{Construction, Plan};
 
@@ -18,12 +19,10 @@ pub(super) fn create(change: Change<'_>, create: CreateVm) -> Result<Reply, Faul
     let spec = VmSpec::try_from(create.spec.clone())?;
     change.check_name(spec.name.as_str(), None)?;
     check_devices(&change, &spec)?;
+    let pool = create.pool.as_ref().map(|pool| change.state.pool_named(pool)).transpose()?;
+    let zone = pool.map(|pool| pool.name.clone());
+    let pin = pin::hosts(change.state, &create.pins, pool.map(|pool| pool.id))?;
     let charge = charge_of(&spec, spec.memory, spec.vcpus, false);
-    let decision = change.state.decide((None, &spec), charge, None);
-    if create.dry_run {
-        return Ok(Reply::Placement(Placement::from(&decision)));
-    }
-    let host = decision.chosen.ok_or_else(|| no_capacity(&decision))?;
     let record = VmRecord {
         id: change.app.new_vm_id(),
         phase: VmPhase::New,
@@ -35,8 +34,15 @@ pub(super) fn create(change: Change<'_>, create: CreateVm) -> Result<Reply, Faul
         vcpus_target: None,
         saved: None,
         labels: Labels::default(),
+        pin,
         spec: create.spec,
     };
+    let newcomer = Newcomer { record: &record, spec: &spec, charge, zone };
+    let decision = change.state.decide(&newcomer, None);
+    if create.dry_run {
+        return Ok(Reply::Placement(Placement::from(&decision)));
+    }
+    let host = decision.chosen.ok_or_else(|| no_capacity(&decision))?;
     let plan = Plan::Build(Construction::New);
     build(change, plan, record, (host, charge, &decision))
 }
@@ -49,7 +55,9 @@ pub(super) fn start(change: Change<'_>, start: &StartVm) -> Result<Reply, Fault>
     change.check_is_nowhere(&record)?;
     let spec = stored_spec(&record.spec)?;
     let charge = charge_of(&spec, spec.memory, spec.vcpus, false);
-    let decision = change.state.decide((Some(record.id), &spec), charge, None);
+    let zone = change.state.zone_of(&record);
+    let newcomer = Newcomer { record: &record, spec: &spec, charge, zone };
+    let decision = change.state.decide(&newcomer, None);
     let host = decision.chosen.ok_or_else(|| no_capacity(&decision))?;
     let record = VmRecord { memory_target_kib: record.spec.memory_kib, ..record };
     let plan = Plan::Build(Construction::Start);

@@ -9,7 +9,7 @@ use vmm_proto::v1::{
 
 use super::change::{Change, millis};
 use super::create::{build, stored_spec};
-use crate::app::{Target, charge_of, no_capacity, off_host};
+use crate::app::{Newcomer, Target, charge_of, no_capacity, off_host};
 use crate::store::{Charge, KeyedReply, Put, SavedState, VmRecord};
 use crate::workflow::{Construction, Plan};
 
@@ -50,7 +50,9 @@ pub(super) fn restore(change: Change<'_>, restore: &RestoreVm) -> Result<Reply, 
     let charge = Charge { running: false, ..charge };
     let target =
         saved.as_ref().map_or(Kib(record.spec.memory_max_kib), |s| Kib(s.memory_target_kib));
-    let decision = change.state.decide((Some(record.id), &spec), charge, Some(host));
+    let zone = change.state.zone_of(&record);
+    let newcomer = Newcomer { record: &record, spec: &spec, charge, zone };
+    let decision = change.state.decide(&newcomer, Some(host));
     let host = decision.chosen.ok_or_else(|| no_capacity(&decision))?;
     let record = VmRecord { saved, memory_target_kib: target.0, ..record };
     let plan = Plan::Build(Construction::Restore(path));

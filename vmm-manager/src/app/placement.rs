@@ -1,7 +1,7 @@
 //! Where a VM is put, and what it is charged.
 
 use tokio::time::Instant;
-use vmm_core::id::{HostId, VmId};
+use vmm_core::id::HostId;
 use vmm_core::scheduler::{Candidate, Decision, Mobility, Needs, Pool, Vm, place};
 use vmm_core::units::{Kib, MilliCpu};
 use vmm_core::vm::{VmSpec, overhead};
@@ -9,7 +9,7 @@ use vmm_proto::v1::{Fault, FaultCode};
 
 use super::problem::demand_of;
 use super::state::State;
-use crate::store::Charge;
+use crate::store::{Charge, VmRecord};
 
 /// What a vCPU is assumed to use when the specification does not say.
 const CPU_DEMAND_PER_VCPU: MilliCpu = MilliCpu(100);
@@ -27,32 +27,44 @@ pub(crate) fn charge_of(spec: &VmSpec, target: Kib, vcpus: u32, running: bool) -
     }
 }
 
+/// A VM that is to be put on a host.
+#[derive(Clone, Debug)]
+pub(crate) struct Newcomer<'a> {
+    pub(crate) record: &'a VmRecord,
+    /// Of the record, checked.
+    pub(crate) spec: &'a VmSpec,
+    pub(crate) charge: Charge,
+    /// The pool that it must be in, by name.
+    pub(crate) zone: Option<String>,
+}
+
 impl State {
     /// Where a VM costs least; on one host or not at all, when `only` names it.
-    pub(crate) fn decide(
-        &self,
-        (vm, spec): (Option<VmId>, &VmSpec),
-        charge: Charge,
-        only: Option<HostId>,
-    ) -> Decision {
+    pub(crate) fn decide(&self, newcomer: &Newcomer<'_>, only: Option<HostId>) -> Decision {
         let mut hosts = self.scheduled_hosts(Instant::now());
         hosts.retain(|host| only.is_none_or(|only| host.id == only));
-        let needs = Needs {
-            vcpus: spec.vcpus,
-            zone: vm.and_then(|vm| self.zone_of(vm)),
-            disks_in_use: self.hosts_with_disk_of(vm, spec),
-            ..Needs::default()
-        };
-        let vm = Vm {
-            id: vm.unwrap_or(VmId::from_bytes([0; 16])),
-            name: spec.name.as_str().to_owned(),
-            demand: demand_of(charge),
+        let vm = self.scheduled_newcomer(newcomer);
+        place(&Pool { hosts, ..Pool::default() }, &vm, &self.cost_model)
+    }
+
+    /// As the scheduler weighs it.
+    fn scheduled_newcomer(&self, newcomer: &Newcomer<'_>) -> Vm {
+        let Newcomer { record, spec, charge, zone } = newcomer;
+        Vm {
+            id: record.id,
+            name: record.spec.name.clone(),
+            demand: demand_of(*charge),
             host: None,
-            needs,
+            needs: Needs {
+                vcpus: spec.vcpus,
+                zone: zone.clone(),
+                pinned: record.pin.iter().copied().collect(),
+                disks_in_use: self.hosts_with_disk_of(Some(record.id), spec),
+                ..Needs::default()
+            },
             image: None,
             mobility: Mobility::default(),
-        };
-        place(&Pool { hosts, ..Pool::default() }, &vm, &self.cost_model)
+        }
     }
 }
 

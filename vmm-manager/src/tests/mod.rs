@@ -8,6 +8,7 @@ mod chaos;
 mod events;
 mod failures;
 mod lists;
+mod pins;
 mod placement;
 mod places;
 mod plans;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{certificate, device, event, host, label, orphan, place, plan, stats, task, vm};
+use super::{certificate, device, event, host, label, orphan, pin, place, plan, stats, task, vm};
 
 /// Is anybody there? Answers with the same text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,7 @@ pub enum Request {
     ListPools(place::ListPools),
     LabelVm(label::LabelVm),
     ListLabels(label::ListLabels),
+    PinVm(pin::PinVm),
     PlanMoves(plan::PlanMoves),
     PlanEvacuation(plan::PlanEvacuation),
     PlanGrowth(plan::PlanGrowth),
