@@ -1,7 +1,6 @@
 //! VMs come and go: create, start, delete.
 
 use vmm_core::id::HostId;
-use vmm_core::scheduler::Decision;
 use vmm_core::units::Kib;
 use vmm_core::vm::VmSpec;
 use vmm_proto::v1::{
@@ -10,7 +9,7 @@ use vmm_proto::v1::{
 
 use super::change::Change;
 use super::pin;
-use crate::app::{Begin, Newcomer, Target, charge_of, no_capacity};
+use crate::app::{Begin, Decided, Newcomer, Target, charge_of, no_capacity};
 use crate::store::{Charge, KeyedReply, Labels, Put, VmRecord};
 use crate::workflow::{Construction, Plan};
 
@@ -38,13 +37,13 @@ pub(super) fn create(change: Change<'_>, create: CreateVm) -> Result<Reply, Faul
         spec: create.spec,
     };
     let newcomer = Newcomer { record: &record, spec: &spec, charge, zone };
-    let decision = change.state.decide(&newcomer, None);
     if create.dry_run {
-        return Ok(Reply::Placement(Placement::from(&decision)));
+        let decided = change.state.decide(&newcomer, None);
+        return Ok(Reply::Placement(Placement::from(&decided.decision)));
     }
-    let host = decision.chosen.ok_or_else(|| no_capacity(&decision))?;
+    let (host, decided) = choose(&change, &newcomer, None)?;
     let plan = Plan::Build(Construction::New);
-    build(change, plan, record, (host, charge, &decision))
+    build(change, plan, record, (host, charge, decided))
 }
 
 /// Chooses a host for a stopped VM and starts it.
@@ -57,11 +56,10 @@ pub(super) fn start(change: Change<'_>, start: &StartVm) -> Result<Reply, Fault>
     let charge = charge_of(&spec, spec.memory, spec.vcpus, false);
     let zone = change.state.zone_of(&record);
     let newcomer = Newcomer { record: &record, spec: &spec, charge, zone };
-    let decision = change.state.decide(&newcomer, None);
-    let host = decision.chosen.ok_or_else(|| no_capacity(&decision))?;
+    let (host, decided) = choose(&change, &newcomer, None)?;
     let record = VmRecord { memory_target_kib: record.spec.memory_kib, ..record };
     let plan = Plan::Build(Construction::Start);
-    build(change, plan, record, (host, charge, &decision))
+    build(change, plan, record, (host, charge, decided))
 }
 
 /// Forgets a stopped VM.
@@ -105,12 +103,27 @@ pub(super) fn stored_spec(spec: &Spec) -> Result<VmSpec, Fault> {
     })
 }
 
+/// The host for a VM, and how it was found. That there is none is a decision as well, and is kept.
+pub(super) fn choose(
+    change: &Change<'_>,
+    newcomer: &Newcomer<'_>,
+    only: Option<HostId>,
+) -> Result<(HostId, Decided), Fault> {
+    let decided = change.state.decide(newcomer, only);
+    if let Some(host) = decided.decision.chosen {
+        return Ok((host, decided));
+    }
+    let fault = no_capacity(&decided.decision);
+    change.app.keep_decision(decided.made(None));
+    Err(fault)
+}
+
 /// Reserves and builds; where its memory is saved and what its balloon is told are as `record` says.
 pub(super) fn build(
     change: Change<'_>,
     plan: Plan,
     record: VmRecord,
-    (host, charge, decision): (HostId, Charge, &Decision),
+    (host, charge, decided): (HostId, Charge, Decided),
 ) -> Result<Reply, Fault> {
     check_ledger(&change, &record, host, charge)?;
     let reserved = VmRecord {
@@ -127,7 +140,7 @@ pub(super) fn build(
         host: Some(host),
         origin: change.origin,
         puts: vec![Put::Vm(Box::new(reserved))],
-        placement: Some(Placement::from(decision)),
+        placement: Some(decided),
         plan,
     };
     change.app.begin(change.state, begin)

@@ -7,6 +7,7 @@ mod bulk;
 mod certificate;
 mod change;
 mod create;
+mod decision;
 mod define;
 mod event;
 mod host;
@@ -72,6 +73,9 @@ async fn dispatch(app: &Arc<App>, caller: &Caller, request: Request) -> Result<R
         Request::PlanMoves(plan) => plan::moves(app, &plan),
         Request::PlanEvacuation(plan) => plan::evacuation(app, &plan),
         Request::PlanGrowth(plan) => plan::growth(app, &plan),
+        Request::ListDecisions(list) => Ok(decision::list(app, &list)),
+        Request::ShowDecision(show) => decision::show(app, &show),
+        Request::ReadDecision(read) => decision::read(app, &read),
         Request::ListLabels(_) => Ok(view::list_labels(app)),
         Request::ShowVm(show) => read::show_vm(app, &show),
         Request::ReadConsole(read) => read::console(app, caller, read).await,

@@ -8,8 +8,8 @@ use vmm_proto::v1::{
 };
 
 use super::change::{Change, millis};
-use super::create::{build, stored_spec};
-use crate::app::{Newcomer, Target, charge_of, no_capacity, off_host};
+use super::create::{build, choose, stored_spec};
+use crate::app::{Newcomer, Target, charge_of, off_host};
 use crate::store::{Charge, KeyedReply, Put, SavedState, VmRecord};
 use crate::workflow::{Construction, Plan};
 
@@ -52,11 +52,10 @@ pub(super) fn restore(change: Change<'_>, restore: &RestoreVm) -> Result<Reply, 
         saved.as_ref().map_or(Kib(record.spec.memory_max_kib), |s| Kib(s.memory_target_kib));
     let zone = change.state.zone_of(&record);
     let newcomer = Newcomer { record: &record, spec: &spec, charge, zone };
-    let decision = change.state.decide(&newcomer, Some(host));
-    let host = decision.chosen.ok_or_else(|| no_capacity(&decision))?;
+    let (host, decided) = choose(&change, &newcomer, Some(host))?;
     let record = VmRecord { saved, memory_target_kib: target.0, ..record };
     let plan = Plan::Build(Construction::Restore(path));
-    build(change, plan, record, (host, charge, &decision))
+    build(change, plan, record, (host, charge, decided))
 }
 
 /// What is remembered of a saved VM, and the file to restore it from.

@@ -15,6 +15,7 @@
 
 mod begin;
 mod bounds;
+mod decisions;
 mod devices;
 mod finish;
 mod news;
@@ -27,8 +28,9 @@ mod state;
 mod turns;
 
 pub(crate) use begin::{Begin, Deed, KeyUse, Origin, Target, store_fault};
+pub(crate) use decisions::{Made, Unreadable};
 pub(crate) use news::{News, Object, Seen};
-pub(crate) use placement::{Newcomer, charge_of, no_capacity};
+pub(crate) use placement::{Decided, Newcomer, charge_of, no_capacity};
 pub(crate) use problem::demand_of;
 pub(crate) use report::{Observed, off_host};
 pub(crate) use show_task::Detail;

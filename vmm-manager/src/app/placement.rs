@@ -1,12 +1,14 @@
-//! Where a VM is put, and what it is charged.
+//! Where a VM is put, what it is charged, and what was decided.
 
 use tokio::time::Instant;
-use vmm_core::id::HostId;
+use vmm_core::id::{HostId, TaskId};
+use vmm_core::scheduler::record::{Question, Record};
 use vmm_core::scheduler::{Candidate, Decision, Mobility, Needs, Pool, Vm, place};
 use vmm_core::units::{Kib, MilliCpu};
 use vmm_core::vm::{VmSpec, overhead};
 use vmm_proto::v1::{Fault, FaultCode};
 
+use super::decisions::Made;
 use super::problem::demand_of;
 use super::state::State;
 use crate::store::{Charge, VmRecord};
@@ -38,13 +40,40 @@ pub(crate) struct Newcomer<'a> {
     pub(crate) zone: Option<String>,
 }
 
+/// A decision, and what it was made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Decided {
+    pub(crate) decision: Decision,
+    pub(crate) record: Record,
+}
+
+impl Decided {
+    /// Where to, or why nowhere.
+    fn answer(&self) -> String {
+        let chosen = self.decision.candidates.iter().find(|c| Some(c.host) == self.decision.chosen);
+        match chosen {
+            Some(chosen) => format!("to {}", chosen.name),
+            None => no_capacity(&self.decision).message,
+        }
+    }
+
+    /// To be written down, with the task that came of it.
+    pub(crate) fn made(self, task: Option<TaskId>) -> Made {
+        Made { answer: self.answer(), record: self.record, task }
+    }
+}
+
 impl State {
     /// Where a VM costs least; on one host or not at all, when `only` names it.
-    pub(crate) fn decide(&self, newcomer: &Newcomer<'_>, only: Option<HostId>) -> Decision {
+    pub(crate) fn decide(&self, newcomer: &Newcomer<'_>, only: Option<HostId>) -> Decided {
         let mut hosts = self.scheduled_hosts(Instant::now());
         hosts.retain(|host| only.is_none_or(|only| host.id == only));
         let vm = self.scheduled_newcomer(newcomer);
-        place(&Pool { hosts, ..Pool::default() }, &vm, &self.cost_model)
+        let question = Question::Place(vm.id);
+        let pool = Pool { hosts, vms: vec![vm], groups: Vec::new() };
+        let decision = place(&pool, &pool.vms[0], &self.cost_model);
+        let preference = self.cost_model.preference();
+        Decided { decision, record: Record { question, preference, pool } }
     }
 
     /// As the scheduler weighs it.
@@ -59,7 +88,7 @@ impl State {
                 vcpus: spec.vcpus,
                 zone: zone.clone(),
                 pinned: record.pin.iter().copied().collect(),
-                disks_in_use: self.hosts_with_disk_of(Some(record.id), spec),
+                disks_in_use: self.hosts_with_disk_of(record.id, spec),
                 ..Needs::default()
             },
             image: None,

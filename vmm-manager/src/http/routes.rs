@@ -182,6 +182,19 @@ pub(super) const ROUTES: &[Route] = &[
         "Growth",
         "How a VM that runs would get this much in all: in place, or by a move",
     ),
+    get("/decisions", "ListDecisions", "Decisions", "What the scheduler decided, the latest first"),
+    get(
+        "/decisions/{decision}",
+        "ShowDecision",
+        "Decision",
+        "One decision, made again with every host's cost by terms",
+    ),
+    get(
+        "/decisions/{decision}/record",
+        "ReadDecision",
+        "DecisionText",
+        "A piece of the text that a decision was made of",
+    ),
     get(
         "/events",
         EVENTS,

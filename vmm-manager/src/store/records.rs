@@ -287,6 +287,26 @@ impl TaskRecord {
     }
 }
 
+/// A decision of the scheduler, with all that it was made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DecisionRecord {
+    /// Counts up with each decision.
+    pub(crate) number: u64,
+    /// Since 1970-01-01T00:00:00Z.
+    pub(crate) at_ms: u64,
+    pub(crate) question: v1::DecisionKind,
+    /// The VM that it is about, and what that was called.
+    #[serde(default, with = "optional_text")]
+    pub(crate) vm: Option<VmId>,
+    #[serde(default)]
+    pub(crate) vm_name: Option<String>,
+    #[serde(default, with = "optional_text")]
+    pub(crate) task: Option<TaskId>,
+    pub(crate) answer: String,
+    /// What the scheduler was asked, as text: gzip, base64.
+    pub(crate) made_of: String,
+}
+
 /// What was answered to a change that had a key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct KeyRecord {

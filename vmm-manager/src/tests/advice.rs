@@ -13,7 +13,7 @@ async fn create(pool: &Pool, name: &str, change: impl FnOnce(&mut v1::Spec)) {
 }
 
 /// Four CPUs: on the first host VMs that want nearly all of them, on the second nothing.
-async fn hot() -> Pool {
+pub(super) async fn hot() -> Pool {
     let pool = Pool::of(&["a", "b"]).await;
     let keep =
         |maintenance| Request::SetMaintenance(v1::SetMaintenance { host: "b".into(), maintenance });

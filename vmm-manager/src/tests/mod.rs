@@ -5,6 +5,7 @@ mod agent;
 mod asks;
 mod bulk;
 mod chaos;
+mod decisions;
 mod events;
 mod failures;
 mod lists;

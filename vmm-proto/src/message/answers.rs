@@ -101,6 +101,7 @@ fn pool() -> v1::Pool {
         site: "s1".into(),
         first: true,
         notes: "NVMe".into(),
+        advised_moves: Some(2),
         capacity: capacity(),
     }
 }
@@ -212,6 +213,21 @@ fn growth() -> v1::Growth {
     };
     let refused = v1::RefusedHost { host: "h3".into(), reason: "is silent".into() };
     v1::Growth { ways: vec![way.clone(), way], refused: vec![refused.clone(), refused] }
+}
+
+fn decision() -> v1::Decision {
+    v1::Decision {
+        decision: 42,
+        at_ms: 1_700_000_000_000,
+        question: v1::DecisionKind::Evacuate,
+        vm: Some(vm()),
+        vm_name: Some("web".into()),
+        task: Some(vm()),
+        answer: "to h1".into(),
+        placement: Some(placement()),
+        plan: Some(plan()),
+        growth: Some(growth()),
+    }
 }
 
 fn vm_stats() -> v1::VmStats {
@@ -381,6 +397,9 @@ pub(in crate::message) fn replies() -> Vec<Reply> {
         Reply::Placement(placement()),
         Reply::Plan(plan()),
         Reply::Growth(growth()),
+        Reply::Decision(Box::new(decision())),
+        Reply::Decisions(v1::Decisions { next: Some(41), decisions: vec![decision(), decision()] }),
+        Reply::DecisionText(v1::DecisionText { size_bytes: 3, data: "aGkh".into() }),
         Reply::Vcpus(v1::Vcpus { asked: 2, online: 1, note: "short".into() }),
         Reply::Memory(v1::Memory { asked_kib: 2, reached_kib: 1, note: "short".into() }),
         Reply::Vm(Box::new(shown())),

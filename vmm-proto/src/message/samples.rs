@@ -208,6 +208,13 @@ fn of_places() -> Vec<Request> {
         Request::ListLabels(v1::ListLabels {}),
         Request::PlanMoves(v1::PlanMoves { pool: Some("p1".into()), moves_max: Some(4) }),
         Request::PlanEvacuation(v1::PlanEvacuation { host: "h1".into() }),
+        Request::ListDecisions(v1::ListDecisions {
+            vm: Some(vm()),
+            before: Some(43),
+            count_max: Some(100),
+        }),
+        Request::ShowDecision(v1::ShowDecision { decision: 42 }),
+        Request::ReadDecision(v1::ReadDecision { decision: 42, offset: Some(262_144) }),
         Request::PlanGrowth(v1::PlanGrowth { vm: vm(), vcpus: Some(4), memory_kib: Some(1 << 20) }),
         Request::ListVms(list!(ListVms)),
     ]

@@ -7,6 +7,7 @@
 //! One table, [`verb()`], says of each request what it is called, who may send it, whether it changes anything, and what it costs.
 
 mod certificate;
+mod decision;
 mod device;
 mod event;
 mod fault;
@@ -26,6 +27,9 @@ mod vm;
 
 pub use certificate::{
     Certificate, InstallCertificate, PrepareKeys, RenewCertificate, ShowCertificate, SigningRequest,
+};
+pub use decision::{
+    Decision, DecisionKind, DecisionText, Decisions, ListDecisions, ReadDecision, ShowDecision,
 };
 pub use device::{AttachDisk, AttachNic, DetachDisk, DetachNic, Disk, Nic, ResizeDisk};
 pub use event::{Events, Gone, ObjectKind, WaitEvents};

@@ -418,6 +418,7 @@ class Pool:
     site: str
     first: bool
     notes: str | None = None
+    advised_moves: int | None = None
     capacity: Capacity
 
 
@@ -625,6 +626,51 @@ class Placement:
     tag: ClassVar[str] = "Placement"
     chosen: str | None = None
     candidates: tuple[Candidate, ...] = ()
+
+
+class DecisionKind(StrEnum):
+    """What was asked of the scheduler."""
+
+    PLACE = "Place"
+    BATCH = "Batch"
+    REBALANCE = "Rebalance"
+    EVACUATE = "Evacuate"
+    GROW = "Grow"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """A decision of the scheduler; with its terms when it is shown."""
+
+    tag: ClassVar[str] = "Decision"
+    decision: int
+    at_ms: int
+    question: DecisionKind
+    vm: str | None = None
+    vm_name: str | None = None
+    task: str | None = None
+    answer: str
+    placement: Placement | None = None
+    plan: Plan | None = None
+    growth: Growth | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """The latest first; ``next`` goes on before it."""
+
+    tag: ClassVar[str] = "Decisions"
+    next: int | None = None
+    decisions: tuple[Decision, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionText:
+    """A piece of what a decision was made of."""
+
+    tag: ClassVar[str] = "DecisionText"
+    size_bytes: int
+    data: bytes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -227,6 +227,36 @@ class PlanGrowth(Verb[model.Growth]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ListDecisions(Verb[model.Decisions]):
+    """Decisions of the scheduler, the latest first."""
+
+    tag = "ListDecisions"
+    reply = model.Decisions
+    vm: str | None = None
+    before: int | None = None
+    count_max: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowDecision(Verb[model.Decision]):
+    """One of them, made again with every term."""
+
+    tag = "ShowDecision"
+    reply = model.Decision
+    decision: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadDecision(Verb[model.DecisionText]):
+    """A piece of the text that it was made of."""
+
+    tag = "ReadDecision"
+    reply = model.DecisionText
+    decision: int
+    offset: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class GetHostStats(Verb[model.HostStats]):
     tag = "GetHostStats"
     reply = model.HostStats
