@@ -150,12 +150,13 @@ async fn change(client: &Client, request: Request, key: String) -> Result<Reply,
 
 async fn fill(client: &Client) -> Result<()> {
     for n in 0..HOSTS {
-        let add = v1::AddHost { name: format!("h{n}"), address: format!("h{n}:1") };
+        let add = v1::AddHost { name: format!("h{n}"), address: format!("h{n}:1"), pool: None };
         change(client, Request::AddHost(add), format!("host {n}")).await?;
     }
     tokio::time::sleep(REPORT_EVERY * 3).await;
     for n in 0..VMS {
-        let create = || Request::CreateVm(v1::CreateVm { dry_run: false, spec: spec(n) });
+        let create =
+            || Request::CreateVm(v1::CreateVm { spec: spec(n), ..v1::CreateVm::default() });
         loop {
             match change(client, create(), format!("vm {n}")).await {
                 Ok(_) => break,

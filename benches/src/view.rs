@@ -207,7 +207,7 @@ async fn fill(store: &Path) -> Result<()> {
     places(&manager).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     for n in 0..VMS {
-        let spec = || v1::CreateVm { dry_run: false, spec: spec(n) };
+        let spec = || v1::CreateVm { spec: spec(n), ..v1::CreateVm::default() };
         done(&manager, || Request::CreateVm(spec())).await?;
         done(&manager, || Request::LabelVm(label(n))).await?;
     }
@@ -239,7 +239,7 @@ async fn places(manager: &Manager) -> Result<()> {
     }
     for n in 0..HOSTS {
         let (name, address) = (|| format!("h{n}"), || format!("h{n}:1"));
-        let add = || v1::AddHost { name: name(), address: address() };
+        let add = || v1::AddHost { name: name(), address: address(), pool: None };
         done(manager, || Request::AddHost(add())).await?;
         let put = || v1::SetHostPool { host: name(), pool: format!("pool-{}", n % POOLS) };
         done(manager, || Request::SetHostPool(put())).await?;

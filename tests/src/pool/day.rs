@@ -182,7 +182,7 @@ impl Day {
         self.vms_named += 1;
         let spec = self.spec(format!("vm{}", self.vms_named));
         let dry_run = self.rng.random_bool(0.1);
-        self.ask(Request::CreateVm(v1::CreateVm { dry_run, spec })).await
+        self.ask(Request::CreateVm(v1::CreateVm { dry_run, spec, ..v1::CreateVm::default() })).await
     }
 
     fn spec(&mut self, name: String) -> v1::Spec {

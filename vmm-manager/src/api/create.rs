@@ -1,6 +1,6 @@
 //! VMs come and go: create, start, delete.
 
-use vmm_core::id::{HostId, VmId};
+use vmm_core::id::HostId;
 use vmm_core::units::Kib;
 use vmm_core::vm::VmSpec;
 use vmm_proto::v1::{
@@ -8,7 +8,8 @@ use vmm_proto::v1::{
 };
 
 use super::change::Change;
-use crate::app::{Begin, Decided, Target, charge_of, no_capacity};
+use super::pin;
+use crate::app::{Begin, Decided, Newcomer, Target, charge_of, no_capacity};
 use crate::store::{Charge, KeyedReply, Labels, Put, VmRecord};
 use crate::workflow::{Construction, Plan};
 
@@ -17,15 +18,12 @@ pub(super) fn create(change: Change<'_>, create: CreateVm) -> Result<Reply, Faul
     let spec = VmSpec::try_from(create.spec.clone())?;
     change.check_name(spec.name.as_str(), None)?;
     check_devices(&change, &spec)?;
+    let pool = create.pool.as_ref().map(|pool| change.state.pool_named(pool)).transpose()?;
+    let zone = pool.map(|pool| pool.name.clone());
+    let pin = pin::hosts(change.state, &create.pins, pool.map(|pool| pool.id))?;
     let charge = charge_of(&spec, spec.memory, spec.vcpus, false);
-    let id = change.app.new_vm_id();
-    if create.dry_run {
-        let decided = change.state.decide((id, &spec), charge, None);
-        return Ok(Reply::Placement(Placement::from(&decided.decision)));
-    }
-    let (host, decided) = choose(&change, (id, &spec), charge, None)?;
     let record = VmRecord {
-        id,
+        id: change.app.new_vm_id(),
         phase: VmPhase::New,
         reason: String::new(),
         host: None,
@@ -35,8 +33,15 @@ pub(super) fn create(change: Change<'_>, create: CreateVm) -> Result<Reply, Faul
         vcpus_target: None,
         saved: None,
         labels: Labels::default(),
+        pin,
         spec: create.spec,
     };
+    let newcomer = Newcomer { record: &record, spec: &spec, charge, zone };
+    if create.dry_run {
+        let decided = change.state.decide(&newcomer, None);
+        return Ok(Reply::Placement(Placement::from(&decided.decision)));
+    }
+    let (host, decided) = choose(&change, &newcomer, None)?;
     let plan = Plan::Build(Construction::New);
     build(change, plan, record, (host, charge, decided))
 }
@@ -49,7 +54,9 @@ pub(super) fn start(change: Change<'_>, start: &StartVm) -> Result<Reply, Fault>
     change.check_is_nowhere(&record)?;
     let spec = stored_spec(&record.spec)?;
     let charge = charge_of(&spec, spec.memory, spec.vcpus, false);
-    let (host, decided) = choose(&change, (record.id, &spec), charge, None)?;
+    let zone = change.state.zone_of(&record);
+    let newcomer = Newcomer { record: &record, spec: &spec, charge, zone };
+    let (host, decided) = choose(&change, &newcomer, None)?;
     let record = VmRecord { memory_target_kib: record.spec.memory_kib, ..record };
     let plan = Plan::Build(Construction::Start);
     build(change, plan, record, (host, charge, decided))
@@ -99,11 +106,10 @@ pub(super) fn stored_spec(spec: &Spec) -> Result<VmSpec, Fault> {
 /// The host for a VM, and how it was found. That there is none is a decision as well, and is kept.
 pub(super) fn choose(
     change: &Change<'_>,
-    (id, spec): (VmId, &VmSpec),
-    charge: Charge,
+    newcomer: &Newcomer<'_>,
     only: Option<HostId>,
 ) -> Result<(HostId, Decided), Fault> {
-    let decided = change.state.decide((id, spec), charge, only);
+    let decided = change.state.decide(newcomer, only);
     if let Some(host) = decided.decision.chosen {
         return Ok((host, decided));
     }

@@ -14,6 +14,7 @@ mod host;
 mod label;
 mod named;
 mod orphan;
+mod pin;
 mod place;
 mod plan;
 mod read;
@@ -110,7 +111,8 @@ async fn admit_as(
 ) -> Result<CertificateDer<'static>, Fault> {
     let certificate = office(app)?.admit(application)?;
     if let (Role::Agent, Some(address)) = (application.principal.role, &application.address) {
-        let add = AddHost { name: application.principal.id.clone(), address: address.clone() };
+        let name = application.principal.id.clone();
+        let add = AddHost { name, address: address.clone(), pool: None };
         let caller = Caller {
             principal: application.principal.clone(),
             request_id: format!("join {}", application.token),
@@ -204,6 +206,7 @@ fn carry_out(change: change::Change<'_>, request: Request) -> Result<Reply, Faul
         Request::RemoveSite(remove) => place::remove_site(change, &remove),
         Request::DefinePool(define) => place::define_pool(change, &define),
         Request::RemovePool(remove) => place::remove_pool(change, &remove),
+        Request::PinVm(asked) => pin::pin(change, &asked),
         Request::LabelVm(label) => label::vm(change, &label),
         Request::LabelHost(label) => label::host(change, &label),
         Request::RenameVm(_)

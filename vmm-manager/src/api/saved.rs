@@ -9,7 +9,7 @@ use vmm_proto::v1::{
 
 use super::change::{Change, millis};
 use super::create::{build, choose, stored_spec};
-use crate::app::{Target, charge_of, off_host};
+use crate::app::{Newcomer, Target, charge_of, off_host};
 use crate::store::{Charge, KeyedReply, Put, SavedState, VmRecord};
 use crate::workflow::{Construction, Plan};
 
@@ -50,7 +50,9 @@ pub(super) fn restore(change: Change<'_>, restore: &RestoreVm) -> Result<Reply, 
     let charge = Charge { running: false, ..charge };
     let target =
         saved.as_ref().map_or(Kib(record.spec.memory_max_kib), |s| Kib(s.memory_target_kib));
-    let (host, decided) = choose(&change, (record.id, &spec), charge, Some(host))?;
+    let zone = change.state.zone_of(&record);
+    let newcomer = Newcomer { record: &record, spec: &spec, charge, zone };
+    let (host, decided) = choose(&change, &newcomer, Some(host))?;
     let record = VmRecord { saved, memory_target_kib: target.0, ..record };
     let plan = Plan::Build(Construction::Restore(path));
     build(change, plan, record, (host, charge, decided))

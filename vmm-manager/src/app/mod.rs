@@ -14,6 +14,7 @@
 //! state then decides nothing any more, its changes stop where they are, and the manager makes another one of what is stored.
 
 mod begin;
+mod bounds;
 mod decisions;
 mod devices;
 mod finish;
@@ -29,7 +30,7 @@ mod turns;
 pub(crate) use begin::{Begin, Deed, KeyUse, Origin, Target, store_fault};
 pub(crate) use decisions::{Made, Unreadable};
 pub(crate) use news::{News, Object, Seen};
-pub(crate) use placement::{Decided, charge_of, no_capacity};
+pub(crate) use placement::{Decided, Newcomer, charge_of, no_capacity};
 pub(crate) use problem::demand_of;
 pub(crate) use report::{Observed, off_host};
 pub(crate) use show_task::Detail;

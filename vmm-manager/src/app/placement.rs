@@ -1,7 +1,7 @@
 //! Where a VM is put, what it is charged, and what was decided.
 
 use tokio::time::Instant;
-use vmm_core::id::{HostId, TaskId, VmId};
+use vmm_core::id::{HostId, TaskId};
 use vmm_core::scheduler::record::{Question, Record};
 use vmm_core::scheduler::{Candidate, Decision, Mobility, Needs, Pool, Vm, place};
 use vmm_core::units::{Kib, MilliCpu};
@@ -11,7 +11,7 @@ use vmm_proto::v1::{Fault, FaultCode};
 use super::decisions::Made;
 use super::problem::demand_of;
 use super::state::State;
-use crate::store::Charge;
+use crate::store::{Charge, VmRecord};
 
 /// What a vCPU is assumed to use when the specification does not say.
 const CPU_DEMAND_PER_VCPU: MilliCpu = MilliCpu(100);
@@ -27,6 +27,17 @@ pub(crate) fn charge_of(spec: &VmSpec, target: Kib, vcpus: u32, running: bool) -
         disk_bytes_per_s: spec.demand.disk.0,
         running,
     }
+}
+
+/// A VM that is to be put on a host.
+#[derive(Clone, Debug)]
+pub(crate) struct Newcomer<'a> {
+    pub(crate) record: &'a VmRecord,
+    /// Of the record, checked.
+    pub(crate) spec: &'a VmSpec,
+    pub(crate) charge: Charge,
+    /// The pool that it must be in, by name.
+    pub(crate) zone: Option<String>,
 }
 
 /// A decision, and what it was made of.
@@ -54,34 +65,35 @@ impl Decided {
 
 impl State {
     /// Where a VM costs least; on one host or not at all, when `only` names it.
-    pub(crate) fn decide(
-        &self,
-        (id, spec): (VmId, &VmSpec),
-        charge: Charge,
-        only: Option<HostId>,
-    ) -> Decided {
+    pub(crate) fn decide(&self, newcomer: &Newcomer<'_>, only: Option<HostId>) -> Decided {
         let mut hosts = self.scheduled_hosts(Instant::now());
         hosts.retain(|host| only.is_none_or(|only| host.id == only));
-        let needs = Needs {
-            vcpus: spec.vcpus,
-            zone: self.zone_of(id),
-            disks_in_use: self.hosts_with_disk_of(id, spec),
-            ..Needs::default()
-        };
-        let vm = Vm {
-            id,
-            name: spec.name.as_str().to_owned(),
-            demand: demand_of(charge),
-            host: None,
-            needs,
-            image: None,
-            mobility: Mobility::default(),
-        };
+        let vm = self.scheduled_newcomer(newcomer);
+        let question = Question::Place(vm.id);
         let pool = Pool { hosts, vms: vec![vm], groups: Vec::new() };
         let decision = place(&pool, &pool.vms[0], &self.cost_model);
         let preference = self.cost_model.preference();
-        let record = Record { question: Question::Place(id), preference, pool };
-        Decided { decision, record }
+        Decided { decision, record: Record { question, preference, pool } }
+    }
+
+    /// As the scheduler weighs it.
+    fn scheduled_newcomer(&self, newcomer: &Newcomer<'_>) -> Vm {
+        let Newcomer { record, spec, charge, zone } = newcomer;
+        Vm {
+            id: record.id,
+            name: record.spec.name.clone(),
+            demand: demand_of(*charge),
+            host: None,
+            needs: Needs {
+                vcpus: spec.vcpus,
+                zone: zone.clone(),
+                pinned: record.pin.iter().copied().collect(),
+                disks_in_use: self.hosts_with_disk_of(record.id, spec),
+                ..Needs::default()
+            },
+            image: None,
+            mobility: Mobility::default(),
+        }
     }
 }
 

@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 
 use tokio::time::Instant;
-use vmm_core::id::{HostId, VmId};
 use vmm_core::scheduler::demand::{History, Known, demand};
 use vmm_core::scheduler::{Amounts, Features, Host, Mobility, Needs, Pool, Resource, Vm};
 
 use super::state::State;
-use crate::store::Charge;
+use crate::store::{Charge, VmRecord};
 use crate::view::Measured;
 
 /// What a host's link is assumed to carry: a gigabit.
@@ -109,7 +108,8 @@ impl State {
             host: Some(host),
             needs: Needs {
                 vcpus: vm.vcpus_online,
-                zone: self.zone_of(vm.record.id),
+                zone: self.zone_of(&vm.record),
+                pinned: vm.record.pin.iter().copied().collect(),
                 ..Needs::default()
             },
             image: None,
@@ -127,13 +127,8 @@ impl State {
     }
 
     /// The pool of the host that a VM is on, or was.
-    pub(super) fn zone_of(&self, vm: VmId) -> Option<String> {
-        let record = &self.vms.get(&vm)?.record;
-        let of_host = |id: HostId| {
-            let pool = self.hosts.get(&id)?.record.pool;
-            self.places.pool(pool).map(|pool| pool.name.clone())
-        };
-        of_host(record.host.or(record.last_host)?)
+    pub(crate) fn zone_of(&self, vm: &VmRecord) -> Option<String> {
+        self.place_of_vm(vm).0.map(|pool| pool.name.clone())
     }
 
     /// Seconds on the clock of histories.

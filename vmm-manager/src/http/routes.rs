@@ -136,6 +136,13 @@ pub(super) const ROUTES: &[Route] = &[
     task("/vms/{vm}/memory", "SetMemory", "Moves the balloon until the guest has so much"),
     task("/vms/{vm}/rename", "RenameVm", "Gives it another name"),
     task("/vms/{vm}/configure", "ConfigureVm", "Changes what needs no guest"),
+    Route {
+        method: Method::Put,
+        path: "/vms/{vm}/pin",
+        verb: "PinVm",
+        reply: "Task",
+        about: "Says which hosts it may be on; without a pin, any of its pool",
+    },
     done("/vms/{vm}/labels", "LabelVm", "Changes tags, folder and notes of a VM"),
     task("/vms/{vm}/disks", "AttachDisk", "Gives it one more disk"),
     delete("/vms/{vm}/disks/{device}", "DetachDisk", "Task", "Takes a disk from it"),

@@ -125,6 +125,9 @@ pub(crate) struct VmRecord {
     pub(crate) saved: Option<SavedState>,
     #[serde(default)]
     pub(crate) labels: Labels,
+    /// The only hosts that it may be on; none: any of its pool.
+    #[serde(default, with = "texts", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) pin: Vec<HostId>,
 }
 
 impl VmRecord {
@@ -346,6 +349,29 @@ mod text {
         D: Deserializer<'de>,
     {
         String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}
+
+mod texts {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(
+        ids: &[T],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(ids.iter().map(ToString::to_string))
+    }
+
+    pub(super) fn deserialize<'de, T, D>(from: D) -> Result<Vec<T>, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        let texts = Vec::<String>::deserialize(from)?;
+        texts.iter().map(|text| text.parse().map_err(de::Error::custom)).collect()
     }
 }
 

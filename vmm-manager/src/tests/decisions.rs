@@ -66,7 +66,7 @@ async fn that_nobody_can_take_a_vm_is_a_decision_as_well_and_a_dry_run_is_none()
     let large = |dry_run| {
         let mut spec = spec("huge");
         (spec.memory_kib, spec.memory_max_kib) = (1 << 30, 1 << 30);
-        Request::CreateVm(CreateVm { dry_run, spec })
+        Request::CreateVm(CreateVm { dry_run, spec, ..CreateVm::default() })
     };
     pool.ok(large(true)).await;
     let fault = pool.call(None, large(false)).await.expect_err("too large");

@@ -9,6 +9,7 @@ mod decisions;
 mod events;
 mod failures;
 mod lists;
+mod pins;
 mod placement;
 mod places;
 mod plans;

@@ -8,7 +8,7 @@ use super::{Pool, spec};
 fn create(change: impl FnOnce(&mut v1::Spec), dry_run: bool) -> Request {
     let mut spec = spec("web");
     change(&mut spec);
-    Request::CreateVm(v1::CreateVm { dry_run, spec })
+    Request::CreateVm(v1::CreateVm { dry_run, spec, ..v1::CreateVm::default() })
 }
 
 /// Three hosts, each short of one thing, none of them absolutely.

@@ -67,6 +67,8 @@ impl State {
             spec: record.spec.clone(),
             rates: measured.map(|measured| measured.shown(now)),
             tags: tags(&record.labels),
+            misplaced: self.misplaced(record),
+            pins: self.pinned_to(record).map(|host| v1::Pin { host: host.to_owned() }).collect(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! One full sample of each reply, for tests of the wire.
 
-use super::samples::{spec, tag, vm};
+use super::samples::{pin, spec, tag, vm};
 use crate::v1::{self, Fault, FaultCode, Reply, VmPhase};
 
 fn facts() -> v1::HostFacts {
@@ -161,6 +161,8 @@ fn shown() -> v1::Vm {
         spec: spec(),
         rates: Some(rates()),
         tags: vec![tag("tier:1"), tag("web")],
+        misplaced: Some("it is on h1, to which it is not pinned".into()),
+        pins: vec![pin("h2"), pin("h3")],
     }
 }
 

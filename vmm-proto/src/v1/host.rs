@@ -8,7 +8,7 @@ use super::place::Capacity;
 use super::vm::{VmPhase, VmRates};
 
 /// To the manager: take a host into the pool. Its agent must be reachable, or the host joins when it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddHost {
     /// The name that its agent's certificate was issued for.
     #[serde(rename = "@name")]
@@ -16,6 +16,9 @@ pub struct AddHost {
     /// Where its agent listens: `address:port`.
     #[serde(rename = "@address")]
     pub address: String,
+    /// The pool that it comes into, by id or name; the first one when it is not said.
+    #[serde(rename = "@pool", default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
 }
 
 /// To the manager: forget a host without VMs.

@@ -15,6 +15,7 @@ mod host;
 mod label;
 mod list;
 mod orphan;
+mod pin;
 mod place;
 mod plan;
 mod policy;
@@ -39,6 +40,7 @@ pub use host::{
 };
 pub use label::{FolderUse, LabelHost, LabelVm, Labels, ListLabels, Tag, TagUse};
 pub use orphan::{DestroyOrphan, ListOrphans, Orphan, Orphans};
+pub use pin::{Pin, PinVm};
 pub use place::{
     Capacity, DefinePool, DefineSite, ListPools, ListSites, Pool, Pools, RemovePool, RemoveSite,
     SetHostPool, Site, Sites,

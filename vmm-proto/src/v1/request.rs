@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    certificate, decision, device, event, host, label, orphan, place, plan, stats, task, vm,
+    certificate, decision, device, event, host, label, orphan, pin, place, plan, stats, task, vm,
 };
 
 /// Is anybody there? Answers with the same text.
@@ -38,6 +38,7 @@ pub enum Request {
     ListPools(place::ListPools),
     LabelVm(label::LabelVm),
     ListLabels(label::ListLabels),
+    PinVm(pin::PinVm),
     PlanMoves(plan::PlanMoves),
     PlanEvacuation(plan::PlanEvacuation),
     PlanGrowth(plan::PlanGrowth),

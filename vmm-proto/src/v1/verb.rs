@@ -133,6 +133,7 @@ pub fn verb(request: &Request) -> Verb {
         Request::DefinePool(_) => change("DefinePool", ADMINISTER, false),
         Request::RemovePool(_) => change("RemovePool", ADMINISTER, false),
         Request::LabelVm(_) => change("LabelVm", OPERATE, false),
+        Request::PinVm(_) => change("PinVm", OPERATE, false),
         Request::CreateVm(_) => change("CreateVm", OPERATE, false),
         Request::StartVm(_) => change("StartVm", OPERATE, false),
         Request::DeleteVm(_) => change("DeleteVm", OPERATE, false),

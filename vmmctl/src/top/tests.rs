@@ -27,6 +27,8 @@ fn vm(name: &str, phase: VmPhase, host: &str) -> Vm {
         notes: String::new(),
         rates: None,
         tags: Vec::new(),
+        misplaced: None,
+        pins: Vec::new(),
         drift: None,
         spec: Spec { name: name.to_owned(), ..Spec::default() },
     }
@@ -59,6 +61,8 @@ fn host(name: &str, cpu_milli: u64) -> Host {
         site: "default".into(),
         notes: String::new(),
         tags: Vec::new(),
+        misplaced: None,
+        pins: Vec::new(),
         load: Some(HostLoad { cpu_milli, disk_bytes_per_s: 1 << 20, ..HostLoad::default() }),
     }
 }

@@ -233,6 +233,14 @@ class Spec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pin:
+    """A host that a VM may be on; in requests, its name or id."""
+
+    tag: ClassVar[str] = "Pin"
+    host: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tag:
     """1 to 64 of A-Z a-z 0-9 . _ : / -"""
 
@@ -477,6 +485,7 @@ class Vm:
     saved_path: str | None = None
     saved_host: str | None = None
     drift: str | None = None
+    misplaced: str | None = None
     pool: str | None = None
     site: str | None = None
     folder: str | None = None
@@ -484,6 +493,7 @@ class Vm:
     spec: Spec
     rates: VmRates | None = None
     tags: tuple[Tag, ...] = ()
+    pins: tuple[Pin, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
