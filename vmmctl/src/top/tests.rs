@@ -61,8 +61,6 @@ fn host(name: &str, cpu_milli: u64) -> Host {
         site: "default".into(),
         notes: String::new(),
         tags: Vec::new(),
-        misplaced: None,
-        pins: Vec::new(),
         load: Some(HostLoad { cpu_milli, disk_bytes_per_s: 1 << 20, ..HostLoad::default() }),
     }
 }
