@@ -21,6 +21,7 @@ mod finish;
 mod news;
 mod placement;
 mod problem;
+mod profiles;
 mod report;
 mod resolve;
 mod show_task;

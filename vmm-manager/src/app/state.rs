@@ -13,6 +13,7 @@ use vmm_proto::v1;
 use super::decisions::Decisions;
 use super::news::{Journal, Object};
 use super::problem::Histories;
+use super::profiles::Profiles;
 use crate::store::{Contents, HostRecord, KeyRecord, Put, Store, StoreError, TaskRecord, VmRecord};
 use crate::view::{Measured, Places};
 
@@ -113,6 +114,8 @@ pub(crate) struct State {
     pub(super) started: Instant,
     /// What the scheduler decided of late.
     pub(crate) decisions: Decisions,
+    /// What VMs that are made alike use.
+    pub(super) profiles: Profiles,
     /// Moves that would pay, when that was looked at last.
     pub(crate) advice: BTreeMap<PoolId, u64>,
     /// Prices placements.
@@ -138,6 +141,7 @@ impl State {
             journal: Journal::default(),
             started: Instant::now(),
             decisions: Decisions::default(),
+            profiles: Profiles::default(),
             advice: BTreeMap::new(),
             cost_model: CostModel::new(preference),
         };
