@@ -11,6 +11,7 @@ use vmm_core::task::turns::Turns;
 use vmm_proto::v1;
 
 use super::decisions::Decisions;
+use super::groups::Groups;
 use super::news::{Journal, Object};
 use super::problem::Histories;
 use crate::store::{Contents, HostRecord, KeyRecord, Put, Store, StoreError, TaskRecord, VmRecord};
@@ -113,6 +114,8 @@ pub(crate) struct State {
     pub(super) started: Instant,
     /// What the scheduler decided of late.
     pub(crate) decisions: Decisions,
+    /// VMs that shall be together, or apart.
+    pub(crate) groups: Groups,
     /// Moves that would pay, when that was looked at last.
     pub(crate) advice: BTreeMap<PoolId, u64>,
     /// Prices placements.
@@ -138,6 +141,7 @@ impl State {
             journal: Journal::default(),
             started: Instant::now(),
             decisions: Decisions::default(),
+            groups: Groups::default(),
             advice: BTreeMap::new(),
             cost_model: CostModel::new(preference),
         };
@@ -147,7 +151,10 @@ impl State {
         let keys = contents.keys.into_iter().map(Put::Key);
         let decisions = contents.decisions.into_iter().map(|made| Put::Decision(Box::new(made)));
         let places = state.places.records().chain(contents.places).map(Put::Place);
-        for put in places.chain(hosts).chain(vms).chain(tasks).chain(keys).chain(decisions) {
+        let groups = contents.groups.into_iter().map(Put::Group);
+        for put in
+            places.chain(hosts).chain(groups).chain(vms).chain(tasks).chain(keys).chain(decisions)
+        {
             state.take(put);
         }
         state
@@ -186,6 +193,7 @@ impl State {
             }
             Put::DropVm(id) => {
                 self.discharge(id);
+                self.enrol(id, None);
                 self.vms.remove(&id);
                 self.journal.gone(Object::Vm(id));
             }
@@ -196,6 +204,15 @@ impl State {
                 }
             }
             Put::Decision(made) => self.decisions.take(*made),
+            Put::Group(record) => {
+                let id = record.id;
+                self.groups.take(record);
+                self.touch_group(id);
+            }
+            Put::DropGroup(id) => {
+                self.journal.gone(Object::Group(id));
+                self.groups.drop(id);
+            }
             Put::DropDecision(number) => self.decisions.drop(number),
             Put::Place(record) => self.take_place(record),
             Put::DropPlace(id) => {
@@ -242,6 +259,7 @@ impl State {
 
     fn take_vm(&mut self, record: VmRecord) {
         self.discharge(record.id);
+        self.enrol(record.id, Some(&record));
         self.journal.touched(Object::Vm(record.id));
         if let (Some(host), Some(charge)) = (record.host, record.charge)
             && let Some(host) = self.hosts.get_mut(&host)

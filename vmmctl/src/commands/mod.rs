@@ -2,6 +2,7 @@
 
 pub(crate) mod doctor;
 mod each;
+pub(crate) mod group;
 pub(crate) mod host;
 pub(crate) mod join;
 pub(crate) mod label;
@@ -39,6 +40,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Noun::Vm(command) => vm::run(&connect(&global).await?, command).await,
         Noun::Pool(command) => pool::run(&connect(&global).await?, command).await,
         Noun::Site(command) => site::run(&connect(&global).await?, command).await,
+        Noun::Group(command) => group::run(&connect(&global).await?, command).await,
         Noun::Plan(command) => plan::run(&connect(&global).await?, command).await,
         Noun::Label(command) => label::run(&connect(&global).await?, command).await,
         Noun::Task(command) => task::run(&connect(&global).await?, command).await,

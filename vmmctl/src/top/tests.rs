@@ -29,6 +29,7 @@ fn vm(name: &str, phase: VmPhase, host: &str) -> Vm {
         tags: Vec::new(),
         misplaced: None,
         pins: Vec::new(),
+        groups: Vec::new(),
         drift: None,
         spec: Spec { name: name.to_owned(), ..Spec::default() },
     }
@@ -61,8 +62,6 @@ fn host(name: &str, cpu_milli: u64) -> Host {
         site: "default".into(),
         notes: String::new(),
         tags: Vec::new(),
-        misplaced: None,
-        pins: Vec::new(),
         load: Some(HostLoad { cpu_milli, disk_bytes_per_s: 1 << 20, ..HostLoad::default() }),
     }
 }
