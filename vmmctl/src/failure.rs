@@ -110,6 +110,7 @@ fn code_of(code: FaultCode) -> Option<u8> {
         | FaultCode::UnknownTask
         | FaultCode::UnknownPool
         | FaultCode::UnknownSite
+        | FaultCode::UnknownGroup
         | FaultCode::FileNotFound => Some(5),
         FaultCode::BadState | FaultCode::Conflict | FaultCode::IdempotencyMismatch => Some(6),
         FaultCode::Denied => Some(7),

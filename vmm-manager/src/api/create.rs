@@ -8,7 +8,7 @@ use vmm_proto::v1::{
 };
 
 use super::change::Change;
-use super::pin;
+use super::{group, pin};
 use crate::app::{Begin, Decided, Newcomer, Target, charge_of, no_capacity};
 use crate::store::{Charge, KeyedReply, Labels, Put, VmRecord};
 use crate::workflow::{Construction, Plan};
@@ -34,6 +34,7 @@ pub(super) fn create(change: Change<'_>, create: CreateVm) -> Result<Reply, Faul
         saved: None,
         labels: Labels::default(),
         pin,
+        groups: group::groups(change.state, &create.groups, &create.spec.name)?,
         spec: create.spec,
     };
     let newcomer = Newcomer { record: &record, spec: &spec, charge, zone };

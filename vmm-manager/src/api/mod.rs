@@ -10,6 +10,7 @@ mod create;
 mod decision;
 mod define;
 mod event;
+mod group;
 mod host;
 mod label;
 mod named;
@@ -76,6 +77,8 @@ async fn dispatch(app: &Arc<App>, caller: &Caller, request: Request) -> Result<R
         Request::ListDecisions(list) => Ok(decision::list(app, &list)),
         Request::ShowDecision(show) => decision::show(app, &show),
         Request::ReadDecision(read) => decision::read(app, &read),
+        Request::ListGroups(list) => view::list_groups(app, &list),
+        Request::ShowGroup(show) => group::show(app, &show),
         Request::ListLabels(_) => Ok(view::list_labels(app)),
         Request::ShowVm(show) => read::show_vm(app, &show),
         Request::ReadConsole(read) => read::console(app, caller, read).await,
@@ -206,6 +209,8 @@ fn carry_out(change: change::Change<'_>, request: Request) -> Result<Reply, Faul
         Request::RemoveSite(remove) => place::remove_site(change, &remove),
         Request::DefinePool(define) => place::define_pool(change, &define),
         Request::RemovePool(remove) => place::remove_pool(change, &remove),
+        Request::DefineGroup(define) => group::define(change, &define),
+        Request::RemoveGroup(remove) => group::remove(change, &remove),
         Request::PinVm(asked) => pin::pin(change, &asked),
         Request::LabelVm(label) => label::vm(change, &label),
         Request::LabelHost(label) => label::host(change, &label),

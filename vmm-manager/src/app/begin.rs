@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
-use vmm_core::id::{HostId, PoolId, SiteId, TaskId, VmId};
+use vmm_core::id::{GroupId, HostId, PoolId, SiteId, TaskId, VmId};
 use vmm_core::task::{Next, Position};
 use vmm_proto::server::Caller;
 use vmm_proto::v1::{self, Fault, FaultCode, Reply, TargetKind, TaskState};
@@ -66,6 +66,7 @@ pub(crate) enum Target {
     Vms(Vec<Item>),
     Pool(PoolId, String),
     Site(SiteId, String),
+    Group(GroupId, String),
 }
 
 /// A change that is done by being stored.
@@ -127,6 +128,7 @@ impl State {
             Target::Host(host, name) => other(TargetKind::Host, host.to_string(), name),
             Target::Pool(pool, name) => other(TargetKind::Pool, pool.to_string(), name),
             Target::Site(site, name) => other(TargetKind::Site, site.to_string(), name),
+            Target::Group(group, name) => other(TargetKind::Group, group.to_string(), name),
             Target::Vms(items) => {
                 let name = format!("{} VMs", items.len());
                 (NO_VM, items, TargetKind::Vms, None, name)

@@ -18,6 +18,7 @@ mod bounds;
 mod decisions;
 mod devices;
 mod finish;
+mod groups;
 mod news;
 mod placement;
 mod problem;
@@ -44,7 +45,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use vmm_core::id::{HostId, PoolId, SiteId, TaskId, VmId};
+use vmm_core::id::{GroupId, HostId, PoolId, SiteId, TaskId, VmId};
 use vmm_proto::clock::WallClock;
 
 use crate::agents::{AgentAddress, AgentCalls};
@@ -187,6 +188,10 @@ impl App {
 
     pub(crate) fn new_site_id(&self) -> SiteId {
         SiteId::from_random((self.random)())
+    }
+
+    pub(crate) fn new_group_id(&self) -> GroupId {
+        GroupId::from_random((self.random)())
     }
 
     pub(crate) fn new_task_id(&self) -> TaskId {

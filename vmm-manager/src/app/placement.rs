@@ -69,7 +69,9 @@ impl State {
         hosts.retain(|host| only.is_none_or(|only| host.id == only));
         let vm = self.scheduled_newcomer(newcomer);
         let question = Question::Place(vm.id);
-        let pool = Pool { hosts, vms: vec![vm], groups: Vec::new() };
+        let (groups, others) = self.scheduled_groups(std::slice::from_ref(newcomer.record));
+        let vms = std::iter::once(vm).chain(others).collect();
+        let pool = Pool { hosts, vms, groups };
         let decision = place(&pool, &pool.vms[0], &self.cost_model);
         let preference = self.cost_model.preference();
         Decided { decision, record: Record { question, preference, pool } }

@@ -11,6 +11,7 @@ use vmm_core::task::turns::Turns;
 use vmm_proto::v1;
 
 use super::decisions::Decisions;
+use super::groups::Groups;
 use super::news::{Journal, Object};
 use super::problem::Histories;
 use super::profiles::Profiles;
@@ -116,6 +117,8 @@ pub(crate) struct State {
     pub(crate) decisions: Decisions,
     /// What VMs that are made alike use.
     pub(super) profiles: Profiles,
+    /// VMs that shall be together, or apart.
+    pub(crate) groups: Groups,
     /// Moves that would pay, when that was looked at last.
     pub(crate) advice: BTreeMap<PoolId, u64>,
     /// Prices placements.
@@ -142,6 +145,7 @@ impl State {
             started: Instant::now(),
             decisions: Decisions::default(),
             profiles: Profiles::default(),
+            groups: Groups::default(),
             advice: BTreeMap::new(),
             cost_model: CostModel::new(preference),
         };
@@ -151,7 +155,10 @@ impl State {
         let keys = contents.keys.into_iter().map(Put::Key);
         let decisions = contents.decisions.into_iter().map(|made| Put::Decision(Box::new(made)));
         let places = state.places.records().chain(contents.places).map(Put::Place);
-        for put in places.chain(hosts).chain(vms).chain(tasks).chain(keys).chain(decisions) {
+        let groups = contents.groups.into_iter().map(Put::Group);
+        for put in
+            places.chain(hosts).chain(groups).chain(vms).chain(tasks).chain(keys).chain(decisions)
+        {
             state.take(put);
         }
         state
@@ -190,6 +197,7 @@ impl State {
             }
             Put::DropVm(id) => {
                 self.discharge(id);
+                self.enrol(id, None);
                 self.vms.remove(&id);
                 self.journal.gone(Object::Vm(id));
             }
@@ -200,6 +208,15 @@ impl State {
                 }
             }
             Put::Decision(made) => self.decisions.take(*made),
+            Put::Group(record) => {
+                let id = record.id;
+                self.groups.take(record);
+                self.touch_group(id);
+            }
+            Put::DropGroup(id) => {
+                self.journal.gone(Object::Group(id));
+                self.groups.drop(id);
+            }
             Put::DropDecision(number) => self.decisions.drop(number),
             Put::Place(record) => self.take_place(record),
             Put::DropPlace(id) => {
@@ -246,6 +263,7 @@ impl State {
 
     fn take_vm(&mut self, record: VmRecord) {
         self.discharge(record.id);
+        self.enrol(record.id, Some(&record));
         self.journal.touched(Object::Vm(record.id));
         if let (Some(host), Some(charge)) = (record.host, record.charge)
             && let Some(host) = self.hosts.get_mut(&host)

@@ -156,6 +156,21 @@ pub(super) const ROUTES: &[Route] = &[
         "The last that the guest wrote to its console",
     ),
     get("/vms/{vm}/stats", "GetVmStats", "VmStats", "What a VM counts just now"),
+    get("/groups", "ListGroups", "Groups", "Groups of VMs that are wanted, a page of them"),
+    get(
+        "/groups/{group}",
+        "ShowGroup",
+        "Group",
+        "One group, by id or name: its VMs, and where they are",
+    ),
+    Route {
+        method: Method::Put,
+        path: "/groups/{group}",
+        verb: "DefineGroup",
+        reply: "Task",
+        about: "Makes a group of VMs, or changes it and who is in it",
+    },
+    delete("/groups/{group}", "RemoveGroup", "Done", "Forgets a group; its VMs stay"),
     get("/labels", "ListLabels", "Labels", "The tags and folders in use"),
     get("/tasks", "ListTasks", "Tasks", "The latest tasks, the newest first"),
     get(

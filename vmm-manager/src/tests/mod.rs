@@ -8,6 +8,7 @@ mod chaos;
 mod decisions;
 mod events;
 mod failures;
+mod groups;
 mod lists;
 mod pins;
 mod placement;

@@ -11,6 +11,7 @@ mod decision;
 mod device;
 mod event;
 mod fault;
+mod group;
 mod host;
 mod label;
 mod list;
@@ -34,6 +35,9 @@ pub use decision::{
 pub use device::{AttachDisk, AttachNic, DetachDisk, DetachNic, Disk, Nic, ResizeDisk};
 pub use event::{Events, Gone, ObjectKind, WaitEvents};
 pub use fault::{Fault, FaultCode};
+pub use group::{
+    DefineGroup, Group, GroupKind, GroupRef, Groups, ListGroups, Member, RemoveGroup, ShowGroup,
+};
 pub use host::{
     AddHost, AgentReport, AwaitReport, Host, HostFacts, HostHealth, HostLoad, HostRef, Hosts,
     ListHosts, RemoveHost, ReportedVm, SetMaintenance,

@@ -1,7 +1,7 @@
 //! `vmmctl vm create`
 
 use clap::{Args, ValueEnum};
-use vmm_proto::v1::{CreateVm, GuestKind, Reply, Request, Spec, Task};
+use vmm_proto::v1::{CreateVm, GroupRef, GuestKind, Reply, Request, Spec, Task};
 
 use super::change::{Ask, change};
 use super::devices::{NewDisk, NewNic, name_disks, name_nics, parse_disk, parse_nic, random};
@@ -24,6 +24,7 @@ Examples:
   vmmctl vm create old --type pv --kernel /boot/vmlinuz --memory 512M --nic xenbr0,mac=00:16:3e:12:34:56 \\
          --weight 512 --cap 150 --cpus 0-3 --on-crash restart --autostart 10:30
   vmmctl vm create gpu --kernel /boot/vmlinuz --memory 4G --pool fast --pin host-3,host-4
+  vmmctl vm create web-2 --kernel /boot/vmlinuz --memory 1G --group web-ha
 
 Sizes are digits and K, M, G or T, each 1024 times the one before.
 Paths are paths on the host: what they name must be on every host that may take the VM.
@@ -80,6 +81,9 @@ pub(crate) struct Create {
     /// The only hosts that it may be on, with commas between.
     #[arg(long, value_name = "HOSTS", value_delimiter = ',', add = complete::hosts())]
     pin: Vec<String>,
+    /// Groups that it shall be in, with commas between.
+    #[arg(long, value_name = "GROUPS", value_delimiter = ',', add = complete::groups())]
+    group: Vec<String>,
     /// Only show every host's cost and why it won or lost; nothing is created.
     #[arg(long, conflicts_with = "no_wait")]
     dry_run: bool,
@@ -98,7 +102,8 @@ enum Kind {
 pub(super) async fn run(session: &Session, create: Create) -> Result<(), Failure> {
     let (dry_run, waiting, name) = (create.dry_run, create.waiting, create.name.clone());
     let (pool, pins) = (create.pool.clone(), on_wire(&create.pin));
-    let asked = CreateVm { dry_run: false, pool, spec: spec(create)?, pins };
+    let groups = create.group.iter().map(|group| GroupRef { group: group.clone() }).collect();
+    let asked = CreateVm { dry_run: false, pool, spec: spec(create)?, pins, groups };
     if dry_run {
         let request = Request::CreateVm(CreateVm { dry_run, ..asked });
         return match session.call(request).await? {
