@@ -84,6 +84,8 @@ impl Farm {
                         pcpus: 128,
                         memory_kib: 4 << 30,
                         disk_bytes_per_s: 10_000_000_000,
+                        disk_requests_per_s: None,
+                        network_bytes_per_s: None,
                         ..HostFacts::default()
                     },
                     load: v1::HostLoad { memory_free_kib: 4 << 30, ..v1::HostLoad::default() },

@@ -66,6 +66,7 @@ impl Farm {
             age_ms: 900,
             cpu_milli: Some(number * 97 % 1000),
             disk_bytes_per_s: Some(number * 40_960),
+            disk_requests_per_s: Some(number),
             network_bytes_per_s: Some(number * 1500),
         };
         let seen = ReportedVm {
@@ -91,6 +92,8 @@ impl Farm {
                 pcpus: 64,
                 memory_kib: 256 << 20,
                 disk_bytes_per_s: 1_000_000_000,
+                disk_requests_per_s: None,
+                network_bytes_per_s: None,
                 ..HostFacts::default()
             },
             load: v1::HostLoad { memory_free_kib: 128 << 20, ..v1::HostLoad::default() },

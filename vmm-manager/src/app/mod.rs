@@ -23,6 +23,7 @@ mod groups;
 mod news;
 mod placement;
 mod problem;
+mod profiles;
 mod report;
 mod resolve;
 mod show_task;

@@ -9,7 +9,6 @@ use vmm_core::vm::{VmSpec, overhead};
 use vmm_proto::v1::{Fault, FaultCode};
 
 use super::decisions::Made;
-use super::problem::demand_of;
 use super::state::State;
 use crate::store::{Charge, VmRecord};
 
@@ -91,7 +90,7 @@ impl State {
         Vm {
             id: record.id,
             name: record.spec.name.clone(),
-            demand: demand_of(*charge),
+            demand: self.demand_of_new(&record.spec, *charge, Instant::now()),
             host: None,
             needs: Needs {
                 vcpus: spec.vcpus,

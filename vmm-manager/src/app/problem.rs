@@ -8,13 +8,13 @@ use vmm_core::scheduler::demand::{History, Known, demand};
 use vmm_core::scheduler::{
     self, Amounts, Features, Group, Host, Mobility, Needs, Pool, Resource, Vm,
 };
-use vmm_proto::v1::GroupKind;
+use vmm_proto::v1::{self, GroupKind};
 
 use super::state::State;
 use crate::store::{Charge, GroupRecord, VmRecord};
 use crate::view::Measured;
 
-/// What a host's link is assumed to carry: a gigabit.
+/// What a host's link is assumed to carry when nobody said: a gigabit.
 const LINK_BYTES_PER_S: u64 = 125_000_000;
 /// Memory that a busy CPU is assumed to write in a second, until a migration has measured it.
 const DIRTY_BYTES_PER_CPU_S: u64 = 20_000_000;
@@ -22,7 +22,7 @@ const DIRTY_BYTES_PER_CPU_S: u64 = 20_000_000;
 /// What a breach of a group that is only a wish costs: as much as an idle host is worth.
 const COST_OF_SOFT_BREACH: f64 = 1.0;
 
-/// What was measured of a VM, for forecasts: CPU, disk throughput, requests (nobody counts them yet), network.
+/// What was measured of a VM, for forecasts: CPU, disk throughput and requests, network.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Histories([Option<Box<History>>; 4]);
 
@@ -32,7 +32,7 @@ impl Histories {
         let rates = [
             measured.cpu.map(|rate| rate.0),
             measured.disk.map(|rate| rate.0),
-            None,
+            measured.disk_requests,
             measured.network.map(|rate| rate.0),
         ];
         for (history, rate) in self.0.iter_mut().zip(rates) {
@@ -41,6 +41,21 @@ impl Histories {
             }
         }
     }
+}
+
+impl Histories {
+    /// What each will be from now on, as far as it was measured.
+    pub(super) fn forecasts(&self, at_s: u64) -> [Option<u64>; 4] {
+        self.0.each_ref().map(|history| history.as_ref()?.forecast(at_s))
+    }
+}
+
+/// What a VM may take at most of what is contended: its vCPUs, or its cap.
+fn limit_of(spec: &v1::Spec) -> Amounts {
+    let vcpus = u64::from(spec.vcpus_max).saturating_mul(1000);
+    let cap = spec.scheduling.as_ref().map_or(0, |scheduling| u64::from(scheduling.cap_percent));
+    let most = if cap > 0 { vcpus.min(cap.saturating_mul(10)) } else { vcpus };
+    Amounts::NOTHING.with(Resource::Cpu, most)
 }
 
 /// A VM of which only matters where it is.
@@ -64,6 +79,15 @@ pub(crate) fn demand_of(charge: Charge) -> Amounts {
         .with(Resource::DiskBandwidth, charge.disk_bytes_per_s)
 }
 
+/// Requests to disks and bytes of the network that all VMs of a host make a second, as its agent reported them last.
+fn reported_rates(host: &super::state::Host) -> (u64, u64) {
+    let rates = host.observed.values().filter_map(|seen| seen.rates);
+    rates.fold((0, 0), |(requests, network), rates| {
+        let more = |sum: u64, rate: Option<u64>| sum.saturating_add(rate.unwrap_or(0));
+        (more(requests, rates.disk_requests_per_s), more(network, rates.network_bytes_per_s))
+    })
+}
+
 impl State {
     /// All hosts, and the VMs that are on one.
     pub(crate) fn problem(&self, now: Instant) -> Pool {
@@ -83,6 +107,10 @@ impl State {
     fn scheduled_host(&self, host: &super::state::Host, now: Instant) -> Host {
         let (capacity, reserved) = (host.ledger.capacity(), host.ledger.reserved());
         let load = host.load.unwrap_or_default();
+        let facts = host.record.facts.as_ref();
+        let requests_capacity = facts.and_then(|facts| facts.disk_requests_per_s);
+        let network_capacity = facts.and_then(|facts| facts.network_bytes_per_s);
+        let (requests, network) = reported_rates(host);
         // The lesser of what is not reserved and what Xen has free: domains that are not ours use memory too.
         let memory_left = capacity.memory.saturating_sub(reserved.memory).min(load.memory_free);
         Host {
@@ -101,13 +129,17 @@ impl State {
             capacity: Amounts::UNCOUNTED
                 .with(Resource::Cpu, capacity.cpu.0)
                 .with(Resource::Memory, capacity.memory.0)
-                .with(Resource::DiskBandwidth, capacity.disk.0),
+                .with(Resource::DiskBandwidth, capacity.disk.0)
+                .with(Resource::DiskRequests, requests_capacity.unwrap_or(u64::MAX))
+                .with(Resource::Network, network_capacity.unwrap_or(u64::MAX)),
             // Charged is the greater of what was promised and what is measured: a VM that was just placed does not show yet.
             used: Amounts::NOTHING
                 .with(Resource::Cpu, reserved.cpu.max(load.cpu).0)
                 .with(Resource::Memory, capacity.memory.saturating_sub(memory_left).0)
-                .with(Resource::DiskBandwidth, reserved.disk.max(load.disk).0),
-            link_bytes_per_s: LINK_BYTES_PER_S,
+                .with(Resource::DiskBandwidth, reserved.disk.max(load.disk).0)
+                .with(Resource::DiskRequests, requests)
+                .with(Resource::Network, network),
+            link_bytes_per_s: network_capacity.unwrap_or(LINK_BYTES_PER_S),
         }
     }
 
@@ -116,12 +148,11 @@ impl State {
         let (host, charge) = (vm.record.host?, vm.record.charge?);
         let known = Known {
             promised: demand_of(charge),
+            limit: limit_of(&vm.record.spec),
             measured: vm.histories.0.each_ref().map(|h| h.as_deref().cloned()),
-            ..Known::default()
+            class: self.profiles.of(&vm.record.spec),
         };
         let demand = demand(&known, self.clock_s(now)).amounts;
-        // What is counted nowhere else is no demand: a small step of it would be a rounding error at best.
-        let demand = demand.with(Resource::DiskRequests, 0).with(Resource::Network, 0);
         Some(Vm {
             id: vm.record.id,
             name: vm.record.spec.name.clone(),
@@ -145,6 +176,14 @@ impl State {
                 moved_s_ago: None,
             },
         })
+    }
+
+    /// What a VM that was never measured is expected to use: what was promised, or what its likes use.
+    pub(super) fn demand_of_new(&self, spec: &v1::Spec, charge: Charge, now: Instant) -> Amounts {
+        let class = self.profiles.of(spec);
+        let promised = demand_of(charge);
+        let known = Known { promised, limit: limit_of(spec), class, ..Known::default() };
+        demand(&known, self.clock_s(now)).amounts
     }
 
     fn scheduled_group(&self, group: &GroupRecord) -> Group {

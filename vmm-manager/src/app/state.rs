@@ -14,6 +14,7 @@ use super::decisions::Decisions;
 use super::groups::Groups;
 use super::news::{Journal, Object};
 use super::problem::Histories;
+use super::profiles::Profiles;
 use crate::store::{Contents, HostRecord, KeyRecord, Put, Store, StoreError, TaskRecord, VmRecord};
 use crate::view::{Measured, Places};
 
@@ -114,6 +115,8 @@ pub(crate) struct State {
     pub(super) started: Instant,
     /// What the scheduler decided of late.
     pub(crate) decisions: Decisions,
+    /// What VMs that are made alike use.
+    pub(super) profiles: Profiles,
     /// VMs that shall be together, or apart.
     pub(crate) groups: Groups,
     /// Moves that would pay, when that was looked at last.
@@ -141,6 +144,7 @@ impl State {
             journal: Journal::default(),
             started: Instant::now(),
             decisions: Decisions::default(),
+            profiles: Profiles::default(),
             groups: Groups::default(),
             advice: BTreeMap::new(),
             cost_model: CostModel::new(preference),

@@ -8,6 +8,8 @@ fn facts() -> v1::HostFacts {
         pcpus: 8,
         memory_kib: 1 << 24,
         disk_bytes_per_s: 500_000_000,
+        disk_requests_per_s: Some(20_000),
+        network_bytes_per_s: Some(125_000_000),
         xen_version: "4.17.7".into(),
         backend: "libxc".into(),
         agent_version: "0.1.0".into(),
@@ -63,6 +65,7 @@ fn rates() -> v1::VmRates {
         age_ms: 1200,
         cpu_milli: Some(810),
         disk_bytes_per_s: Some(4096),
+        disk_requests_per_s: Some(7),
         network_bytes_per_s: Some(1500),
     }
 }

@@ -76,6 +76,12 @@ pub struct HostFacts {
     /// What its disks sustain.
     #[serde(rename = "@disk-bytes-per-s")]
     pub disk_bytes_per_s: u64,
+    /// Requests a second that its disks serve; not counted when it is not said.
+    #[serde(rename = "@disk-requests-per-s", default, skip_serializing_if = "Option::is_none")]
+    pub disk_requests_per_s: Option<u64>,
+    /// What its network carries, both ways together; not counted when it is not said.
+    #[serde(rename = "@network-bytes-per-s", default, skip_serializing_if = "Option::is_none")]
+    pub network_bytes_per_s: Option<u64>,
     /// Such as `4.17.7`, or `simulated`.
     #[serde(rename = "@xen-version")]
     pub xen_version: String,

@@ -416,6 +416,9 @@ pub struct VmRates {
     /// Throughput of all disks.
     #[serde(rename = "@disk-bytes-per-s", default, skip_serializing_if = "Option::is_none")]
     pub disk_bytes_per_s: Option<u64>,
+    /// Requests to its disks.
+    #[serde(rename = "@disk-requests-per-s", default, skip_serializing_if = "Option::is_none")]
+    pub disk_requests_per_s: Option<u64>,
     /// Throughput of all NICs, both ways.
     #[serde(rename = "@network-bytes-per-s", default, skip_serializing_if = "Option::is_none")]
     pub network_bytes_per_s: Option<u64>,

@@ -40,6 +40,7 @@ fn using(cpu: u64, network: u64, vm: Vm) -> Vm {
         age_ms: 0,
         cpu_milli: Some(cpu),
         disk_bytes_per_s: Some(0),
+        disk_requests_per_s: Some(0),
         network_bytes_per_s: Some(network),
     };
     Vm { rates: Some(rates), ..vm }

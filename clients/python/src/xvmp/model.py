@@ -328,6 +328,8 @@ class HostFacts:
     pcpus: int
     memory_kib: int
     disk_bytes_per_s: int
+    disk_requests_per_s: int | None = None
+    network_bytes_per_s: int | None = None
     xen_version: str
     backend: str
     agent_version: str
@@ -558,6 +560,7 @@ class VmRates:
     age_ms: int
     cpu_milli: int | None = None
     disk_bytes_per_s: int | None = None
+    disk_requests_per_s: int | None = None
     network_bytes_per_s: int | None = None
 
 

@@ -12,6 +12,7 @@
 //! | `drift` | VMs as reported and as asked for | shows the difference; charges memory that is held |
 //! | `orphans` | VMs that are reported and not known | logs them; nobody touches them but by `DestroyOrphan` |
 //! | `advice` | where VMs are, and what they use | shows how many moves would pay, and keeps the plan |
+//! | `profiles` | what VMs that are made alike were measured to use | expects it of the next one |
 //! | `retention` | finished tasks and idempotency keys | forgets those that are too many or too old |
 //!
 //! A report of a host is taken over when it comes (see `app/report`); what reconcilers find is what no single report shows: that nothing has come, or
@@ -21,6 +22,7 @@ mod advice;
 mod drift;
 mod liveness;
 mod orphans;
+mod profiles;
 mod retention;
 
 use std::sync::Arc;
@@ -54,6 +56,7 @@ pub(crate) async fn reconcile(app: &Arc<App>) {
         run(app, drift::Drift::default()),
         run(app, orphans::Orphans::default()),
         run(app, advice::Advice::default()),
+        run(app, profiles::Profiles::default()),
         run(app, retention::Retention),
     );
 }

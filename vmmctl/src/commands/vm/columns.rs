@@ -22,6 +22,7 @@ pub(crate) const COLUMNS: &[OfVm] = &[
     OfVm::text("tags", |vm| joined(vm.tags.iter().map(|tag| tag.name.as_str()))),
     OfVm::text("reason", |vm| vm.reason.clone()),
     OfVm::number("disk", Unit::BytesPerS, |vm| vm.rates?.disk_bytes_per_s).wide(),
+    OfVm::count("iops", |vm| vm.rates?.disk_requests_per_s).wide(),
     OfVm::number("network", Unit::BytesPerS, |vm| vm.rates?.network_bytes_per_s).wide(),
     OfVm::text("pool", |vm| vm.pool.clone().unwrap_or_default()).wide(),
     OfVm::text("site", |vm| vm.site.clone().unwrap_or_default()).wide(),
