@@ -13,6 +13,7 @@ mod event;
 mod group;
 mod host;
 mod label;
+mod many;
 mod named;
 mod orphan;
 mod pin;
@@ -33,7 +34,7 @@ use vmm_proto::principal::{Principal, Role};
 use vmm_proto::server::Caller;
 use vmm_proto::v1::{self, AddHost, Cost, Fault, FaultCode, Permission, Reply, Request};
 
-use crate::app::{App, KeyUse, Origin, store_fault};
+use crate::app::{App, KeyUse, Origin, State, store_fault};
 use crate::enrolment::Office;
 use crate::store::StoreError;
 use crate::view;
@@ -90,6 +91,7 @@ async fn dispatch(app: &Arc<App>, caller: &Caller, request: Request) -> Result<R
         Request::WaitEvents(wait) => event::wait(app, caller, &wait).await,
         Request::RenewCertificate(renew) => certificate::renew(app, caller, &renew),
         Request::CancelTask(cancel) => task::cancel(app, caller, &cancel),
+        many if many::is_asked(app, &many) => many::create(app, caller, many).await,
         change => decide(app, caller, change),
     }
 }
@@ -162,14 +164,33 @@ fn permit(who: &Principal, request: &Request) -> Result<(), Fault> {
 
 /// Changes: one at a time, each under the lock from the look at its key to its storing.
 fn decide(app: &Arc<App>, caller: &Caller, request: Request) -> Result<Reply, Fault> {
-    let key = KeyUse::of(caller, &request)?;
     let mut state = app.lock();
+    let (request, origin) = match asked(&state, caller, request)? {
+        Asked::Before(reply) => return Ok(reply),
+        Asked::Now(request, origin) => (*request, origin),
+    };
+    let reply = carry_out(change::Change { app, state: &mut state, origin }, request);
+    drop(state);
+    app.tell_changed();
+    reply
+}
+
+/// A change that was asked for.
+enum Asked {
+    /// Its key got this reply.
+    Before(Reply),
+    /// What is to be done; of a task that is tried again, what that was.
+    Now(Box<Request>, Origin),
+}
+
+fn asked(state: &State, caller: &Caller, request: Request) -> Result<Asked, Fault> {
+    let key = KeyUse::of(caller, &request)?;
     if let Some(reply) = state.replayed(key.as_ref())? {
-        return Ok(reply);
+        return Ok(Asked::Before(reply));
     }
     let (request, retry_of) = match request {
         Request::RetryTask(retry) => {
-            let (request, task) = task::asked_again(&state, &retry)?;
+            let (request, task) = task::asked_again(state, &retry)?;
             permit(&caller.principal, &request)?;
             (request, Some(task))
         }
@@ -182,10 +203,7 @@ fn decide(app: &Arc<App>, caller: &Caller, request: Request) -> Result<Reply, Fa
         retry_of,
         parent: None,
     };
-    let reply = carry_out(change::Change { app, state: &mut state, origin }, request);
-    drop(state);
-    app.tell_changed();
-    reply
+    Ok(Asked::Now(Box::new(request), origin))
 }
 
 fn carry_out(change: change::Change<'_>, request: Request) -> Result<Reply, Fault> {
@@ -193,7 +211,7 @@ fn carry_out(change: change::Change<'_>, request: Request) -> Result<Reply, Faul
         Request::AddHost(add) => host::add(change, add),
         Request::RemoveHost(remove) => host::remove(change, &remove),
         Request::SetMaintenance(set) => host::set_maintenance(change, &set),
-        Request::CreateVm(create) => create::create(change, create),
+        Request::CreateVm(create) => create::create(change, &create),
         Request::StartVm(start) => create::start(change, &start),
         Request::DeleteVm(delete) => create::delete(change, &delete),
         Request::SetMemory(set) => change::set_memory(change, set),

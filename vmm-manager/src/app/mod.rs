@@ -14,6 +14,7 @@
 //! state then decides nothing any more, its changes stop where they are, and the manager makes another one of what is stored.
 
 mod begin;
+mod begin_all;
 mod bounds;
 mod decisions;
 mod devices;
@@ -30,6 +31,7 @@ mod state;
 mod turns;
 
 pub(crate) use begin::{Begin, Deed, KeyUse, Origin, Target, store_fault};
+pub(crate) use begin_all::Part;
 pub(crate) use decisions::{Made, Unreadable};
 pub(crate) use news::{News, Object, Seen};
 pub(crate) use placement::{Decided, Newcomer, charge_of, no_capacity};

@@ -199,15 +199,15 @@ impl State {
     }
 
     /// The groups of VMs that are to be placed, and those in them that are somewhere: what binds the newcomers, and nothing else.
-    pub(super) fn scheduled_groups(&self, newcomers: &[VmRecord]) -> (Vec<Group>, Vec<Vm>) {
+    pub(super) fn scheduled_groups(&self, newcomers: &[&VmRecord]) -> (Vec<Group>, Vec<Vm>) {
         let ids: BTreeSet<GroupId> =
             newcomers.iter().flat_map(|vm| vm.groups.iter().copied()).collect();
-        let is_new = |id: &VmId| newcomers.iter().any(|new| new.id == *id);
+        let new: BTreeSet<VmId> = newcomers.iter().map(|vm| vm.id).collect();
         let mut there: BTreeSet<VmId> = BTreeSet::new();
         let mut groups = Vec::with_capacity(ids.len());
         for record in ids.iter().filter_map(|id| self.groups.get(*id)) {
             let mut group = self.scheduled_group(record);
-            there.extend(group.members.iter().copied().filter(|id| !is_new(id)));
+            there.extend(group.members.iter().copied().filter(|id| !new.contains(id)));
             let newcomers = newcomers.iter().filter(|vm| vm.groups.contains(&record.id));
             group.members.extend(newcomers.map(|vm| vm.id));
             groups.push(group);

@@ -107,6 +107,11 @@ pub(super) const ROUTES: &[Route] = &[
         "CreateVm",
         "Defines a VM, chooses its host and starts it; a dry run says which host, and why",
     ),
+    task(
+        "/batch",
+        "CreateVms",
+        "Defines many VMs, chooses their hosts together and starts them; a dry run says where each would go",
+    ),
     get("/vms/{vm}", "ShowVm", "Vm", "One VM, by id or name"),
     delete("/vms/{vm}", "DeleteVm", "Done", "Forgets a stopped VM"),
     task("/vms/{vm}/start", "StartVm", "Chooses a host for a stopped VM and starts it"),

@@ -10,6 +10,7 @@ mod events;
 mod failures;
 mod groups;
 mod lists;
+mod many;
 mod pins;
 mod placement;
 mod places;

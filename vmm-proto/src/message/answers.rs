@@ -223,6 +223,25 @@ fn plan() -> v1::Plan {
     }
 }
 
+fn refused_host() -> v1::RefusedHost {
+    v1::RefusedHost { host: "h3".into(), by: "health".into(), reason: "is silent".into() }
+}
+
+fn placements() -> v1::Placements {
+    let placed = v1::PlacedVm {
+        name: "web-1".into(),
+        host: "h1".into(),
+        cost: 0.5,
+        parts: vec![part(), part()],
+    };
+    let refused = vec![refused_host(), refused_host()];
+    let unplaced = v1::UnplacedVm { name: "web-2".into(), refused };
+    v1::Placements {
+        placed: vec![placed.clone(), placed],
+        unplaced: vec![unplaced.clone(), unplaced],
+    }
+}
+
 fn growth() -> v1::Growth {
     let way = v1::Way {
         host: "h1".into(),
@@ -233,7 +252,7 @@ fn growth() -> v1::Growth {
         downtime_ms: Some(210),
         parts: vec![part(), part()],
     };
-    let refused = v1::RefusedHost { host: "h3".into(), reason: "is silent".into() };
+    let refused = refused_host();
     v1::Growth { ways: vec![way.clone(), way], refused: vec![refused.clone(), refused] }
 }
 
@@ -401,6 +420,7 @@ fn of_places() -> Vec<Reply> {
             pools: vec![pool(), pool()],
         }),
         Reply::Labels(labels()),
+        Reply::Placements(placements()),
         Reply::Groups(v1::Groups {
             next: Some("bmFtZQ".into()),
             count: Some(2),

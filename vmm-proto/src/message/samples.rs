@@ -41,6 +41,15 @@ pub(super) fn group(name: &str) -> v1::GroupRef {
     v1::GroupRef { group: name.into() }
 }
 
+fn new_vm() -> v1::NewVm {
+    v1::NewVm {
+        pool: Some("p1".into()),
+        spec: spec(),
+        pins: vec![pin("h1"), pin("h2")],
+        groups: vec![group("web-ha"), group("shop")],
+    }
+}
+
 fn vm_ref(vm: &str) -> v1::VmRef {
     v1::VmRef { vm: vm.into() }
 }
@@ -138,6 +147,11 @@ fn of_vms() -> Vec<Request> {
             spec: spec(),
             pins: vec![pin("h1"), pin("h2")],
             groups: vec![group("web-ha"), group("shop")],
+        }),
+        Request::CreateVms(v1::CreateVms {
+            dry_run: true,
+            partial: true,
+            vms: vec![new_vm(), new_vm()],
         }),
         Request::PinVm(v1::PinVm { vm: vm(), pins: vec![pin("h1"), pin("h2")] }),
         Request::BuildVm(v1::BuildVm { vm: vm(), restore_from: Some(path()), spec: spec() }),

@@ -6,6 +6,7 @@
 //!
 //! One table, [`verb()`], says of each request what it is called, who may send it, whether it changes anything, and what it costs.
 
+mod batch;
 mod certificate;
 mod decision;
 mod device;
@@ -26,6 +27,7 @@ mod task;
 mod verb;
 mod vm;
 
+pub use batch::{CreateVms, NewVm, PlacedVm, Placements, UnplacedVm};
 pub use certificate::{
     Certificate, InstallCertificate, PrepareKeys, RenewCertificate, ShowCertificate, SigningRequest,
 };

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    certificate, decision, device, event, group, host, label, orphan, pin, place, plan, stats,
-    task, vm,
+    batch, certificate, decision, device, event, group, host, label, orphan, pin, place, plan,
+    stats, task, vm,
 };
 
 /// Is anybody there? Answers with the same text.
@@ -51,6 +51,7 @@ pub enum Request {
     ShowDecision(decision::ShowDecision),
     ReadDecision(decision::ReadDecision),
     CreateVm(vm::CreateVm),
+    CreateVms(batch::CreateVms),
     BuildVm(vm::BuildVm),
     StartVm(vm::StartVm),
     PauseVm(vm::PauseVm),
@@ -107,6 +108,7 @@ pub enum Reply {
     Groups(group::Groups),
     Group(Box<group::Group>),
     Placement(vm::Placement),
+    Placements(batch::Placements),
     Plan(plan::Plan),
     Growth(plan::Growth),
     Decision(Box<decision::Decision>),

@@ -139,6 +139,7 @@ pub fn verb(request: &Request) -> Verb {
         Request::RemoveGroup(_) => change("RemoveGroup", OPERATE, false),
         Request::PinVm(_) => change("PinVm", OPERATE, false),
         Request::CreateVm(_) => change("CreateVm", OPERATE, false),
+        Request::CreateVms(_) => change("CreateVms", OPERATE, false),
         Request::StartVm(_) => change("StartVm", OPERATE, false),
         Request::DeleteVm(_) => change("DeleteVm", OPERATE, false),
         Request::CancelTask(_) => change("CancelTask", OPERATE, false),

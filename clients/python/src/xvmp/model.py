@@ -453,6 +453,44 @@ class Pools:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlacedVm:
+    tag: ClassVar[str] = "PlacedVm"
+    name: str
+    host: str
+    cost: Decimal
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnplacedVm:
+    """One that fits nowhere beside the others, and each host's reason."""
+
+    tag: ClassVar[str] = "UnplacedVm"
+    name: str
+    refused: tuple[RefusedHost, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placements:
+    """Where many VMs would go."""
+
+    tag: ClassVar[str] = "Placements"
+    placed: tuple[PlacedVm, ...] = ()
+    unplaced: tuple[UnplacedVm, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewVm:
+    """One of many VMs that shall be there."""
+
+    tag: ClassVar[str] = "NewVm"
+    pool: str | None = None
+    spec: Spec
+    pins: tuple[Pin, ...] = ()
+    groups: tuple[GroupRef, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Member:
     """A VM of a group; ``misplaced`` when it stands against the rule."""
 
@@ -664,6 +702,7 @@ class RefusedHost:
 
     tag: ClassVar[str] = "RefusedHost"
     host: str
+    by: str | None = None
     reason: str
 
 

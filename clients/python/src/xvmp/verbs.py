@@ -18,8 +18,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from . import model
 from .model import (
-    Add, AddVm, Autostart, Disk, GroupKind, GroupRef, Nic, OnEvent, Pin, Remove,
-    RemoveVm, Scheduling, Spec, Task, VmRef,
+    Add, AddVm, Autostart, Disk, GroupKind, GroupRef, NewVm, Nic, OnEvent, Pin,
+    Remove, RemoveVm, Scheduling, Spec, Task, VmRef,
 )
 
 Reply = TypeVar("Reply", covariant=True)
@@ -290,6 +290,28 @@ class TryCreateVm(Verb[model.Placement]):
     spec: Spec
     pins: tuple[Pin, ...] = ()
     groups: tuple[GroupRef, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateVms(TaskVerb):
+    """Defines, places together and starts many VMs: all, or ``partial``."""
+
+    tag = "CreateVms"
+    dry_run: bool = field(default=False, init=False)
+    partial: bool | None = None
+    vms: tuple[NewVm, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TryCreateVms(Verb[model.Placements]):
+    """Where ``CreateVms`` would put them now; nothing is done."""
+
+    tag = "CreateVms"
+    reply = model.Placements
+    changes = True
+    dry_run: bool = field(default=True, init=False)
+    partial: bool | None = None
+    vms: tuple[NewVm, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
