@@ -11,7 +11,12 @@ const SLICE_S: f64 = 0.01;
 const TRY_S: f64 = 0.02;
 
 /// The earliest end with the allowed downtime; none within `limit_s`.
-pub(crate) fn bound(mut guest: Guest, setting: &Setting, allowed_s: f64, limit_s: f64) -> Option<Bound> {
+pub(crate) fn bound(
+    mut guest: Guest,
+    setting: &Setting,
+    allowed_s: f64,
+    limit_s: f64,
+) -> Option<Bound> {
     let mut now = 0.0;
     while now < limit_s {
         now += TRY_S;

@@ -10,6 +10,8 @@ use vmm_core::migration::{Bitmap, PAGE_BYTES, Pfn};
 /// Free pages come in runs of so many: a guest's allocator keeps them together.
 const RUN: usize = 64;
 const PAGE: f64 = PAGE_BYTES as f64;
+const BLOCKS: f64 = 16.0;
+const BLOCK: f64 = PAGE / BLOCKS;
 
 /// Where writes go.
 #[derive(Clone, Copy)]
@@ -66,6 +68,7 @@ pub(crate) struct Costs {
     pub(crate) scan_ns: u32,
     pub(crate) raw_ns: u32,
     pub(crate) delta_ns: u32,
+    pub(crate) sums_ns: u32,
     pub(crate) lz4_ns: u32,
     pub(crate) zstd_ns: u32,
     /// How much smaller Zstandard makes a page than LZ4.
@@ -76,6 +79,7 @@ pub(crate) const COSTS: Costs = Costs {
     scan_ns: 150,
     raw_ns: 300,
     delta_ns: 1_500,
+    sums_ns: 1_000,
     lz4_ns: 6_000,
     zstd_ns: 16_000,
     zstd_gain: 1.25,
@@ -119,8 +123,7 @@ impl Guest {
             ratio.push(one);
             content.push(kind);
         }
-        let mut used: Vec<u32> =
-            (0..pages).filter(|page| runs[*page as usize / RUN]).collect();
+        let mut used: Vec<u32> = (0..pages).filter(|page| runs[*page as usize / RUN]).collect();
         shuffle(&mut used, &mut rng);
         let zipf = match workload.pattern {
             Pattern::Zipf { share, exponent } => zipf(used.len() as f64 * share, exponent),
@@ -195,10 +198,19 @@ impl Guest {
         (1.0 - clean) * PAGE * 1.05 + 12.0
     }
 
+    /// What the blocks take that so many writes change: they pack less well than whole pages.
+    pub(crate) fn blocks_bytes(&self, page: Pfn, writes: u32) -> f64 {
+        let touched = (1.0 + (self.workload.write_bytes - 1.0) / BLOCK).min(BLOCKS) / BLOCKS;
+        let changed = BLOCKS * (1.0 - (1.0 - touched).powf(f64::from(writes)));
+        let ratio = (f64::from(self.ratio[page.0 as usize]) * 0.85).max(1.0);
+        if changed > BLOCKS * 0.75 { PAGE } else { 2.0 + changed * BLOCK / ratio }
+    }
+
     /// It runs for so long with this share of its time.
     pub(crate) fn run(&mut self, seconds: f64, share: f64) {
         self.lived_s += seconds;
-        let is_calm = matches!(self.workload.pattern, Pattern::Bursty { .. }) && self.lived_s % 5.0 > 2.0;
+        let is_calm =
+            matches!(self.workload.pattern, Pattern::Bursty { .. }) && self.lived_s % 5.0 > 2.0;
         let rate = self.workload.writes_per_s * if is_calm { 0.01 } else { 1.0 };
         self.owed += rate * seconds * share;
         while self.owed >= 1.0 {
@@ -228,7 +240,9 @@ impl Guest {
             Pattern::Zipf { .. } => self.by_zipf(),
             Pattern::Uniform => self.below(1.0),
             Pattern::Bursty { share } => self.below(share),
-            Pattern::Hot { share, of_writes } => self.below(if dice < of_writes { share } else { 1.0 }),
+            Pattern::Hot { share, of_writes } => {
+                self.below(if dice < of_writes { share } else { 1.0 })
+            }
             Pattern::Build if dice < 0.45 => self.by_zipf(),
             Pattern::Build if dice < 0.9 => {
                 let start = (self.lived_s * 3000.0) as usize + self.rng.random_range(0..1500);

@@ -1,30 +1,26 @@
-//! All policies on all traces.
+//! Who takes part: ours, ours with a part switched off, and the references; all with the same facts and limits.
 
 use std::time::Duration;
 
 use vmm_core::migration::reference::qemu::{Features, Qemu};
 use vmm_core::migration::reference::xen::Xen;
-use vmm_core::migration::{self, Layered, Limits, Options, Pack, Policy, Tricks};
+use vmm_core::migration::{self, Layered, Limits, Options, Policy, Tricks};
 use vmm_core::units::Kib;
 
-use super::clairvoyant::bound;
-use super::guest::{Guest, WORKLOADS, Workload};
-use super::world::{Outcomes, Setting, World};
-use crate::report::Report;
+use super::guest::Guest;
+use super::world::Setting;
 
 /// 512 MiB.
-const PAGES: u32 = 131_072;
-/// A quarter of … 1 GiB over a gigabit, in the same proportion.
+pub(super) const PAGES: u32 = 131_072;
+/// To these pages what a gigabit is to 1 GiB.
 const LINK: f64 = 58.5e6;
-const ALLOWED: Duration = Duration::from_millis(300);
+pub(super) const ALLOWED: Duration = Duration::from_millis(300);
 const FIXED_S: f64 = 0.02;
-const LIMIT_S: f64 = 60.0;
-const SEEDS: u64 = 3;
-const REFERENCE: &str = "QEMU zstd+hints+auto-converge";
-const OURS: &str = "ours";
+pub(super) const REFERENCE: &str = "QEMU zstd+hints+auto-converge";
+pub(super) const OURS: &str = "ours";
 
-fn setting() -> Setting {
-    Setting { link: LINK, threads: 2, fixed_s: FIXED_S, copies_max: PAGES / std::env::var("C").ok().and_then(|w| w.parse().ok()).unwrap_or(8) }
+pub(super) fn setting() -> Setting {
+    Setting { link: LINK, threads: 2, fixed_s: FIXED_S, copies_max: PAGES / 8, sums_max: PAGES }
 }
 
 fn guest_of(guest: &Guest) -> migration::Guest {
@@ -41,12 +37,8 @@ fn guest_of(guest: &Guest) -> migration::Guest {
     }
 }
 
-fn limits() -> Limits {
-    Limits {
-        deadline: Duration::from_secs(50),
-        downtime_weight: std::env::var("W").ok().and_then(|w| w.parse().ok()).unwrap_or(1.0),
-        ..Limits::default()
-    }
+pub(super) fn limits() -> Limits {
+    Limits { deadline: Duration::from_secs(50), ..Limits::default() }
 }
 
 /// What is told even where it does not converge.
@@ -54,7 +46,7 @@ fn forced() -> Limits {
     Limits { downtime_max: Duration::from_secs(60), ..limits() }
 }
 
-const NAMES: [&str; 8] = [
+pub(super) const NAMES: [&str; 8] = [
     "Xen 4.17",
     "Xen before 4.7",
     "QEMU auto-converge",
@@ -64,10 +56,16 @@ const NAMES: [&str; 8] = [
     "compaction alone",
     OURS,
 ];
-const ABLATIONS: [&str; 5] =
-    ["ours, no compaction", "ours, no layering", "ours, no delta", "ours, no packing", "ours, no brake"];
+pub(super) const ABLATIONS: [&str; 6] = [
+    "ours, no compaction",
+    "ours, no layering",
+    "ours, no delta",
+    "ours, no sums",
+    "ours, no packing",
+    "ours, no brake",
+];
 
-fn make(name: &str, guest: &Guest) -> Box<dyn Policy> {
+pub(super) fn make(name: &str, guest: &Guest) -> Box<dyn Policy> {
     let link = LINK as u64;
     let facts = guest_of(guest);
     let qemu = |features| Qemu::new(PAGES, link, ALLOWED, features);
@@ -79,7 +77,11 @@ fn make(name: &str, guest: &Guest) -> Box<dyn Policy> {
             return Box::new(qemu(Features { auto_converge: true, ..Features::default() }));
         }
         "QEMU xbzrle+auto-converge" => {
-            return Box::new(qemu(Features { auto_converge: true, xbzrle: true, ..Features::default() }));
+            return Box::new(qemu(Features {
+                auto_converge: true,
+                xbzrle: true,
+                ..Features::default()
+            }));
         }
         REFERENCE => {
             let features = Features { auto_converge: true, zstd: true, hints: true, xbzrle: false };
@@ -92,60 +94,10 @@ fn make(name: &str, guest: &Guest) -> Box<dyn Policy> {
         "ours, no delta" => {
             (limits(), Options { tricks: Tricks { delta: false, ..all.tricks }, ..all })
         }
+        "ours, no sums" => (limits(), Options { sums: false, ..all }),
         "ours, no packing" => (limits(), Options { packs: Vec::new(), ..all }),
         "ours, no brake" => (forced(), Options { brake: false, ..all }),
         _ => (limits(), all),
     };
     Box::new(Layered::new(facts, limits, options))
-}
-
-pub(super) fn run(report: &mut Report) {
-    for scale in [1.0, 4.0] {
-        for workload in WORKLOADS {
-            if std::env::var("ONLY").is_ok_and(|only| !only.contains(workload.name)) { continue; }
-            trace(workload, scale, report);
-        }
-    }
-}
-
-fn trace(workload: Workload, scale: f64, report: &mut Report) {
-    println!("\n{} x{scale}", workload.name);
-    let guest = |seed| Guest::new(PAGES, workload, scale, seed);
-    let mut bounds = Vec::new();
-    for seed in 1..=SEEDS {
-        let of = bound(guest(seed), &setting(), ALLOWED.as_secs_f64(), 20.0);
-        bounds.push(of.map_or(f64::NAN, |of| of.total_s()));
-    }
-    let mean_bound = bounds.iter().sum::<f64>() / SEEDS as f64;
-    println!("  bound {mean_bound:.2} s");
-    for name in NAMES.iter().chain(&ABLATIONS) {
-        if std::env::var("QUICK").is_ok() && *name != OURS { continue; }
-        let mut sum = Outcomes::default();
-        let mut aborted = 0;
-        for seed in 1..=SEEDS {
-            let guest = guest(seed);
-            let mut policy = make(name, &guest);
-            let of = World::new(guest, setting()).run(policy.as_mut(), LIMIT_S);
-            sum.total_s += of.total_s / SEEDS as f64;
-            sum.downtime_s += of.downtime_s / SEEDS as f64;
-            sum.bytes += of.bytes / SEEDS as f64;
-            sum.braked_s += of.braked_s / SEEDS as f64;
-            sum.logged_s += of.logged_s / SEEDS as f64;
-            sum.lost_pages += of.lost_pages;
-            sum.harvests += of.harvests / SEEDS as u32;
-            aborted += u32::from(of.aborted.is_some());
-        }
-        println!(
-            "  {name:<32} {:>7.2} s {:>7.0} ms {:>6.2} x {:>6.2} braked {:>6.3} logged  regret {:>5.2}  lost {} aborted {aborted} harvests {}",
-            sum.total_s,
-            sum.downtime_s * 1e3,
-            sum.bytes / f64::from(PAGES) / 4096.0,
-            sum.braked_s,
-            sum.logged_s,
-            sum.total_s / mean_bound,
-            sum.lost_pages,
-            sum.harvests,
-        );
-    }
-    let _ = (report, Pack::Raw);
 }

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use vmm_core::migration::{
-    Action, BalloonReading, Batch, Bitmap, Brake, Encoding, Event, Item, Outcome, PAGE_BYTES, Pack, Pfn,
-    Policy, Reason,
+    Action, BalloonReading, Batch, Bitmap, Brake, Encoding, Event, Item, Keep, Outcome, PAGE_BYTES,
+    Pack, Pfn, Policy, Reason,
 };
 use vmm_core::units::Kib;
 
@@ -33,6 +33,8 @@ pub(crate) struct Setting {
     pub(crate) fixed_s: f64,
     /// Pages of which copies can be kept.
     pub(crate) copies_max: u32,
+    /// Pages of which sums can be kept.
+    pub(crate) sums_max: u32,
 }
 
 /// How it went.
@@ -61,8 +63,10 @@ pub(crate) struct World {
     link_free_at: f64,
     flying: VecDeque<(f64, u64, f64)>,
     there: Vec<u32>,
-    copy: Vec<u32>,
+    /// The version that is remembered, and how.
+    known: Vec<(u32, Keep)>,
     copies: u32,
+    sums: u32,
     held_kib: f64,
     target_kib: f64,
     absent: Bitmap,
@@ -87,8 +91,9 @@ impl World {
             link_free_at: 0.0,
             flying: VecDeque::new(),
             there: vec![NONE; pages as usize],
-            copy: vec![NONE; pages as usize],
+            known: vec![(NONE, Keep::Nothing); pages as usize],
             copies: 0,
+            sums: 0,
             held_kib,
             target_kib: held_kib,
             absent: Bitmap::empty(pages),
@@ -241,13 +246,13 @@ impl World {
     }
 
     fn encode(&mut self, item: &Item, batch: &Batch) -> Outcome {
-        let (page, index) = (item.page, item.page.0 as usize);
+        let index = item.page.0 as usize;
         let version = self.guest.version[index];
         self.there[index] = version;
         let (encoding, bytes, nanos) = self.encoded(item, batch);
         let kept = self.keep(item, version);
+        let nanos = nanos + if kept == Keep::Sums { COSTS.sums_ns } else { 0 };
         let bytes = (bytes.ceil() as u16).min(PAGE_BYTES as u16);
-        let _ = page;
         Outcome { encoding, bytes, nanos, kept }
     }
 
@@ -264,12 +269,17 @@ impl World {
             return (Encoding::Same, 8.0, nanos + COSTS.delta_ns);
         }
         let whole = self.packed_bytes(item);
-        if batch.tricks.delta && self.copy[index] != NONE {
-            nanos += COSTS.delta_ns;
-            let writes = self.guest.version[index] - self.copy[index];
-            let delta = self.guest.delta_bytes(writes);
-            if delta < whole {
-                return (Encoding::Delta, delta, nanos);
+        if batch.tricks.delta {
+            let (version, keep) = self.known[index];
+            let writes = self.guest.version[index].wrapping_sub(version);
+            let (encoding, changed) = match keep {
+                Keep::Copy => (Encoding::Delta, self.guest.delta_bytes(writes)),
+                Keep::Sums => (Encoding::Blocks, self.guest.blocks_bytes(page, writes)),
+                Keep::Nothing => (Encoding::Raw, f64::MAX),
+            };
+            nanos += if keep == Keep::Nothing { 0 } else { COSTS.delta_ns };
+            if changed < whole {
+                return (encoding, changed, nanos);
             }
         }
         match item.pack {
@@ -287,15 +297,21 @@ impl World {
         }
     }
 
-    /// A copy is kept where one was, or while there is room.
-    fn keep(&mut self, item: &Item, version: u32) -> bool {
-        let copy = &mut self.copy[item.page.0 as usize];
-        let had = *copy != NONE;
-        let is_kept = had || item.keep && self.copies < self.setting.copies_max;
-        if is_kept {
-            self.copies += u32::from(!had);
-            *copy = version;
-        }
-        is_kept
+    /// Copies and sums are kept where they were, and while there is room; a copy takes the place of sums.
+    fn keep(&mut self, item: &Item, version: u32) -> Keep {
+        let (_, had) = self.known[item.page.0 as usize];
+        let wanted = had.max(item.keep);
+        let kept = match wanted {
+            Keep::Copy if had == Keep::Copy || self.copies < self.setting.copies_max => Keep::Copy,
+            Keep::Copy | Keep::Sums if had == Keep::Sums || self.sums < self.setting.sums_max => {
+                Keep::Sums
+            }
+            _ => Keep::Nothing,
+        };
+        self.copies += u32::from(kept == Keep::Copy && had != Keep::Copy);
+        self.sums += u32::from(kept == Keep::Sums && had != Keep::Sums);
+        self.sums -= u32::from(kept != Keep::Sums && had == Keep::Sums);
+        self.known[item.page.0 as usize] = (version, kept);
+        kept
     }
 }

@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn a_cap_is_of_what_the_guest_used() {
-        let check = |used, percent, expect| assert_eq!(credit2_cap(used, Brake::percent(percent)), expect);
+        let check =
+            |used, percent, expect| assert_eq!(credit2_cap(used, Brake::percent(percent)), expect);
         check(2.0, 0, 0);
         check(2.0, 50, 100);
         check(0.0, 96, 1);

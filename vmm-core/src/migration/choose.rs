@@ -130,6 +130,7 @@ impl Chooser {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::migration::Keep;
 
     fn chooser(lz4: (u16, u32), zstd: (u16, u32)) -> Chooser {
         let mut chooser = Chooser::new(2, &[Pack::Lz4, Pack::Zstd]);
@@ -139,7 +140,7 @@ mod tests {
                 (Pack::Lz4, Encoding::Lz4, lz4),
                 (Pack::Zstd, Encoding::Zstd, zstd),
             ] {
-                chooser.learn(pack, Outcome { encoding, bytes, nanos, kept: false });
+                chooser.learn(pack, Outcome { encoding, bytes, nanos, kept: Keep::Nothing });
             }
         }
         chooser
@@ -180,7 +181,8 @@ mod tests {
     #[test]
     fn each_packer_is_tried_and_tried_again() {
         let mut packs = Chooser::new(2, &[Pack::Lz4, Pack::Zstd]);
-        let outcome = Outcome { encoding: Encoding::Raw, bytes: 4096, nanos: 5_000, kept: false };
+        let outcome =
+            Outcome { encoding: Encoding::Raw, bytes: 4096, nanos: 5_000, kept: Keep::Nothing };
         let mut count = [0_u32; 3];
         for _ in 0..6400 {
             let pack = packs.next(117e6);

@@ -127,8 +127,7 @@ mod tests {
 
     #[test]
     fn it_goes_down_in_steps_and_ends_at_the_target() {
-        let mut squeeze =
-            Squeeze::new(Kib::from_mib(1000), Kib::from_mib(600), Duration::ZERO);
+        let mut squeeze = Squeeze::new(Kib::from_mib(1000), Kib::from_mib(600), Duration::ZERO);
         let at = Duration::from_millis;
         assert_eq!(squeeze.next(at(0)), Next::Ask(Kib::from_mib(744)));
         assert_eq!(squeeze.next(at(10)), Next::Look(at(60)));
@@ -141,8 +140,7 @@ mod tests {
     #[test]
     fn it_stops_when_pressed_when_stalled_and_when_it_takes_too_long() {
         let start = || {
-            let mut squeeze =
-                Squeeze::new(Kib::from_mib(9000), Kib::from_mib(600), Duration::ZERO);
+            let mut squeeze = Squeeze::new(Kib::from_mib(9000), Kib::from_mib(600), Duration::ZERO);
             assert!(matches!(squeeze.next(Duration::ZERO), Next::Ask(_)));
             squeeze
         };

@@ -167,7 +167,9 @@ mod tests {
     #[test]
     fn a_curve_is_read_between_and_beyond_its_points() {
         let curve = curve(&[(0.1, 100), (0.2, 150), (0.15, 999), (0.3, 10), (0.4, 200)]);
-        let check = |seconds, expect: f64| assert!((curve.pages(seconds) - expect).abs() < 1e-9, "{seconds}");
+        let check = |seconds, expect: f64| {
+            assert!((curve.pages(seconds) - expect).abs() < 1e-9, "{seconds}")
+        };
         check(0.0, 0.0);
         check(0.05, 50.0);
         check(0.2, 150.0);
@@ -187,7 +189,10 @@ mod tests {
         let hot = check(&[(0.1, 5_000), (1.0, 8_000), (2.0, 8_000)]);
         assert_eq!(hot.verdict, Verdict::Converges);
         let muncher = check(&[(0.1, 10_000), (1.0, 100_000)]);
-        assert!(matches!(muncher.verdict, Verdict::Braked { .. } | Verdict::Refused), "{muncher:?}");
+        assert!(
+            matches!(muncher.verdict, Verdict::Braked { .. } | Verdict::Refused),
+            "{muncher:?}"
+        );
         assert!(muncher.downtime_s > idle.downtime_s);
     }
 
@@ -206,7 +211,10 @@ mod tests {
         let question = Question { again_bytes: 1024.0, ..Question::plain(262_144, 117e6, 0.02) };
         let writer = curve(&[(0.1, 20_000), (1.0, 180_000)]);
         let found = forecast(&question, &writer, &Limits::default());
-        assert!(matches!(found.verdict, Verdict::Braked { loss_s, .. } if loss_s <= 5.0), "{found:?}");
+        assert!(
+            matches!(found.verdict, Verdict::Braked { loss_s, .. } if loss_s <= 5.0),
+            "{found:?}"
+        );
         assert!(found.downtime_s <= 0.3, "{found:?}");
     }
 }

@@ -45,8 +45,8 @@ pub use bitmap::Bitmap;
 pub use forecast::forecast;
 pub use layered::{Layered, Options};
 pub use policy::{
-    Action, BalloonReading, Batch, Brake, Encoding, Event, Item, Outcome, Pack, Policy, Reason,
-    Tricks,
+    Action, BalloonReading, Batch, Brake, Encoding, Event, Item, Keep, Outcome, Pack, Policy,
+    Reason, Tricks,
 };
 
 use crate::units::Kib;

@@ -2,7 +2,7 @@
 //!
 //! - `pending`: it must be sent (again) before the end.
 //! - `sent`: it was sent, or told to be free, at least once.
-//! - its [layer](super::layer), the epoch in which it was last seen written (a byte that wraps), whether a copy of what was sent is kept,
+//! - its [layer](super::layer), the epoch in which it was last seen written (a byte that wraps),
 //! - what it will take on the wire next time, in steps of 16 bytes.
 //!
 //! An epoch's number is a byte. A page that was left alone for [`COOL_EPOCHS`] is put back to layer 0 by a sweep that goes around all
@@ -17,7 +17,6 @@ pub const COOL_EPOCHS: u8 = 128;
 pub const SWEEP_EPOCHS: u8 = 64;
 
 const LAYER: u8 = 0b0111;
-const KEPT: u8 = 0b1000;
 const STEP_BYTES: u32 = 16;
 
 /// What is known of all pages.
@@ -91,12 +90,6 @@ impl Pages {
     #[must_use]
     pub fn was_sent(&self, page: Pfn) -> bool {
         self.sent.has(page)
-    }
-
-    /// Whether a copy of what was sent is kept.
-    #[must_use]
-    pub fn is_kept(&self, page: Pfn) -> bool {
-        self.marks[page.0 as usize] & KEPT != 0
     }
 
     /// What everything pending will take, when a page that was never sent takes `fresh_bytes`.
@@ -219,11 +212,10 @@ impl Pages {
         self.written_epoch[at] = self.epoch_byte();
     }
 
-    /// These may not have arrived; what is a delta to them would be one to nothing.
+    /// These may not have arrived. Next time they go as a whole: a driver remembers nothing of what may not be there.
     pub fn lost(&mut self, pages: &Bitmap, full_bytes: f64) {
         for page in pages.below(self.count()) {
             self.drop_pending(page);
-            self.marks[page.0 as usize] &= !KEPT;
             self.set_bytes(page, full_bytes);
             self.add_pending(page);
         }
@@ -239,10 +231,7 @@ impl Pages {
     }
 
     /// How it went, and what it will take the next time.
-    pub fn learn(&mut self, page: Pfn, is_kept: bool, next_bytes: f64) {
-        let kept = if is_kept { KEPT } else { 0 };
-        let mark = &mut self.marks[page.0 as usize];
-        *mark = *mark & !KEPT | kept;
+    pub fn learn(&mut self, page: Pfn, next_bytes: f64) {
         let was_pending = self.pending.has(page) && self.sent.has(page);
         if was_pending {
             self.known_bytes -= self.bytes(page);

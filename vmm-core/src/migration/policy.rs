@@ -27,6 +27,8 @@ pub enum Encoding {
     Same,
     /// What differs from the last sent copy.
     Delta,
+    /// Blocks that differ from what was last sent, by their sums.
+    Blocks,
     /// Packed by LZ4.
     Lz4,
     /// Packed by Zstandard.
@@ -37,8 +39,8 @@ pub enum Encoding {
 
 impl Encoding {
     /// All, in the order in which a receiver numbers them.
-    pub const ALL: [Self; 6] =
-        [Self::Zero, Self::Same, Self::Delta, Self::Lz4, Self::Zstd, Self::Raw];
+    pub const ALL: [Self; 7] =
+        [Self::Zero, Self::Same, Self::Delta, Self::Blocks, Self::Lz4, Self::Zstd, Self::Raw];
 }
 
 /// How a page shall be packed when nothing better than packing is found for it.
@@ -59,8 +61,20 @@ pub struct Tricks {
     pub zero: bool,
     /// Find pages that the destination has under another number.
     pub same: bool,
-    /// Send what differs from the last sent copy, where there is one.
+    /// Send what differs from what was last sent, where something is remembered of it.
     pub delta: bool,
+}
+
+/// What is remembered of a page as it was sent, so that the next time what differs is enough.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Keep {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Sums of its blocks: 128 bytes.
+    Sums,
+    /// All of it: 4096 bytes.
+    Copy,
 }
 
 /// One page of a batch.
@@ -70,8 +84,8 @@ pub struct Item {
     pub page: Pfn,
     /// How to pack it.
     pub pack: Pack,
-    /// Keep a copy of what is sent, so that the next time can be a delta.
-    pub keep: bool,
+    /// What to remember of it; less when there is no room.
+    pub keep: Keep,
 }
 
 /// Pages to send together.
@@ -92,8 +106,8 @@ pub struct Outcome {
     pub bytes: u16,
     /// Processor time that it took, in nanoseconds.
     pub nanos: u32,
-    /// Whether a copy was kept, so that the next time can be a delta.
-    pub kept: bool,
+    /// What is remembered of it now.
+    pub kept: Keep,
 }
 
 /// What the balloon and the guest behind it look like.
@@ -203,7 +217,9 @@ pub enum Reason {
         allowed_ms: u64,
     },
     /// It takes too long.
-    #[error("not done after {seconds} s, with {left_bytes} bytes left; allow more time or use a faster network")]
+    #[error(
+        "not done after {seconds} s, with {left_bytes} bytes left; allow more time or use a faster network"
+    )]
     Deadline {
         /// The time that was allowed.
         seconds: u64,
@@ -211,13 +227,17 @@ pub enum Reason {
         left_bytes: u64,
     },
     /// The guest would not stop.
-    #[error("the guest did not suspend when asked {asked} times; look whether its kernel answers the toolstack")]
+    #[error(
+        "the guest did not suspend when asked {asked} times; look whether its kernel answers the toolstack"
+    )]
     WouldNotSuspend {
         /// How often.
         asked: u32,
     },
     /// The link loses what is sent.
-    #[error("pages were lost {losses} times while the guest stood still; look at the network between the hosts")]
+    #[error(
+        "pages were lost {losses} times while the guest stood still; look at the network between the hosts"
+    )]
     LinkLost {
         /// How often.
         losses: u32,

@@ -13,8 +13,9 @@
 //!   calm down: who is held back only comes later. After each harvest [`judge`] decides: on, stop, brake, give up.
 //! - **Rest**: the guest stands still; what is pending goes, and when all of it has arrived, the hand-over is ordered.
 //!
-//! A page that was seen written is sent once in full and a copy kept, so that the next time is a delta: early, for it costs nothing that
-//! would not be paid anyway.
+//! Every page leaves sums of its blocks when it is sent, and a copy once it is sent again, while there is room: the next time only what differs travels. So a page
+//! that was cool when it was sent and was written afterwards costs a few hundred bytes and not all of it again, which is most of what a
+//! policy without foresight pays.
 
 mod judge;
 mod send;
@@ -28,9 +29,7 @@ use super::compaction::{self, Squeeze};
 use super::forecast::Curve;
 use super::pages::Pages;
 use super::rate::{Link, Undone};
-use super::{
-    Action, Bitmap, Brake, EPOCH, Event, Guest, Limits, Pack, Policy, Reason, Tricks,
-};
+use super::{Action, Bitmap, Brake, EPOCH, Event, Guest, Limits, Pack, Policy, Reason, Tricks};
 use crate::units::BytesPerSecond;
 use judge::Best;
 
@@ -56,6 +55,8 @@ pub struct Options {
     pub brake: bool,
     /// What is tried on a page.
     pub tricks: Tricks,
+    /// Sums of every page, where deltas are tried: without, only pages that were sent again have a copy to compare with.
+    pub sums: bool,
     /// How pages may be packed.
     pub packs: Vec<Pack>,
 }
@@ -67,6 +68,7 @@ impl Default for Options {
             layering: true,
             brake: true,
             tricks: Tricks { zero: true, same: true, delta: true },
+            sums: true,
             packs: vec![Pack::Lz4, Pack::Zstd],
         }
     }
@@ -81,6 +83,7 @@ impl Options {
             layering: false,
             brake: false,
             tricks: Tricks { zero: false, same: false, delta: false },
+            sums: false,
             packs: Vec::new(),
         }
     }
@@ -237,7 +240,8 @@ impl Layered {
 
     fn compact(&mut self, now: Duration) -> Action {
         if self.squeeze.is_none() && self.is_to_be_squeezed() {
-            let target = compaction::target(self.guest.used.unwrap_or(self.guest.held), self.guest.floor);
+            let target =
+                compaction::target(self.guest.used.unwrap_or(self.guest.held), self.guest.floor);
             self.squeeze = Some(Squeeze::new(self.guest.held, target, now));
         }
         match self.squeeze.as_mut().map(|squeeze| squeeze.next(now)) {
@@ -482,7 +486,11 @@ fn epoch(elapsed: Duration) -> u64 {
     u64::try_from(elapsed.as_nanos() / EPOCH.as_nanos()).unwrap_or(u64::MAX)
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float's cast to an integer saturates")]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float's cast to an integer saturates"
+)]
 fn whole(value: f64) -> u64 {
     value as u64
 }

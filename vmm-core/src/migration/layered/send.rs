@@ -2,7 +2,9 @@
 
 use super::{Layered, Phase};
 use crate::migration::pages::Pages;
-use crate::migration::{BATCH_PAGES_MAX, Batch, Encoding, Item, Outcome, PAGE_BYTES, Pack, Pfn};
+use crate::migration::{
+    BATCH_PAGES_MAX, Batch, Encoding, Item, Keep, Outcome, PAGE_BYTES, Pack, Pfn,
+};
 
 /// Pages that are put in order at once; more are looked for when these are sent.
 const QUEUE_MAX: usize = 16_384;
@@ -15,31 +17,41 @@ pub(super) struct Sizes {
     pub(super) fresh: f64,
     /// One of which a copy is kept.
     pub(super) delta: f64,
+    /// One of which sums are kept.
+    pub(super) blocks: f64,
     /// Processor time of one, in nanoseconds.
     pub(super) nanos: f64,
 }
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { fresh: f64::from(PAGE_BYTES) / 2.0, delta: 400.0, nanos: 5e3 }
+        Self { fresh: f64::from(PAGE_BYTES) / 2.0, delta: 400.0, blocks: 600.0, nanos: 5e3 }
     }
 }
 
 impl Sizes {
     fn learn(&mut self, outcome: Outcome) {
         let bytes = f64::from(outcome.bytes);
-        let of = if outcome.encoding == Encoding::Delta { &mut self.delta } else { &mut self.fresh };
+        let of = match outcome.encoding {
+            Encoding::Delta => &mut self.delta,
+            Encoding::Blocks => &mut self.blocks,
+            _ => &mut self.fresh,
+        };
         *of += WEIGHT * (bytes - *of);
         self.nanos += WEIGHT * (f64::from(outcome.nanos) - self.nanos);
     }
 
     /// What a page will take that went so, once it is written again.
     fn next(&self, outcome: Outcome) -> f64 {
-        match (outcome.encoding, outcome.kept) {
-            (Encoding::Delta, true) => f64::from(outcome.bytes),
-            (_, true) => self.delta.min(f64::from(outcome.bytes).max(64.0)),
-            (Encoding::Zero | Encoding::Same | Encoding::Delta, false) => self.fresh,
-            (Encoding::Lz4 | Encoding::Zstd | Encoding::Raw, false) => f64::from(outcome.bytes),
+        let bytes = f64::from(outcome.bytes);
+        let known = matches!(outcome.encoding, Encoding::Delta | Encoding::Blocks);
+        match outcome.kept {
+            Keep::Copy | Keep::Sums if known => bytes,
+            // A page of zeros will hold something.
+            Keep::Copy => self.delta.min(bytes.max(64.0)),
+            Keep::Sums => self.blocks.min(bytes.max(64.0)),
+            Keep::Nothing if known || bytes < 64.0 => self.fresh,
+            Keep::Nothing => bytes,
         }
     }
 }
@@ -88,12 +100,12 @@ impl Layered {
             self.chooser.next(self.link.mean())
         };
         // After the stop nothing is written again.
-        let keep = self.options.tricks.delta
-            && match self.phase {
-                Phase::FirstPass => !self.options.layering || self.pages.rank(page) > 0,
-                Phase::Sprint => true,
-                _ => false,
-            };
+        let keep = match self.phase {
+            _ if !self.options.tricks.delta => Keep::Nothing,
+            Phase::FirstPass if self.options.sums => Keep::Sums,
+            Phase::Sprint => Keep::Copy,
+            _ => Keep::Nothing,
+        };
         Item { page, pack, keep }
     }
 
@@ -145,7 +157,7 @@ impl Layered {
             self.chooser.learn(item.pack, *outcome);
             self.sizes.learn(*outcome);
             let next = self.sizes.next(*outcome);
-            self.pages.learn(item.page, outcome.kept, next);
+            self.pages.learn(item.page, next);
             self.window_bytes += u64::from(outcome.bytes);
             self.sent_bytes += u64::from(outcome.bytes);
             self.sent_pages += 1;

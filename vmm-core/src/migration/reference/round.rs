@@ -1,8 +1,6 @@
 //! A walk over a set of pages in ascending order: what all of these loops do.
 
-use crate::migration::{
-    Action, BATCH_PAGES_MAX, Batch, Bitmap, Item, Pack, Pfn, Tricks,
-};
+use crate::migration::{Action, BATCH_PAGES_MAX, Batch, Bitmap, Item, Keep, Pack, Pfn, Tricks};
 
 /// What is to be sent in this round, and how far it is.
 #[derive(Debug)]
@@ -18,7 +16,12 @@ impl Round {
     }
 
     /// The next pages that are not to be skipped, packed so.
-    pub(super) fn batch(&mut self, skip: Option<&Bitmap>, pack: Pack, tricks: Tricks) -> Option<Action> {
+    pub(super) fn batch(
+        &mut self,
+        skip: Option<&Bitmap>,
+        pack: Pack,
+        tricks: Tricks,
+    ) -> Option<Action> {
         let mut items = Vec::new();
         while let Some(page) = self.todo.next(self.cursor) {
             self.cursor = Pfn(page.0.saturating_add(1));
@@ -26,7 +29,11 @@ impl Round {
                 continue;
             }
             self.todo.remove(page);
-            items.push(Item { page, pack, keep: tricks.delta });
+            items.push(Item {
+                page,
+                pack,
+                keep: if tricks.delta { Keep::Copy } else { Keep::Nothing },
+            });
             if items.len() == BATCH_PAGES_MAX {
                 break;
             }

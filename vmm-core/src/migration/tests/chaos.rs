@@ -250,7 +250,8 @@ impl Chaos {
 
     /// What is free counts as there until it is written.
     fn release(&mut self, pages: Bitmap) {
-        let of = |page: Pfn| if self.dirty.has(page) { u64::MAX } else { self.version[page.0 as usize] };
+        let of =
+            |page: Pfn| if self.dirty.has(page) { u64::MAX } else { self.version[page.0 as usize] };
         let copies = pages.iter().map(|page| (page, of(page))).collect();
         self.flying.push_back(Flight { pages, copies, bytes: 16 });
     }

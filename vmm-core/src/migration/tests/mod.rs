@@ -27,10 +27,10 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn options()(flags in any::<[bool; 7]>()) -> Options {
-        let [compaction, layering, brake, zero, same, delta, packs] = flags;
+    fn options()(flags in any::<[bool; 8]>()) -> Options {
+        let [compaction, layering, brake, zero, same, delta, packs, sums] = flags;
         let packs = if packs { vec![Pack::Lz4, Pack::Zstd] } else { Vec::new() };
-        Options { compaction, layering, brake, tricks: Tricks { zero, same, delta }, packs }
+        Options { compaction, layering, brake, tricks: Tricks { zero, same, delta }, sums, packs }
     }
 }
 
@@ -139,7 +139,10 @@ fn each_way_to_fail_has_its_reason() {
     let refused = Script { refusals: 9, ..quiet(500) };
     assert_eq!(end_of(refused, limits), End::Aborted(Reason::WouldNotSuspend { asked: 3 }));
     let found = end_of(hot.clone(), strict);
-    assert!(matches!(found, End::Aborted(Reason::DoesNotConverge { allowed_ms: 2, .. })), "{found:?}");
+    assert!(
+        matches!(found, End::Aborted(Reason::DoesNotConverge { allowed_ms: 2, .. })),
+        "{found:?}"
+    );
     let at_once = Limits { deadline: Duration::ZERO, ..strict };
     let found = end_of(hot, at_once);
     assert!(matches!(found, End::Aborted(Reason::Deadline { seconds: 0, .. })), "{found:?}");
