@@ -29,7 +29,7 @@ usage: cargo xtask COMMAND
   test [--install]              every test that needs no Xen
   check                         format, lints, doc links, crate directions and the house rules
   sim --seeds N [--first S]     replay N seeds of a whole simulated pool
-  fuzz --minutes N [TARGET]     the wire's fuzz targets, each for so long; needs nightly and cargo-fuzz
+  fuzz --minutes N [TARGET]     the fuzz targets, each for so long; needs nightly and cargo-fuzz
   xenlab …                      real Xen hosts under emulation: cargo xtask xenlab --help
 
   --install                     install missing Debian packages (as root), fetch foreign test suites";
