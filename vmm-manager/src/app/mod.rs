@@ -17,6 +17,7 @@ mod begin;
 mod devices;
 mod finish;
 mod news;
+mod own;
 mod placement;
 mod problem;
 mod report;

@@ -13,6 +13,7 @@ mod places;
 mod plans;
 mod pool;
 mod reconcilers;
+mod reports;
 mod restarts;
 mod saved;
 mod stores;
