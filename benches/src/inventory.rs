@@ -84,6 +84,8 @@ impl Farm {
                         pcpus: 128,
                         memory_kib: 4 << 30,
                         disk_bytes_per_s: 10_000_000_000,
+                        disk_requests_per_s: None,
+                        network_bytes_per_s: None,
                         ..HostFacts::default()
                     },
                     load: v1::HostLoad { memory_free_kib: 4 << 30, ..v1::HostLoad::default() },
@@ -150,12 +152,13 @@ async fn change(client: &Client, request: Request, key: String) -> Result<Reply,
 
 async fn fill(client: &Client) -> Result<()> {
     for n in 0..HOSTS {
-        let add = v1::AddHost { name: format!("h{n}"), address: format!("h{n}:1") };
+        let add = v1::AddHost { name: format!("h{n}"), address: format!("h{n}:1"), pool: None };
         change(client, Request::AddHost(add), format!("host {n}")).await?;
     }
     tokio::time::sleep(REPORT_EVERY * 3).await;
     for n in 0..VMS {
-        let create = || Request::CreateVm(v1::CreateVm { dry_run: false, spec: spec(n) });
+        let create =
+            || Request::CreateVm(v1::CreateVm { spec: spec(n), ..v1::CreateVm::default() });
         loop {
             match change(client, create(), format!("vm {n}")).await {
                 Ok(_) => break,

@@ -66,6 +66,7 @@ impl Farm {
             age_ms: 900,
             cpu_milli: Some(number * 97 % 1000),
             disk_bytes_per_s: Some(number * 40_960),
+            disk_requests_per_s: Some(number),
             network_bytes_per_s: Some(number * 1500),
         };
         let seen = ReportedVm {
@@ -91,6 +92,8 @@ impl Farm {
                 pcpus: 64,
                 memory_kib: 256 << 20,
                 disk_bytes_per_s: 1_000_000_000,
+                disk_requests_per_s: None,
+                network_bytes_per_s: None,
                 ..HostFacts::default()
             },
             load: v1::HostLoad { memory_free_kib: 128 << 20, ..v1::HostLoad::default() },
@@ -207,7 +210,7 @@ async fn fill(store: &Path) -> Result<()> {
     places(&manager).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     for n in 0..VMS {
-        let spec = || v1::CreateVm { dry_run: false, spec: spec(n) };
+        let spec = || v1::CreateVm { spec: spec(n), ..v1::CreateVm::default() };
         done(&manager, || Request::CreateVm(spec())).await?;
         done(&manager, || Request::LabelVm(label(n))).await?;
     }
@@ -239,7 +242,7 @@ async fn places(manager: &Manager) -> Result<()> {
     }
     for n in 0..HOSTS {
         let (name, address) = (|| format!("h{n}"), || format!("h{n}:1"));
-        let add = || v1::AddHost { name: name(), address: address() };
+        let add = || v1::AddHost { name: name(), address: address(), pool: None };
         done(manager, || Request::AddHost(add())).await?;
         let put = || v1::SetHostPool { host: name(), pool: format!("pool-{}", n % POOLS) };
         done(manager, || Request::SetHostPool(put())).await?;

@@ -6,6 +6,8 @@
 //! credentials = "/etc/smps-vmm/agent"    # ca.pem cert.pem key.pem inner.key
 //! state = "/var/lib/smps-vmm/agent"      # host id, one file a VM
 //! disk_bytes_per_s = 200000000           # what the disks sustain; the scheduler shares it out
+//! # disk_requests_per_s = 20000          # likewise; not counted when it is not said
+//! # network_bytes_per_s = 125000000      # what its network carries, both ways; not counted when it is not said
 //! memory_reserve_mib = 64                # kept free for dom0 and Xen
 //! shells = 0                             # guests built ahead, of each flavour that is built again and again
 //! shell_ttl_s = 600                      # they go when nobody asks for their flavour for so long
@@ -57,6 +59,10 @@ pub struct RawConfig {
     /// What the disks sustain.
     #[serde(default = "default_disk")]
     pub disk_bytes_per_s: u64,
+    /// Requests a second that the disks serve; not counted when missing.
+    pub disk_requests_per_s: Option<u64>,
+    /// What the network carries, both ways; not counted when missing.
+    pub network_bytes_per_s: Option<u64>,
     /// Memory kept free for dom0 and Xen.
     #[serde(default = "default_reserve")]
     pub memory_reserve_mib: u64,
@@ -118,6 +124,10 @@ pub struct AgentConfig {
     pub state: PathBuf,
     /// What the disks sustain.
     pub disk: BytesPerSecond,
+    /// Requests a second that the disks serve; `None`: not counted.
+    pub disk_requests_per_s: Option<u64>,
+    /// What the network carries, both ways; `None`: not counted.
+    pub network: Option<BytesPerSecond>,
     /// Memory kept free for dom0 and Xen.
     pub memory_reserve: Kib,
     /// The kernel cache's bounds.
@@ -173,6 +183,8 @@ impl RawConfig {
             credentials: self.credentials,
             state: self.state,
             disk: BytesPerSecond(self.disk_bytes_per_s),
+            disk_requests_per_s: self.disk_requests_per_s.filter(|rate| *rate > 0),
+            network: self.network_bytes_per_s.filter(|rate| *rate > 0).map(BytesPerSecond),
             memory_reserve: Kib::from_mib(self.memory_reserve_mib),
             kernels: KernelLimits {
                 bytes_max: self.kernel_cache_mib.saturating_mul(1 << 20),
@@ -199,6 +211,8 @@ impl AgentConfig {
             credentials: PathBuf::new(),
             state: state.to_owned(),
             disk_bytes_per_s: DISK_DEFAULT,
+            disk_requests_per_s: None,
+            network_bytes_per_s: None,
             memory_reserve_mib: RESERVE_MIB_DEFAULT,
             kernel_cache_mib: KERNEL_CACHE_MIB_DEFAULT,
             kernel_unpackings: KERNEL_UNPACKINGS_DEFAULT,

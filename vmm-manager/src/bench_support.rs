@@ -99,7 +99,7 @@ fn decision(number: u64) -> [Put; 3] {
         reply: KeyedReply::Task(task.to_string()),
         at_ms: 0,
     };
-    let create = v1::CreateVm { dry_run: false, spec: spec(name.clone()) };
+    let create = v1::CreateVm { spec: spec(name.clone()), ..v1::CreateVm::default() };
     let task = TaskRecord {
         id: task,
         vm,
@@ -127,6 +127,7 @@ fn decision(number: u64) -> [Put; 3] {
         vcpus_target: None,
         saved: None,
         labels: Labels::default(),
+        pin: Vec::new(),
     };
     [Put::Vm(Box::new(record)), Put::Task(Box::new(task)), Put::Key(key)]
 }

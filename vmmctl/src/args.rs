@@ -8,7 +8,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use vmm_proto::enrolment::JoinToken;
 
-use crate::commands::{doctor, host, label, plan, pool, site, task, vm};
+use crate::commands::{decision, doctor, host, label, plan, pool, site, task, vm};
 use crate::complete::{self, Shell};
 use crate::failure::exit_codes;
 use crate::output::{Format, Look};
@@ -168,6 +168,9 @@ pub(crate) enum Noun {
     /// What the scheduler would do: moves that pay, an emptied host, more for a VM.
     #[command(subcommand)]
     Plan(plan::Command),
+    /// What the scheduler decided, of what, and what it would decide otherwise.
+    #[command(subcommand)]
+    Decision(decision::Command),
     /// Tags and folders.
     #[command(subcommand)]
     Label(label::Command),

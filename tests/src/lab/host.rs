@@ -165,7 +165,8 @@ impl LabHost {
     fn write_config(&self, more: &str) -> Result<()> {
         let config = format!(
             "name = \"{}\"\nlisten = \"0.0.0.0:7443\"\ncredentials = \"{AGENT_DIR}/credentials\"\n\
-             state = \"/var/lib/vmm\"\ndisk_bytes_per_s = 100000000\nkernel_cache_mib = {KERNEL_CACHE_MIB}\n{more}",
+             state = \"/var/lib/vmm\"\ndisk_bytes_per_s = 100000000\n\
+             disk_requests_per_s = 1000\nnetwork_bytes_per_s = 125000000\nkernel_cache_mib = {KERNEL_CACHE_MIB}\n{more}",
             self.name
         );
         self.upload(&format!("{AGENT_DIR}/agent.toml"), config.as_bytes())

@@ -146,7 +146,7 @@ impl Pool {
     async fn join(&mut self) -> Result<()> {
         for n in 0..self.hosts.len() {
             let name = self.hosts[n].name.clone();
-            let add = vmm_proto::v1::AddHost { name: name.clone(), address: name };
+            let add = vmm_proto::v1::AddHost { name: name.clone(), address: name, pool: None };
             self.ask(Request::AddHost(add)).await?;
         }
         // One long poll's time is enough for the first report of each.

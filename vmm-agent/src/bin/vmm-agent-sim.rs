@@ -43,6 +43,12 @@ struct Args {
     /// What its disks sustain, in bytes per second.
     #[arg(long, default_value_t = 200_000_000)]
     disk_bytes_per_s: u64,
+    /// Requests a second that they serve; not counted when it is not said.
+    #[arg(long)]
+    disk_requests_per_s: Option<u64>,
+    /// What its network carries, in bytes per second; not counted when it is not said.
+    #[arg(long)]
+    network_bytes_per_s: Option<u64>,
     /// Guests built ahead, of each flavour that is built again and again.
     #[arg(long, default_value_t = 0)]
     shells: u32,
@@ -58,6 +64,8 @@ async fn main() -> anyhow::Result<()> {
         credentials: args.credentials,
         state: args.state,
         disk_bytes_per_s: args.disk_bytes_per_s,
+        disk_requests_per_s: args.disk_requests_per_s,
+        network_bytes_per_s: args.network_bytes_per_s,
         memory_reserve_mib: 0,
         kernel_cache_mib: 512,
         kernel_unpackings: 1,

@@ -25,6 +25,8 @@ use vmm_agent::{AgentConfig, Backend};
   state = \"/var/lib/smps-vmm/agent\"     # required: host id and journal, made when missing
   listen = \"127.0.0.1:8443\"
   disk_bytes_per_s = 200000000           # what the disks sustain; the scheduler shares it out
+  # disk_requests_per_s = 20000          # likewise; not counted when it is not said
+  # network_bytes_per_s = 125000000      # what its network carries, both ways; not counted when it is not said
   memory_reserve_mib = 64                # kept free for dom0 and Xen
   kernel_cache_mib = 512                 # unpacked kernels kept on disk; 0: none
   kernel_unpackings = 1                  # at once; each takes dom0 some 100 MB of memory

@@ -66,6 +66,8 @@ fn facts(core: &Core, info: &Physinfo, version: &XenVersion, memory: Kib) -> Hos
         pcpus: info.pcpus,
         memory_kib: memory.0,
         disk_bytes_per_s: core.config.disk.0,
+        disk_requests_per_s: core.config.disk_requests_per_s,
+        network_bytes_per_s: core.config.network.map(|rate| rate.0),
         xen_version: format!("{}.{}{}", version.major, version.minor, version.extra),
         backend: core.backend.name.to_owned(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -115,6 +117,7 @@ fn rates(vm: &VmHandle, now: Duration) -> Option<VmRates> {
         age_ms: u64::try_from(age_ms).unwrap_or(u64::MAX),
         cpu_milli: latest.cpu_since(&earlier).map(|rate| rate.0),
         disk_bytes_per_s: latest.disk_since(&earlier).map(|rate| rate.0),
+        disk_requests_per_s: latest.disk_requests_since(&earlier),
         network_bytes_per_s: latest.network_since(&earlier).map(|rate| rate.0),
     };
     let told = [rates.cpu_milli, rates.disk_bytes_per_s, rates.network_bytes_per_s];

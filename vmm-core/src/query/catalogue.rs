@@ -105,6 +105,8 @@ fields! {
     Path "path" TEXTS, "files and devices behind its disks";
     Mac "mac" TEXTS, "addresses of its NICs";
     Bridge "bridge" TEXTS, "bridges of its NICs";
+    Pin "pin" TEXTS, "the hosts that it is pinned to";
+    Misplaced "misplaced" YES_NO, "a rule bars it from the host that it is on";
     Stale "stale" YES_NO, "its host is not heard";
     Busy "busy" YES_NO, "a task is changing it";
     Autostart "autostart" YES_NO, "it starts with its host";

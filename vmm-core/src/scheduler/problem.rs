@@ -79,8 +79,8 @@ pub struct Needs {
     pub features: Features,
     /// Storage that must be reached.
     pub storages: BTreeSet<String>,
-    /// The only host that it may be on.
-    pub pinned: Option<HostId>,
+    /// The only hosts that it may be on; none: any.
+    pub pinned: BTreeSet<HostId>,
     /// Hosts that have a VM which uses one of its disks.
     pub disks_in_use: BTreeSet<HostId>,
 }

@@ -227,7 +227,7 @@ fn write_vm(text: &mut Lines, vm: &Vm) {
         .optional("zone", vm.needs.zone.as_ref())
         .list("features", &vm.needs.features.0)
         .list("storages", &vm.needs.storages)
-        .optional("pinned", vm.needs.pinned)
+        .list("pinned", &vm.needs.pinned)
         .list("disks-in-use", &vm.needs.disks_in_use)
         .optional("image", vm.image.as_ref().map(|image| &image.name))
         .optional("image-bytes", vm.image.as_ref().map(|image| image.bytes))
@@ -253,7 +253,7 @@ fn read_vm(line: &mut Fields) -> Result<Vm, BadRecord> {
             zone: line.optional("zone")?,
             features: Features(line.list("features")?),
             storages: line.set("storages")?,
-            pinned: line.optional("pinned")?,
+            pinned: line.set("pinned")?,
             disks_in_use: line.set("disks-in-use")?,
         },
         image,

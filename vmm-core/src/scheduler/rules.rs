@@ -20,7 +20,7 @@ pub enum Refusal {
         /// The host's.
         zone: String,
     },
-    /// The VM is pinned to another host.
+    /// The VM is pinned to other hosts.
     Pinned,
     /// A disk of the VM is in use there: two writers would destroy it.
     DiskInUse,
@@ -85,7 +85,7 @@ impl fmt::Display for Refusal {
             Self::Silent => f.write_str("is silent: no heartbeat"),
             Self::Maintenance => f.write_str("is in maintenance"),
             Self::OtherZone { zone } => write!(f, "is in pool {zone}"),
-            Self::Pinned => f.write_str("is not the host that the VM is pinned to"),
+            Self::Pinned => f.write_str("is no host that the VM is pinned to"),
             Self::DiskInUse => f.write_str("has a VM that uses a disk of this one"),
             Self::Features { missing, first } => {
                 write!(
@@ -133,7 +133,7 @@ pub fn barred(pool: &Pool, places: &GroupPlaces, vm: &Vm, host: &Host) -> Option
     if needs.zone.as_ref().is_some_and(|zone| *zone != host.zone) {
         return Some(Refusal::OtherZone { zone: host.zone.clone() });
     }
-    if needs.pinned.is_some_and(|pinned| pinned != host.id) {
+    if !needs.pinned.is_empty() && !needs.pinned.contains(&host.id) {
         return Some(Refusal::Pinned);
     }
     if needs.disks_in_use.contains(&host.id) {

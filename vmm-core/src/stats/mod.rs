@@ -102,6 +102,13 @@ impl VmSample {
         per_second(bytes, self.at, earlier.at).map(BytesPerSecond)
     }
 
+    /// Requests to all disks a second between an earlier sample and this one.
+    #[must_use]
+    pub fn disk_requests_since(&self, earlier: &Self) -> Option<u64> {
+        let total = |c: &DiskCounters| c.reads.saturating_add(c.writes);
+        per_second(grown(&self.disks, &earlier.disks, total)?, self.at, earlier.at)
+    }
+
     /// Throughput of all NICs, both ways, between an earlier sample and this one.
     #[must_use]
     pub fn network_since(&self, earlier: &Self) -> Option<BytesPerSecond> {

@@ -2,7 +2,6 @@
 
 use vmm_core::host::{Ledger, NoRoom};
 use vmm_core::id::HostId;
-use vmm_core::scheduler::Decision;
 use vmm_core::units::Kib;
 use vmm_core::vm::VmSpec;
 use vmm_proto::v1::{
@@ -10,7 +9,8 @@ use vmm_proto::v1::{
 };
 
 use super::change::Change;
-use crate::app::{Begin, Target, charge_of, no_capacity};
+use super::pin;
+use crate::app::{Begin, Decided, Newcomer, Target, charge_of, no_capacity};
 use crate::store::{Charge, KeyedReply, Labels, Put, VmRecord};
 use crate::workflow::{Construction, Plan};
 
@@ -19,12 +19,10 @@ pub(super) fn create(change: Change<'_>, create: CreateVm) -> Result<Reply, Faul
     let spec = VmSpec::try_from(create.spec.clone())?;
     change.check_name(spec.name.as_str(), None)?;
     check_devices(&change, &spec)?;
+    let pool = create.pool.as_ref().map(|pool| change.state.pool_named(pool)).transpose()?;
+    let zone = pool.map(|pool| pool.name.clone());
+    let pin = pin::hosts(change.state, &create.pins, pool.map(|pool| pool.id))?;
     let charge = charge_of(&spec, spec.memory, spec.vcpus, false);
-    let decision = change.state.decide((None, &spec), charge, None);
-    if create.dry_run {
-        return Ok(Reply::Placement(Placement::from(&decision)));
-    }
-    let host = decision.chosen.ok_or_else(|| no_capacity(&decision))?;
     let record = VmRecord {
         id: change.app.new_vm_id(),
         phase: VmPhase::New,
@@ -36,10 +34,17 @@ pub(super) fn create(change: Change<'_>, create: CreateVm) -> Result<Reply, Faul
         vcpus_target: None,
         saved: None,
         labels: Labels::default(),
+        pin,
         spec: create.spec,
     };
+    let newcomer = Newcomer { record: &record, spec: &spec, charge, zone };
+    if create.dry_run {
+        let decided = change.state.decide(&newcomer, None);
+        return Ok(Reply::Placement(Placement::from(&decided.decision)));
+    }
+    let (host, decided) = choose(&change, &newcomer, None)?;
     let plan = Plan::Build(Construction::New);
-    build(change, plan, record, (host, charge, &decision))
+    build(change, plan, record, (host, charge, decided))
 }
 
 /// Chooses a host for a stopped VM and starts it.
@@ -50,11 +55,12 @@ pub(super) fn start(change: Change<'_>, start: &StartVm) -> Result<Reply, Fault>
     change.check_is_nowhere(&record)?;
     let spec = stored_spec(&record.spec)?;
     let charge = charge_of(&spec, spec.memory, spec.vcpus, false);
-    let decision = change.state.decide((Some(record.id), &spec), charge, None);
-    let host = decision.chosen.ok_or_else(|| no_capacity(&decision))?;
+    let zone = change.state.zone_of(&record);
+    let newcomer = Newcomer { record: &record, spec: &spec, charge, zone };
+    let (host, decided) = choose(&change, &newcomer, None)?;
     let record = VmRecord { memory_target_kib: record.spec.memory_kib, ..record };
     let plan = Plan::Build(Construction::Start);
-    build(change, plan, record, (host, charge, &decision))
+    build(change, plan, record, (host, charge, decided))
 }
 
 /// Forgets a stopped VM.
@@ -98,12 +104,27 @@ pub(super) fn stored_spec(spec: &Spec) -> Result<VmSpec, Fault> {
     })
 }
 
+/// The host for a VM, and how it was found. That there is none is a decision as well, and is kept.
+pub(super) fn choose(
+    change: &Change<'_>,
+    newcomer: &Newcomer<'_>,
+    only: Option<HostId>,
+) -> Result<(HostId, Decided), Fault> {
+    let decided = change.state.decide(newcomer, only);
+    if let Some(host) = decided.decision.chosen {
+        return Ok((host, decided));
+    }
+    let fault = no_capacity(&decided.decision);
+    change.app.keep_decision(decided.made(None));
+    Err(fault)
+}
+
 /// Reserves and builds; where its memory is saved and what its balloon is told are as `record` says.
 pub(super) fn build(
     change: Change<'_>,
     plan: Plan,
     record: VmRecord,
-    (host, charge, decision): (HostId, Charge, &Decision),
+    (host, charge, decided): (HostId, Charge, Decided),
 ) -> Result<Reply, Fault> {
     check_ledger(&change, &record, host, charge)?;
     let reserved = VmRecord {
@@ -120,7 +141,7 @@ pub(super) fn build(
         host: Some(host),
         origin: change.origin,
         puts: vec![Put::Vm(Box::new(reserved))],
-        placement: Some(Placement::from(decision)),
+        placement: Some(decided),
         plan,
     };
     change.app.begin(change.state, begin)

@@ -5,6 +5,7 @@ use vmm_proto::principal::Principal;
 use vmm_proto::v1::{AddHost, Done, Fault, FaultCode, HostRef, RemoveHost, Reply, SetMaintenance};
 
 use super::change::Change;
+use super::pin;
 use crate::app::Target;
 use crate::store::{HostRecord, KeyedReply, Labels, Put};
 
@@ -13,10 +14,21 @@ const ADDRESS_BYTES_MAX: usize = 255;
 /// Takes a host in; adding the same one again is the same host.
 pub(super) fn add(change: Change<'_>, add: AddHost) -> Result<Reply, Fault> {
     check(&add)?;
+    let pool = match &add.pool {
+        Some(pool) => Some(change.state.pool_named(pool)?.id),
+        None => None,
+    };
     let mut hosts = change.state.hosts.values().map(|host| &host.record);
     let same = hosts.find(|host| host.name == add.name || host.address == add.address);
     match same {
         Some(same) if same.name == add.name && same.address == add.address => {
+            if pool.is_some_and(|pool| pool != same.pool) {
+                let message = format!(
+                    "host {} is there already, in another pool; put it into this one with `vmmctl host move`",
+                    same.name
+                );
+                return Err(Fault::new(FaultCode::Conflict, message));
+            }
             return Ok(Reply::HostRef(HostRef { host: same.id.to_string() }));
         }
         Some(same) => {
@@ -37,7 +49,7 @@ pub(super) fn add(change: Change<'_>, add: AddHost) -> Result<Reply, Fault> {
         maintenance: false,
         machine: None,
         facts: None,
-        pool: PoolId::FIRST,
+        pool: pool.unwrap_or(PoolId::FIRST),
         labels: Labels::default(),
     };
     change.store(about, vec![Put::Host(record)], KeyedReply::Host(id.to_string()))?;
@@ -79,7 +91,9 @@ pub(super) fn remove(change: Change<'_>, remove: &RemoveHost) -> Result<Reply, F
         );
         return Err(Fault::new(FaultCode::BadState, message));
     }
-    change.store(Target::Host(id, name), vec![Put::DropHost(id)], KeyedReply::Done)?;
+    let mut batch = pin::without(change.state, id)?;
+    batch.push(Put::DropHost(id));
+    change.store(Target::Host(id, name), batch, KeyedReply::Done)?;
     Ok(Reply::Done(Done {}))
 }
 

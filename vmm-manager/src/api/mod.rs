@@ -7,12 +7,14 @@ mod bulk;
 mod certificate;
 mod change;
 mod create;
+mod decision;
 mod define;
 mod event;
 mod host;
 mod label;
 mod named;
 mod orphan;
+mod pin;
 mod place;
 mod plan;
 mod read;
@@ -71,6 +73,9 @@ async fn dispatch(app: &Arc<App>, caller: &Caller, request: Request) -> Result<R
         Request::PlanMoves(plan) => plan::moves(app, &plan),
         Request::PlanEvacuation(plan) => plan::evacuation(app, &plan),
         Request::PlanGrowth(plan) => plan::growth(app, &plan),
+        Request::ListDecisions(list) => Ok(decision::list(app, &list)),
+        Request::ShowDecision(show) => decision::show(app, &show),
+        Request::ReadDecision(read) => decision::read(app, &read),
         Request::ListLabels(_) => Ok(view::list_labels(app)),
         Request::ShowVm(show) => read::show_vm(app, &show),
         Request::ReadConsole(read) => read::console(app, caller, read).await,
@@ -106,7 +111,8 @@ async fn admit_as(
 ) -> Result<CertificateDer<'static>, Fault> {
     let certificate = office(app)?.admit(application)?;
     if let (Role::Agent, Some(address)) = (application.principal.role, &application.address) {
-        let add = AddHost { name: application.principal.id.clone(), address: address.clone() };
+        let name = application.principal.id.clone();
+        let add = AddHost { name, address: address.clone(), pool: None };
         let caller = Caller {
             principal: application.principal.clone(),
             request_id: format!("join {}", application.token),
@@ -200,6 +206,7 @@ fn carry_out(change: change::Change<'_>, request: Request) -> Result<Reply, Faul
         Request::RemoveSite(remove) => place::remove_site(change, &remove),
         Request::DefinePool(define) => place::define_pool(change, &define),
         Request::RemovePool(remove) => place::remove_pool(change, &remove),
+        Request::PinVm(asked) => pin::pin(change, &asked),
         Request::LabelVm(label) => label::vm(change, &label),
         Request::LabelHost(label) => label::host(change, &label),
         Request::RenameVm(_)

@@ -8,8 +8,8 @@ use vmm_proto::v1::{
 };
 
 use super::change::{Change, millis};
-use super::create::{build, stored_spec};
-use crate::app::{Target, charge_of, no_capacity, off_host};
+use super::create::{build, choose, stored_spec};
+use crate::app::{Newcomer, Target, charge_of, off_host};
 use crate::store::{Charge, KeyedReply, Put, SavedState, VmRecord};
 use crate::workflow::{Construction, Plan};
 
@@ -50,11 +50,12 @@ pub(super) fn restore(change: Change<'_>, restore: &RestoreVm) -> Result<Reply, 
     let charge = Charge { running: false, ..charge };
     let target =
         saved.as_ref().map_or(Kib(record.spec.memory_max_kib), |s| Kib(s.memory_target_kib));
-    let decision = change.state.decide((Some(record.id), &spec), charge, Some(host));
-    let host = decision.chosen.ok_or_else(|| no_capacity(&decision))?;
+    let zone = change.state.zone_of(&record);
+    let newcomer = Newcomer { record: &record, spec: &spec, charge, zone };
+    let (host, decided) = choose(&change, &newcomer, Some(host))?;
     let record = VmRecord { saved, memory_target_kib: target.0, ..record };
     let plan = Plan::Build(Construction::Restore(path));
-    build(change, plan, record, (host, charge, &decision))
+    build(change, plan, record, (host, charge, decided))
 }
 
 /// What is remembered of a saved VM, and the file to restore it from.

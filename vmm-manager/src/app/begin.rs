@@ -9,7 +9,7 @@ use vmm_proto::server::Caller;
 use vmm_proto::v1::{self, Fault, FaultCode, Reply, TargetKind, TaskState};
 
 use super::state::State;
-use super::{App, Detail};
+use super::{App, Decided, Detail};
 use crate::store::{Course, Item, KeyRecord, KeyedReply, Put, StoreError, TaskRecord};
 use crate::workflow::{Job, Plan};
 
@@ -84,7 +84,7 @@ pub(crate) struct Begin {
     pub(crate) origin: Origin,
     /// Stored with the task: the first step, when it is done already.
     pub(crate) puts: Vec<Put>,
-    pub(crate) placement: Option<v1::Placement>,
+    pub(crate) placement: Option<Decided>,
     pub(crate) plan: Plan,
 }
 
@@ -174,7 +174,8 @@ impl State {
         }
         record.course = Course::at(flow.position());
         record.show_steps(&flow);
-        record.shown.placement = begin.placement.clone().map(shortened);
+        let placement = begin.placement.as_ref();
+        record.shown.placement = placement.map(|of| shortened(v1::Placement::from(&of.decision)));
         record.shown.host = begin.host.map(|host| self.host_name(host));
         (record.host, record.plan) = (begin.host, Some(begin.plan.clone()));
         match record.lane().and_then(|lane| self.must_wait_for(app, lane)) {
@@ -224,6 +225,9 @@ impl App {
         batch.extend(state.remember(begin.origin.key.take(), reply, self));
         batch.push(Put::Task(Box::new(record.clone())));
         state.commit(batch).map_err(|error| store_fault(&error))?;
+        if let Some(decided) = begin.placement {
+            self.keep_decision(decided.made(Some(record.id)));
+        }
         if !record.is_queued() {
             let entry = state.tasks.get(&record.id);
             let cancel = entry.map(|entry| entry.cancel.clone()).unwrap_or_default();

@@ -79,8 +79,8 @@ impl State {
     }
 
     /// The hosts of VMs that use a disk which this VM needs.
-    pub(super) fn hosts_with_disk_of(&self, vm: Option<VmId>, spec: &VmSpec) -> BTreeSet<HostId> {
-        let users = spec.disks.iter().flat_map(|disk| self.disk_users(disk, vm));
+    pub(super) fn hosts_with_disk_of(&self, vm: VmId, spec: &VmSpec) -> BTreeSet<HostId> {
+        let users = spec.disks.iter().flat_map(|disk| self.disk_users(disk, Some(vm)));
         users.filter_map(|user| user.record.host).collect()
     }
 

@@ -14,12 +14,15 @@
 //! state then decides nothing any more, its changes stop where they are, and the manager makes another one of what is stored.
 
 mod begin;
+mod bounds;
+mod decisions;
 mod devices;
 mod finish;
 mod news;
 mod own;
 mod placement;
 mod problem;
+mod profiles;
 mod report;
 mod resolve;
 mod show_task;
@@ -27,8 +30,9 @@ mod state;
 mod turns;
 
 pub(crate) use begin::{Begin, Deed, KeyUse, Origin, Target, store_fault};
+pub(crate) use decisions::{Made, Unreadable};
 pub(crate) use news::{News, Object, Seen};
-pub(crate) use placement::{charge_of, no_capacity};
+pub(crate) use placement::{Decided, Newcomer, charge_of, no_capacity};
 pub(crate) use problem::demand_of;
 pub(crate) use report::{Observed, off_host};
 pub(crate) use show_task::Detail;

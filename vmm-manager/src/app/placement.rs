@@ -1,15 +1,16 @@
-//! Where a VM is put, and what it is charged.
+//! Where a VM is put, what it is charged, and what was decided.
 
 use tokio::time::Instant;
-use vmm_core::id::{HostId, VmId};
+use vmm_core::id::{HostId, TaskId};
+use vmm_core::scheduler::record::{Question, Record};
 use vmm_core::scheduler::{Candidate, Decision, Mobility, Needs, Pool, Vm, place};
 use vmm_core::units::{Kib, MilliCpu};
 use vmm_core::vm::{VmSpec, overhead};
 use vmm_proto::v1::{Fault, FaultCode};
 
-use super::problem::demand_of;
+use super::decisions::Made;
 use super::state::State;
-use crate::store::Charge;
+use crate::store::{Charge, VmRecord};
 
 /// What a vCPU is assumed to use when the specification does not say.
 const CPU_DEMAND_PER_VCPU: MilliCpu = MilliCpu(100);
@@ -27,32 +28,71 @@ pub(crate) fn charge_of(spec: &VmSpec, target: Kib, vcpus: u32, running: bool) -
     }
 }
 
+/// A VM that is to be put on a host.
+#[derive(Clone, Debug)]
+pub(crate) struct Newcomer<'a> {
+    pub(crate) record: &'a VmRecord,
+    /// Of the record, checked.
+    pub(crate) spec: &'a VmSpec,
+    pub(crate) charge: Charge,
+    /// The pool that it must be in, by name.
+    pub(crate) zone: Option<String>,
+}
+
+/// A decision, and what it was made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Decided {
+    pub(crate) decision: Decision,
+    pub(crate) record: Record,
+}
+
+impl Decided {
+    /// Where to, or why nowhere.
+    fn answer(&self) -> String {
+        let chosen = self.decision.candidates.iter().find(|c| Some(c.host) == self.decision.chosen);
+        match chosen {
+            Some(chosen) => format!("to {}", chosen.name),
+            None => no_capacity(&self.decision).message,
+        }
+    }
+
+    /// To be written down, with the task that came of it.
+    pub(crate) fn made(self, task: Option<TaskId>) -> Made {
+        Made { answer: self.answer(), record: self.record, task }
+    }
+}
+
 impl State {
     /// Where a VM costs least; on one host or not at all, when `only` names it.
-    pub(crate) fn decide(
-        &self,
-        (vm, spec): (Option<VmId>, &VmSpec),
-        charge: Charge,
-        only: Option<HostId>,
-    ) -> Decision {
+    pub(crate) fn decide(&self, newcomer: &Newcomer<'_>, only: Option<HostId>) -> Decided {
         let mut hosts = self.scheduled_hosts(Instant::now());
         hosts.retain(|host| only.is_none_or(|only| host.id == only));
-        let needs = Needs {
-            vcpus: spec.vcpus,
-            zone: vm.and_then(|vm| self.zone_of(vm)),
-            disks_in_use: self.hosts_with_disk_of(vm, spec),
-            ..Needs::default()
-        };
-        let vm = Vm {
-            id: vm.unwrap_or(VmId::from_bytes([0; 16])),
-            name: spec.name.as_str().to_owned(),
-            demand: demand_of(charge),
+        let vm = self.scheduled_newcomer(newcomer);
+        let question = Question::Place(vm.id);
+        let pool = Pool { hosts, vms: vec![vm], groups: Vec::new() };
+        let decision = place(&pool, &pool.vms[0], &self.cost_model);
+        let preference = self.cost_model.preference();
+        Decided { decision, record: Record { question, preference, pool } }
+    }
+
+    /// As the scheduler weighs it.
+    fn scheduled_newcomer(&self, newcomer: &Newcomer<'_>) -> Vm {
+        let Newcomer { record, spec, charge, zone } = newcomer;
+        Vm {
+            id: record.id,
+            name: record.spec.name.clone(),
+            demand: self.demand_of_new(&record.spec, *charge, Instant::now()),
             host: None,
-            needs,
+            needs: Needs {
+                vcpus: spec.vcpus,
+                zone: zone.clone(),
+                pinned: record.pin.iter().copied().collect(),
+                disks_in_use: self.hosts_with_disk_of(record.id, spec),
+                ..Needs::default()
+            },
             image: None,
             mobility: Mobility::default(),
-        };
-        place(&Pool { hosts, ..Pool::default() }, &vm, &self.cost_model)
+        }
     }
 }
 

@@ -3,20 +3,20 @@
 use std::collections::BTreeSet;
 
 use tokio::time::Instant;
-use vmm_core::id::{HostId, VmId};
 use vmm_core::scheduler::demand::{History, Known, demand};
 use vmm_core::scheduler::{Amounts, Features, Host, Mobility, Needs, Pool, Resource, Vm};
+use vmm_proto::v1;
 
 use super::state::State;
-use crate::store::Charge;
+use crate::store::{Charge, VmRecord};
 use crate::view::Measured;
 
-/// What a host's link is assumed to carry: a gigabit.
+/// What a host's link is assumed to carry when nobody said: a gigabit.
 const LINK_BYTES_PER_S: u64 = 125_000_000;
 /// Memory that a busy CPU is assumed to write in a second, until a migration has measured it.
 const DIRTY_BYTES_PER_CPU_S: u64 = 20_000_000;
 
-/// What was measured of a VM, for forecasts: CPU, disk throughput, requests (nobody counts them yet), network.
+/// What was measured of a VM, for forecasts: CPU, disk throughput and requests, network.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Histories([Option<Box<History>>; 4]);
 
@@ -26,7 +26,7 @@ impl Histories {
         let rates = [
             measured.cpu.map(|rate| rate.0),
             measured.disk.map(|rate| rate.0),
-            None,
+            measured.disk_requests,
             measured.network.map(|rate| rate.0),
         ];
         for (history, rate) in self.0.iter_mut().zip(rates) {
@@ -37,12 +37,36 @@ impl Histories {
     }
 }
 
+impl Histories {
+    /// What each will be from now on, as far as it was measured.
+    pub(super) fn forecasts(&self, at_s: u64) -> [Option<u64>; 4] {
+        self.0.each_ref().map(|history| history.as_ref()?.forecast(at_s))
+    }
+}
+
+/// What a VM may take at most of what is contended: its vCPUs, or its cap.
+fn limit_of(spec: &v1::Spec) -> Amounts {
+    let vcpus = u64::from(spec.vcpus_max).saturating_mul(1000);
+    let cap = spec.scheduling.as_ref().map_or(0, |scheduling| u64::from(scheduling.cap_percent));
+    let most = if cap > 0 { vcpus.min(cap.saturating_mul(10)) } else { vcpus };
+    Amounts::NOTHING.with(Resource::Cpu, most)
+}
+
 /// A charge as the scheduler counts it.
 pub(crate) fn demand_of(charge: Charge) -> Amounts {
     Amounts::NOTHING
         .with(Resource::Cpu, charge.cpu_milli)
         .with(Resource::Memory, charge.memory_kib)
         .with(Resource::DiskBandwidth, charge.disk_bytes_per_s)
+}
+
+/// Requests to disks and bytes of the network that all VMs of a host make a second, as its agent reported them last.
+fn reported_rates(host: &super::state::Host) -> (u64, u64) {
+    let rates = host.observed.values().filter_map(|seen| seen.rates);
+    rates.fold((0, 0), |(requests, network), rates| {
+        let more = |sum: u64, rate: Option<u64>| sum.saturating_add(rate.unwrap_or(0));
+        (more(requests, rates.disk_requests_per_s), more(network, rates.network_bytes_per_s))
+    })
 }
 
 impl State {
@@ -63,6 +87,10 @@ impl State {
     fn scheduled_host(&self, host: &super::state::Host, now: Instant) -> Host {
         let (capacity, reserved) = (host.ledger.capacity(), host.ledger.reserved());
         let load = host.load.unwrap_or_default();
+        let facts = host.record.facts.as_ref();
+        let requests_capacity = facts.and_then(|facts| facts.disk_requests_per_s);
+        let network_capacity = facts.and_then(|facts| facts.network_bytes_per_s);
+        let (requests, network) = reported_rates(host);
         // The lesser of what is not reserved and what Xen has free: domains that are not ours use memory too.
         let memory_left = capacity.memory.saturating_sub(reserved.memory).min(load.memory_free);
         Host {
@@ -81,13 +109,17 @@ impl State {
             capacity: Amounts::UNCOUNTED
                 .with(Resource::Cpu, capacity.cpu.0)
                 .with(Resource::Memory, capacity.memory.0)
-                .with(Resource::DiskBandwidth, capacity.disk.0),
+                .with(Resource::DiskBandwidth, capacity.disk.0)
+                .with(Resource::DiskRequests, requests_capacity.unwrap_or(u64::MAX))
+                .with(Resource::Network, network_capacity.unwrap_or(u64::MAX)),
             // Charged is the greater of what was promised and what is measured: a VM that was just placed does not show yet.
             used: Amounts::NOTHING
                 .with(Resource::Cpu, reserved.cpu.max(load.cpu).0)
                 .with(Resource::Memory, capacity.memory.saturating_sub(memory_left).0)
-                .with(Resource::DiskBandwidth, reserved.disk.max(load.disk).0),
-            link_bytes_per_s: LINK_BYTES_PER_S,
+                .with(Resource::DiskBandwidth, reserved.disk.max(load.disk).0)
+                .with(Resource::DiskRequests, requests)
+                .with(Resource::Network, network),
+            link_bytes_per_s: network_capacity.unwrap_or(LINK_BYTES_PER_S),
         }
     }
 
@@ -96,12 +128,11 @@ impl State {
         let (host, charge) = (vm.record.host?, vm.record.charge?);
         let known = Known {
             promised: demand_of(charge),
+            limit: limit_of(&vm.record.spec),
             measured: vm.histories.0.each_ref().map(|h| h.as_deref().cloned()),
-            ..Known::default()
+            class: self.profiles.of(&vm.record.spec),
         };
         let demand = demand(&known, self.clock_s(now)).amounts;
-        // What is counted nowhere else is no demand: a small step of it would be a rounding error at best.
-        let demand = demand.with(Resource::DiskRequests, 0).with(Resource::Network, 0);
         Some(Vm {
             id: vm.record.id,
             name: vm.record.spec.name.clone(),
@@ -109,7 +140,8 @@ impl State {
             host: Some(host),
             needs: Needs {
                 vcpus: vm.vcpus_online,
-                zone: self.zone_of(vm.record.id),
+                zone: self.zone_of(&vm.record),
+                pinned: vm.record.pin.iter().copied().collect(),
                 ..Needs::default()
             },
             image: None,
@@ -126,14 +158,17 @@ impl State {
         })
     }
 
+    /// What a VM that was never measured is expected to use: what was promised, or what its likes use.
+    pub(super) fn demand_of_new(&self, spec: &v1::Spec, charge: Charge, now: Instant) -> Amounts {
+        let class = self.profiles.of(spec);
+        let promised = demand_of(charge);
+        let known = Known { promised, limit: limit_of(spec), class, ..Known::default() };
+        demand(&known, self.clock_s(now)).amounts
+    }
+
     /// The pool of the host that a VM is on, or was.
-    pub(super) fn zone_of(&self, vm: VmId) -> Option<String> {
-        let record = &self.vms.get(&vm)?.record;
-        let of_host = |id: HostId| {
-            let pool = self.hosts.get(&id)?.record.pool;
-            self.places.pool(pool).map(|pool| pool.name.clone())
-        };
-        of_host(record.host.or(record.last_host)?)
+    pub(crate) fn zone_of(&self, vm: &VmRecord) -> Option<String> {
+        self.place_of_vm(vm).0.map(|pool| pool.name.clone())
     }
 
     /// Seconds on the clock of histories.

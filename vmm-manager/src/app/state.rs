@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vmm_core::host::{Health, HostCapacity, HostLoad, Ledger};
-use vmm_core::id::{HostId, TaskId, VmId};
+use vmm_core::id::{HostId, PoolId, TaskId, VmId};
 use vmm_core::scheduler::{CostModel, Preference};
 use vmm_core::task::turns::Turns;
 use vmm_proto::v1;
 
+use super::decisions::Decisions;
 use super::news::{Journal, Object};
 use super::own::Owned;
 use super::problem::Histories;
+use super::profiles::Profiles;
 use crate::store::{Contents, HostRecord, KeyRecord, Put, Store, StoreError, TaskRecord, VmRecord};
 use crate::view::{Measured, Places};
 
@@ -117,6 +119,12 @@ pub(crate) struct State {
     pub(crate) journal: Journal,
     /// When this manager began: the midnight of histories.
     pub(super) started: Instant,
+    /// What the scheduler decided of late.
+    pub(crate) decisions: Decisions,
+    /// What VMs that are made alike use.
+    pub(super) profiles: Profiles,
+    /// Moves that would pay, when that was looked at last.
+    pub(crate) advice: BTreeMap<PoolId, u64>,
     /// Prices placements.
     pub(crate) cost_model: CostModel,
 }
@@ -142,14 +150,18 @@ impl State {
             sequence: 0,
             journal: Journal::default(),
             started: Instant::now(),
+            decisions: Decisions::default(),
+            profiles: Profiles::default(),
+            advice: BTreeMap::new(),
             cost_model: CostModel::new(preference),
         };
         let hosts = contents.hosts.into_iter().map(Put::Host);
         let vms = contents.vms.into_iter().map(|vm| Put::Vm(Box::new(vm)));
         let tasks = contents.tasks.into_iter().map(|task| Put::Task(Box::new(task)));
         let keys = contents.keys.into_iter().map(Put::Key);
+        let decisions = contents.decisions.into_iter().map(|made| Put::Decision(Box::new(made)));
         let places = state.places.records().chain(contents.places).map(Put::Place);
-        for put in places.chain(hosts).chain(vms).chain(tasks).chain(keys) {
+        for put in places.chain(hosts).chain(vms).chain(tasks).chain(keys).chain(decisions) {
             state.take(put);
         }
         state
@@ -200,6 +212,8 @@ impl State {
                     self.keys_by_age.remove(&record.number);
                 }
             }
+            Put::Decision(made) => self.decisions.take(*made),
+            Put::DropDecision(number) => self.decisions.drop(number),
             Put::Place(record) => self.take_place(record),
             Put::DropPlace(id) => {
                 self.journal.gone(Object::from(id));

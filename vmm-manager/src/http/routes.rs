@@ -136,6 +136,13 @@ pub(super) const ROUTES: &[Route] = &[
     task("/vms/{vm}/memory", "SetMemory", "Moves the balloon until the guest has so much"),
     task("/vms/{vm}/rename", "RenameVm", "Gives it another name"),
     task("/vms/{vm}/configure", "ConfigureVm", "Changes what needs no guest"),
+    Route {
+        method: Method::Put,
+        path: "/vms/{vm}/pin",
+        verb: "PinVm",
+        reply: "Task",
+        about: "Says which hosts it may be on; without a pin, any of its pool",
+    },
     done("/vms/{vm}/labels", "LabelVm", "Changes tags, folder and notes of a VM"),
     task("/vms/{vm}/disks", "AttachDisk", "Gives it one more disk"),
     delete("/vms/{vm}/disks/{device}", "DetachDisk", "Task", "Takes a disk from it"),
@@ -174,6 +181,19 @@ pub(super) const ROUTES: &[Route] = &[
         "PlanGrowth",
         "Growth",
         "How a VM that runs would get this much in all: in place, or by a move",
+    ),
+    get("/decisions", "ListDecisions", "Decisions", "What the scheduler decided, the latest first"),
+    get(
+        "/decisions/{decision}",
+        "ShowDecision",
+        "Decision",
+        "One decision, made again with every host's cost by terms",
+    ),
+    get(
+        "/decisions/{decision}/record",
+        "ReadDecision",
+        "DecisionText",
+        "A piece of the text that a decision was made of",
     ),
     get(
         "/events",

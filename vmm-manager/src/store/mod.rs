@@ -35,8 +35,8 @@ pub(crate) mod faulty;
 pub use error::StoreError;
 pub(crate) use put::{Contents, Put};
 pub(crate) use records::{
-    Charge, Course, HostRecord, Item, KeyRecord, KeyedReply, Labels, PlaceId, PlaceRecord,
-    PoolRecord, SavedState, SiteRecord, TaskRecord, Told, VmRecord,
+    Charge, Course, DecisionRecord, HostRecord, Item, KeyRecord, KeyedReply, Labels, PlaceId,
+    PlaceRecord, PoolRecord, SavedState, SiteRecord, TaskRecord, Told, VmRecord,
 };
 pub use redb::MemoryStore;
 
@@ -52,7 +52,7 @@ use redb::{OpenFailed, RedbStore};
 use tenure::Tenure;
 
 /// Of all records. A change that an older manager cannot read counts it up.
-pub(crate) const SCHEMA_VERSION: u32 = 3;
+pub(crate) const SCHEMA_VERSION: u32 = 4;
 
 /// The open store. A clone is the same one.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 //! ```text
 //!   /smps-vmm/schema            /smps-vmm/host/ID   /smps-vmm/task/ID
 //!   /smps-vmm/manager: owner    /smps-vmm/vm/ID     /smps-vmm/key/PRINCIPAL KEY
-//!                               /smps-vmm/place/ID
+//!   /smps-vmm/decision/NUMBER   /smps-vmm/place/ID
 //! ```
 
 use serde::Serialize;
@@ -12,7 +12,7 @@ use vmm_core::id::{HostId, TaskId, VmId};
 
 use super::error::{StoreError, failed};
 use super::kv::{Key, KeyValue, Operation, Range};
-use super::{HostRecord, KeyRecord, PlaceId, PlaceRecord, TaskRecord, VmRecord};
+use super::{DecisionRecord, HostRecord, KeyRecord, PlaceId, PlaceRecord, TaskRecord, VmRecord};
 
 /// Says which version of the records is stored.
 pub(super) const SCHEMA_KEY: &[u8] = b"/smps-vmm/schema";
@@ -30,6 +30,7 @@ pub(super) enum Space {
     Task,
     Key,
     Place,
+    Decision,
 }
 
 impl Space {
@@ -41,6 +42,7 @@ impl Space {
             Self::Task => "/smps-vmm/task/",
             Self::Key => "/smps-vmm/key/",
             Self::Place => "/smps-vmm/place/",
+            Self::Decision => "/smps-vmm/decision/",
         }
     }
 
@@ -56,6 +58,7 @@ impl Space {
             Self::Task => "task",
             Self::Key => "idempotency key",
             Self::Place => "site or pool",
+            Self::Decision => "decision",
         }
     }
 }
@@ -73,6 +76,8 @@ pub(crate) enum Put {
     DropKey(String),
     Place(PlaceRecord),
     DropPlace(PlaceId),
+    Decision(Box<DecisionRecord>),
+    DropDecision(u64),
 }
 
 impl Put {
@@ -84,6 +89,8 @@ impl Put {
             Self::Task(task) => (Space::Task.key(&task.id.to_string()), put(task)?),
             Self::Key(key) => (Space::Key.key(&key.key), put(key)?),
             Self::Place(place) => (Space::Place.key(&place.id().key()), put(place)?),
+            Self::Decision(made) => (decision_key(made.number), put(made)?),
+            Self::DropDecision(number) => (decision_key(*number), Operation::Delete),
             Self::DropPlace(id) => (Space::Place.key(&id.key()), Operation::Delete),
             Self::DropHost(id) => (Space::Host.key(&id.to_string()), Operation::Delete),
             Self::DropVm(id) => (Space::Vm.key(&id.to_string()), Operation::Delete),
@@ -91,6 +98,11 @@ impl Put {
             Self::DropKey(key) => (Space::Key.key(key), Operation::Delete),
         })
     }
+}
+
+/// In order of the numbers.
+fn decision_key(number: u64) -> Key {
+    Space::Decision.key(&format!("{number:020}"))
 }
 
 fn put<T: Serialize>(record: &T) -> Result<Operation, StoreError> {
@@ -106,6 +118,7 @@ pub(crate) struct Contents {
     pub(crate) tasks: Vec<TaskRecord>,
     pub(crate) keys: Vec<KeyRecord>,
     pub(crate) places: Vec<PlaceRecord>,
+    pub(crate) decisions: Vec<DecisionRecord>,
 }
 
 impl Contents {
@@ -117,6 +130,7 @@ impl Contents {
             tasks: records(kv, Space::Task).await?,
             keys: records(kv, Space::Key).await?,
             places: records(kv, Space::Place).await?,
+            decisions: records(kv, Space::Decision).await?,
         })
     }
 }

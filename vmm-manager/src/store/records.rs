@@ -125,6 +125,9 @@ pub(crate) struct VmRecord {
     pub(crate) saved: Option<SavedState>,
     #[serde(default)]
     pub(crate) labels: Labels,
+    /// The only hosts that it may be on; none: any of its pool.
+    #[serde(default, with = "texts", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) pin: Vec<HostId>,
 }
 
 impl VmRecord {
@@ -284,6 +287,26 @@ impl TaskRecord {
     }
 }
 
+/// A decision of the scheduler, with all that it was made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DecisionRecord {
+    /// Counts up with each decision.
+    pub(crate) number: u64,
+    /// Since 1970-01-01T00:00:00Z.
+    pub(crate) at_ms: u64,
+    pub(crate) question: v1::DecisionKind,
+    /// The VM that it is about, and what that was called.
+    #[serde(default, with = "optional_text")]
+    pub(crate) vm: Option<VmId>,
+    #[serde(default)]
+    pub(crate) vm_name: Option<String>,
+    #[serde(default, with = "optional_text")]
+    pub(crate) task: Option<TaskId>,
+    pub(crate) answer: String,
+    /// What the scheduler was asked, as text: gzip, base64.
+    pub(crate) made_of: String,
+}
+
 /// What was answered to a change that had a key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct KeyRecord {
@@ -326,6 +349,29 @@ mod text {
         D: Deserializer<'de>,
     {
         String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}
+
+mod texts {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(
+        ids: &[T],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(ids.iter().map(ToString::to_string))
+    }
+
+    pub(super) fn deserialize<'de, T, D>(from: D) -> Result<Vec<T>, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        let texts = Vec::<String>::deserialize(from)?;
+        texts.iter().map(|text| text.parse().map_err(de::Error::custom)).collect()
     }
 }
 

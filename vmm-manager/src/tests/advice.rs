@@ -9,11 +9,11 @@ const MIB: u64 = 1024;
 async fn create(pool: &Pool, name: &str, change: impl FnOnce(&mut v1::Spec)) {
     let mut spec = v1::Spec { cpu_demand_milli: 100, ..spec(name) };
     change(&mut spec);
-    pool.done(Request::CreateVm(v1::CreateVm { dry_run: false, spec })).await;
+    pool.done(Request::CreateVm(v1::CreateVm { spec, ..v1::CreateVm::default() })).await;
 }
 
 /// Four CPUs: on the first host VMs that want nearly all of them, on the second nothing.
-async fn hot() -> Pool {
+pub(super) async fn hot() -> Pool {
     let pool = Pool::of(&["a", "b"]).await;
     let keep =
         |maintenance| Request::SetMaintenance(v1::SetMaintenance { host: "b".into(), maintenance });

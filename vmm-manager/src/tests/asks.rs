@@ -10,7 +10,7 @@ pub(super) const WAIT: u64 = 10_000;
 pub(super) fn create(name: &str, change: impl FnOnce(&mut v1::Spec)) -> Request {
     let mut spec = spec(name);
     change(&mut spec);
-    Request::CreateVm(v1::CreateVm { dry_run: false, spec })
+    Request::CreateVm(v1::CreateVm { spec, ..v1::CreateVm::default() })
 }
 
 pub(super) fn save(vm: &str, path: &str) -> Request {

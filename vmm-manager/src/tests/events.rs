@@ -182,7 +182,7 @@ async fn who_waits_is_told_at_once_and_only_what_concerns_him() {
     let before = tokio::time::Instant::now();
     let (told, _) = tokio::join!(ask(&pool, wait(&quiet.cursor, 50_000, 1000)), async {
         tokio::time::sleep(Duration::from_secs(3)).await;
-        let create = v1::CreateVm { dry_run: false, spec: spec("web") };
+        let create = v1::CreateVm { spec: spec("web"), ..v1::CreateVm::default() };
         pool.ok(Request::CreateVm(create)).await
     });
     assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());

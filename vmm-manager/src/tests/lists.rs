@@ -58,6 +58,7 @@ async fn measure(pool: &Pool, rates: &[(&str, u64)]) {
                 age_ms: 1500,
                 cpu_milli: Some(*cpu_milli),
                 disk_bytes_per_s: Some(4096),
+                disk_requests_per_s: Some(1),
                 network_bytes_per_s: None,
             });
         });

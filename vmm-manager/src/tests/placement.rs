@@ -8,7 +8,7 @@ use super::{Pool, spec};
 fn create(change: impl FnOnce(&mut v1::Spec), dry_run: bool) -> Request {
     let mut spec = spec("web");
     change(&mut spec);
-    Request::CreateVm(v1::CreateVm { dry_run, spec })
+    Request::CreateVm(v1::CreateVm { dry_run, spec, ..v1::CreateVm::default() })
 }
 
 /// Three hosts, each short of one thing, none of them absolutely.
@@ -97,4 +97,80 @@ async fn what_is_charged_is_memory_overhead_and_a_tenth_of_a_cpu_a_vcpu() {
     assert_eq!(hosts.hosts[0].cpu_reserved_milli, 100);
     assert!(hosts.hosts[0].memory_reserved_kib > Kib::from_mib(128).0);
     assert_eq!(hosts.hosts[0].vm_count, 1);
+}
+
+/// What a host reports of a VM's use, again and again.
+async fn measure(pool: &Pool, vm: &str, rates: v1::VmRates) {
+    let vm = pool.vm(vm).await.expect("there");
+    pool.agents.with(vm.host.as_deref().expect("it runs"), |host| {
+        host.vms.get_mut(&vm.vm).expect("it is there").rates = Some(rates);
+    });
+    pool.settle().await;
+}
+
+async fn dry_run(pool: &Pool, change: impl FnOnce(&mut v1::Spec)) -> v1::Placement {
+    match pool.ok(create(change, true)).await {
+        Reply::Placement(placement) => placement,
+        other => panic!("a placement was expected: {other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn network_and_requests_to_disks_count_where_a_host_says_what_it_has() {
+    let pool = Pool::of(&["a", "b"]).await;
+    pool.create("talker").await;
+    let home = pool.vm("talker").await.and_then(|vm| vm.host).expect("it runs");
+    let rates = v1::VmRates {
+        disk_requests_per_s: Some(900),
+        network_bytes_per_s: Some(9_000_000),
+        ..v1::VmRates::default()
+    };
+    measure(&pool, "talker", rates).await;
+    let parts = async || {
+        let placement = dry_run(&pool, |_| {}).await;
+        let cost = |name: &str, of: &str| {
+            let host = placement.candidates.iter().find(|c| c.host == of).expect("a host");
+            let part = host.parts.iter().find(|part| part.name == name);
+            part.map_or(0.0, |part| part.cost)
+        };
+        ["network", "iops"].map(|name| {
+            let other = if home == "a" { "b" } else { "a" };
+            (cost(name, &home), cost(name, other))
+        })
+    };
+    for (busy, idle) in parts().await {
+        assert!(busy.max(idle) < 1e-9, "nobody said what the hosts have: {busy} {idle}");
+    }
+    for host in ["a", "b"] {
+        pool.agents.with(host, |host| {
+            host.facts.network_bytes_per_s = Some(10_000_000);
+            host.facts.disk_requests_per_s = Some(1000);
+        });
+    }
+    pool.settle().await;
+    for (busy, idle) in parts().await {
+        assert!(busy > 2.0 * idle && idle > 0.0, "{busy} {idle}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_vm_is_expected_to_use_what_its_likes_use() {
+    let pool = Pool::of(&["a", "b"]).await;
+    for name in ["one", "two", "three"] {
+        pool.done(create(|s| (s.name, s.vcpus_max) = (name.into(), 4), false)).await;
+    }
+    let cpu = async |kernel: &str| {
+        let placement = dry_run(&pool, |s| (s.kernel, s.vcpus_max) = (kernel.into(), 4)).await;
+        placement.candidates[0].cost_cpu
+    };
+    let like = spec("web").kernel;
+    let before = cpu(&like).await;
+    for name in ["one", "two", "three"] {
+        let rates = v1::VmRates { cpu_milli: Some(900), ..v1::VmRates::default() };
+        measure(&pool, name, rates).await;
+    }
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    let (known, unknown) = (cpu(&like).await, cpu("/boot/another").await);
+    assert!(known > 4.0 * unknown, "{known} {unknown}");
+    assert!((before - unknown).abs() < 1e-9, "{before} {unknown}");
 }

@@ -32,7 +32,7 @@ pub(super) fn nic(index: u32) -> v1::Nic {
 
 fn create() -> Request {
     let spec = v1::Spec { disks: vec![disk("xvda")], nics: vec![nic(0)], ..spec("web") };
-    Request::CreateVm(v1::CreateVm { dry_run: false, spec })
+    Request::CreateVm(v1::CreateVm { spec, ..v1::CreateVm::default() })
 }
 
 fn save() -> Request {

@@ -49,7 +49,7 @@ impl Pool {
         for name in hosts {
             equip(&pool.agents, name);
             let (name, address) = ((*name).to_owned(), format!("{name}:1"));
-            pool.ok(Request::AddHost(v1::AddHost { name, address })).await;
+            pool.ok(Request::AddHost(v1::AddHost { name, address, pool: None })).await;
         }
         pool.settle().await;
         pool
@@ -223,5 +223,5 @@ pub(crate) fn spec(name: &str) -> v1::Spec {
 }
 
 pub(crate) fn create(name: &str) -> Request {
-    Request::CreateVm(v1::CreateVm { dry_run: false, spec: spec(name) })
+    Request::CreateVm(v1::CreateVm { spec: spec(name), ..v1::CreateVm::default() })
 }

@@ -76,7 +76,7 @@ async fn requests_that_make_no_sense_are_refused() {
     assert_eq!(code(&pool, pause).await, FaultCode::UnknownVm);
     let vcpus = Request::SetVcpus(v1::SetVcpus { vm: vm(), vcpus: 3, wait_ms_max: WAIT });
     assert_eq!(code(&pool, vcpus).await, FaultCode::BadRequest);
-    let add = v1::AddHost { name: "a".into(), address: "elsewhere:1".into() };
+    let add = v1::AddHost { name: "a".into(), address: "elsewhere:1".into(), pool: None };
     assert_eq!(code(&pool, Request::AddHost(add)).await, FaultCode::Conflict);
     let await_report = Request::AwaitReport(v1::AwaitReport::default());
     assert_eq!(code(&pool, await_report).await, FaultCode::Unsupported);

@@ -126,10 +126,10 @@ async fn a_vm_is_created_over_the_whole_protocol() {
         let options = CallOptions { deadline: None, idempotency_key: Some(key.to_owned()) };
         user.call(request, options).await.expect("a reply")
     };
-    let add = v1::AddHost { name: "h1".into(), address: "h1:1".into() };
+    let add = v1::AddHost { name: "h1".into(), address: "h1:1".into(), pool: None };
     call(Request::AddHost(add), "add").await;
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let create = v1::CreateVm { dry_run: false, spec: spec("web") };
+    let create = v1::CreateVm { spec: spec("web"), ..v1::CreateVm::default() };
     let Reply::Task(task) = call(Request::CreateVm(create), "create").await else {
         panic!("a task");
     };

@@ -12,7 +12,7 @@ use vmm_proto::v1::{
 
 use super::page::{self, Page};
 use super::rows::{HostRow, PoolRow, SiteRow, VmRow};
-use super::show::{add_capacity, add_host, shown_pool, shown_site};
+use super::show::{add_capacity, add_host, shown_site};
 use super::{cursor, show};
 use crate::app::{App, State};
 
@@ -194,7 +194,7 @@ pub(crate) fn list_pools(app: &App, asked: &ListPools) -> Result<Reply, Fault> {
         capacity: sums.get(&pool.id).copied().unwrap_or_default(),
     });
     let mut count = 0;
-    let show = |row: &PoolRow<'_>| shown_pool(row.pool, row.site, row.capacity);
+    let show = |row: &PoolRow<'_>| state.shown_pool(row.pool, row.site, row.capacity);
     let listed = list(rows, &asked, |_| count += 1, (show, page::of_pool as fn(&_) -> _))?;
     let count = asked.totals.then_some(count);
     Ok(Reply::Pools(Pools { next: listed.next, count, pools: listed.shown }))

@@ -13,6 +13,8 @@ pub(crate) struct Measured {
     pub(crate) at: Instant,
     pub(crate) cpu: Option<MilliCpu>,
     pub(crate) disk: Option<BytesPerSecond>,
+    /// Requests to its disks a second.
+    pub(crate) disk_requests: Option<u64>,
     /// Both ways.
     pub(crate) network: Option<BytesPerSecond>,
 }
@@ -25,6 +27,7 @@ impl Measured {
             at: now.checked_sub(Duration::from_millis(rates.age_ms)).unwrap_or(now),
             cpu: rates.cpu_milli.map(MilliCpu),
             disk: rates.disk_bytes_per_s.map(BytesPerSecond),
+            disk_requests: rates.disk_requests_per_s,
             network: rates.network_bytes_per_s.map(BytesPerSecond),
         })
     }
@@ -38,6 +41,7 @@ impl Measured {
             age_ms: self.age_ms(now),
             cpu_milli: self.cpu.map(|rate| rate.0),
             disk_bytes_per_s: self.disk.map(|rate| rate.0),
+            disk_requests_per_s: self.disk_requests,
             network_bytes_per_s: self.network.map(|rate| rate.0),
         }
     }

@@ -49,12 +49,13 @@ pub(crate) fn of_vm(vm: &v1::Vm) -> usize {
     let spec = &vm.spec;
     let own = [&spec.name, &spec.kernel, &spec.cmdline, &vm.reason, &vm.notes];
     let place = [&vm.host, &vm.pool, &vm.site, &vm.folder];
-    let other = [&spec.initramfs, &vm.saved_path, &vm.saved_host, &vm.drift];
+    let other = [&spec.initramfs, &vm.saved_path, &vm.saved_host, &vm.drift, &vm.misplaced];
     let written =
         spec.disks.iter().map(|disk| &disk.path).chain(vm.tags.iter().map(|tag| &tag.name));
+    let written = written.chain(vm.pins.iter().map(|pin| &pin.host));
     let named = own.into_iter().chain(place.into_iter().chain(other).flatten());
     let text = named.chain(written).map(String::len).sum::<usize>();
-    let parts = spec.disks.len() + spec.nics.len() + vm.tags.len();
+    let parts = spec.disks.len() + spec.nics.len() + vm.tags.len() + vm.pins.len();
     OBJECT_BYTES + parts * PART_BYTES + text * ESCAPED_BYTES
 }
 
@@ -113,7 +114,9 @@ mod tests {
         };
         let tags = (0..32).map(|_| v1::Tag { name: quotes(64) }).collect();
         let notes = quotes(4096);
-        let vm = v1::Vm { vm: quotes(36), reason: quotes(300), notes, tags, spec, ..sample() };
+        let pins = (0..64).map(|_| v1::Pin { host: quotes(63) }).collect();
+        let vm =
+            v1::Vm { vm: quotes(36), reason: quotes(300), notes, tags, pins, spec, ..sample() };
         let body = v1::Reply::Vm(Box::new(vm.clone()));
         let document = Document { xmlns: v1::NAMESPACE, body };
         let text = vmm_proto::xml::write(&document, "Response").expect("written");
@@ -151,6 +154,8 @@ mod tests {
             notes: String::new(),
             rates: None,
             tags: Vec::new(),
+            misplaced: None,
+            pins: Vec::new(),
             spec: v1::Spec::default(),
         }
     }

@@ -16,6 +16,7 @@ pub(super) struct VmRow<'a> {
     host: Option<&'a Host>,
     pool: Option<&'a PoolRecord>,
     site: Option<&'a SiteRecord>,
+    state: &'a State,
     now: Instant,
 }
 
@@ -101,7 +102,7 @@ impl<'a> VmRow<'a> {
     pub(super) fn of(state: &'a State, vm: &'a Vm, now: Instant) -> Self {
         let (pool, site) = state.place_of_vm(&vm.record);
         let host = vm.record.host.and_then(|host| state.hosts.get(&host));
-        Self { vm, host, pool, site, now }
+        Self { vm, host, pool, site, state, now }
     }
 
     pub(super) fn has_domain(&self) -> bool {
@@ -143,9 +144,12 @@ impl Record for VmRow<'_> {
         let (record, spec) = (&self.vm.record, &self.vm.record.spec);
         match field {
             VmField::Name => Value::Text(&spec.name),
-            VmField::Id | VmField::Tag | VmField::Path | VmField::Mac | VmField::Bridge => {
-                Value::Missing
-            }
+            VmField::Id
+            | VmField::Tag
+            | VmField::Path
+            | VmField::Mac
+            | VmField::Bridge
+            | VmField::Pin => Value::Missing,
             VmField::Status => Value::Number(place_of(record.phase)),
             VmField::Host => self.host.map(|host| host.record.name.as_str()).into(),
             VmField::Pool => self.pool.map(|pool| pool.name.as_str()).into(),
@@ -166,6 +170,7 @@ impl Record for VmRow<'_> {
             VmField::Stale => {
                 flag(self.host.is_some_and(|host| host.health(self.now) != Health::Up))
             }
+            VmField::Misplaced => flag(self.state.misplaced(record).is_some()),
             VmField::Busy => flag(self.vm.owner.is_some()),
             VmField::Autostart => flag(spec.autostart.as_ref().is_some_and(|start| start.enabled)),
         }
@@ -176,6 +181,7 @@ impl Record for VmRow<'_> {
         match field {
             VmField::Id => test(&self.vm.record.id.to_string()),
             VmField::Tag => self.vm.record.labels.tags.iter().any(|tag| test(tag)),
+            VmField::Pin => self.state.pinned_to(&self.vm.record).any(test),
             VmField::Path => spec.disks.iter().any(|disk| test(&disk.path)),
             VmField::Mac => spec.nics.iter().any(|nic| test(&nic.mac)),
             VmField::Bridge => spec.nics.iter().any(|nic| test(&nic.bridge)),

@@ -67,13 +67,32 @@ impl State {
             spec: record.spec.clone(),
             rates: measured.map(|measured| measured.shown(now)),
             tags: tags(&record.labels),
+            misplaced: self.misplaced(record),
+            pins: self.pinned_to(record).map(|host| v1::Pin { host: host.to_owned() }).collect(),
         }
     }
 
     /// The pool, with what its hosts have.
     pub(crate) fn show_pool(&self, pool: &PoolRecord, now: Instant) -> v1::Pool {
         let capacity = capacity(self.hosts_of(pool.id), now);
-        shown_pool(pool, self.places.site(pool.site), capacity)
+        self.shown_pool(pool, self.places.site(pool.site), capacity)
+    }
+
+    pub(super) fn shown_pool(
+        &self,
+        pool: &PoolRecord,
+        site: Option<&SiteRecord>,
+        capacity: Capacity,
+    ) -> v1::Pool {
+        v1::Pool {
+            pool: pool.id.to_string(),
+            name: pool.name.clone(),
+            site: site.map(|site| site.name.clone()).unwrap_or_default(),
+            first: pool.id == PoolId::FIRST,
+            notes: pool.notes.clone(),
+            advised_moves: self.advice.get(&pool.id).copied(),
+            capacity,
+        }
     }
 
     /// The site, with what the hosts of its pools have.
@@ -85,21 +104,6 @@ impl State {
 
     pub(crate) fn pools_of(&self, site: SiteId) -> impl Iterator<Item = &PoolRecord> {
         self.places.pools().filter(move |pool| pool.site == site)
-    }
-}
-
-pub(super) fn shown_pool(
-    pool: &PoolRecord,
-    site: Option<&SiteRecord>,
-    capacity: Capacity,
-) -> v1::Pool {
-    v1::Pool {
-        pool: pool.id.to_string(),
-        name: pool.name.clone(),
-        site: site.map(|site| site.name.clone()).unwrap_or_default(),
-        first: pool.id == PoolId::FIRST,
-        notes: pool.notes.clone(),
-        capacity,
     }
 }
 

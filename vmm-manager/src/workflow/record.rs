@@ -49,7 +49,10 @@ impl Job {
         let host = state.hosts.get(&self.host);
         let host = host.ok_or_else(|| Fault::new(FaultCode::UnknownHost, "the host is gone"))?;
         host.ledger.check(self.vm, charge.into()).map_err(|no_room| {
-            let message = format!("host {}: {no_room}", host.record.name);
+            let message = format!(
+                "host {}: {no_room}; `vmmctl plan growth {} --memory SIZE` says which host has room",
+                host.record.name, before.spec.name
+            );
             Fault::new(FaultCode::NoCapacity, message)
         })?;
         Ok(VmRecord { charge: Some(charge), ..before.clone() })

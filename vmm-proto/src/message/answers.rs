@@ -1,6 +1,6 @@
 //! One full sample of each reply, for tests of the wire.
 
-use super::samples::{spec, tag, vm};
+use super::samples::{pin, spec, tag, vm};
 use crate::v1::{self, Fault, FaultCode, Reply, VmPhase};
 
 fn facts() -> v1::HostFacts {
@@ -8,6 +8,8 @@ fn facts() -> v1::HostFacts {
         pcpus: 8,
         memory_kib: 1 << 24,
         disk_bytes_per_s: 500_000_000,
+        disk_requests_per_s: Some(20_000),
+        network_bytes_per_s: Some(125_000_000),
         xen_version: "4.17.7".into(),
         backend: "libxc".into(),
         agent_version: "0.1.0".into(),
@@ -63,6 +65,7 @@ fn rates() -> v1::VmRates {
         age_ms: 1200,
         cpu_milli: Some(810),
         disk_bytes_per_s: Some(4096),
+        disk_requests_per_s: Some(7),
         network_bytes_per_s: Some(1500),
     }
 }
@@ -101,6 +104,7 @@ fn pool() -> v1::Pool {
         site: "s1".into(),
         first: true,
         notes: "NVMe".into(),
+        advised_moves: Some(2),
         capacity: capacity(),
     }
 }
@@ -160,6 +164,8 @@ fn shown() -> v1::Vm {
         spec: spec(),
         rates: Some(rates()),
         tags: vec![tag("tier:1"), tag("web")],
+        misplaced: Some("it is on h1, to which it is not pinned".into()),
+        pins: vec![pin("h2"), pin("h3")],
     }
 }
 
@@ -210,6 +216,21 @@ fn growth() -> v1::Growth {
     };
     let refused = v1::RefusedHost { host: "h3".into(), reason: "is silent".into() };
     v1::Growth { ways: vec![way.clone(), way], refused: vec![refused.clone(), refused] }
+}
+
+fn decision() -> v1::Decision {
+    v1::Decision {
+        decision: 42,
+        at_ms: 1_700_000_000_000,
+        question: v1::DecisionKind::Evacuate,
+        vm: Some(vm()),
+        vm_name: Some("web".into()),
+        task: Some(vm()),
+        answer: "to h1".into(),
+        placement: Some(placement()),
+        plan: Some(plan()),
+        growth: Some(growth()),
+    }
 }
 
 fn vm_stats() -> v1::VmStats {
@@ -379,6 +400,9 @@ pub(in crate::message) fn replies() -> Vec<Reply> {
         Reply::Placement(placement()),
         Reply::Plan(plan()),
         Reply::Growth(growth()),
+        Reply::Decision(Box::new(decision())),
+        Reply::Decisions(v1::Decisions { next: Some(41), decisions: vec![decision(), decision()] }),
+        Reply::DecisionText(v1::DecisionText { size_bytes: 3, data: "aGkh".into() }),
         Reply::Vcpus(v1::Vcpus { asked: 2, online: 1, note: "short".into() }),
         Reply::Memory(v1::Memory { asked_kib: 2, reached_kib: 1, note: "short".into() }),
         Reply::Vm(Box::new(shown())),

@@ -13,8 +13,8 @@ use crate::published::{
     without_and_with_twice_each_element, without_each_attribute,
 };
 use crate::v1::{
-    BulkOperation, EventAction, FaultCode, GuestKind, HostHealth, ObjectKind, PhaseStatus, Ping,
-    TargetKind, TaskState, VmPhase, verb,
+    BulkOperation, DecisionKind, EventAction, FaultCode, GuestKind, HostHealth, ObjectKind,
+    PhaseStatus, Ping, TargetKind, TaskState, VmPhase, verb,
 };
 
 /// These equal the outer header's, whatever the schema says of their form.
@@ -169,6 +169,7 @@ fn every_word_of_each_list_is_in_the_schema() {
         ("health", variants::<HostHealth>()),
         ("state", variants::<TaskState>()),
         ("status", variants::<PhaseStatus>()),
+        ("question", variants::<DecisionKind>()),
         ("target-kind", variants::<TargetKind>()),
         ("operation", variants::<BulkOperation>()),
         ("kind", variants::<GuestKind>()),

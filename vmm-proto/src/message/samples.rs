@@ -33,6 +33,10 @@ pub(super) fn tag(name: &str) -> v1::Tag {
     v1::Tag { name: name.into() }
 }
 
+pub(super) fn pin(host: &str) -> v1::Pin {
+    v1::Pin { host: host.into() }
+}
+
 fn scheduling() -> Scheduling {
     Scheduling { weight: 512, cap_percent: 50, affinity: "0-3,7".into(), affinity_soft: "1".into() }
 }
@@ -120,7 +124,13 @@ fn of_vms() -> Vec<Request> {
     let (wait_ms_max, path) = (120_000, || "/var/lib/web.save".to_owned());
     let named = || vm();
     vec![
-        Request::CreateVm(v1::CreateVm { dry_run: true, spec: spec() }),
+        Request::CreateVm(v1::CreateVm {
+            dry_run: true,
+            pool: Some("p1".into()),
+            spec: spec(),
+            pins: vec![pin("h1"), pin("h2")],
+        }),
+        Request::PinVm(v1::PinVm { vm: vm(), pins: vec![pin("h1"), pin("h2")] }),
         Request::BuildVm(v1::BuildVm { vm: vm(), restore_from: Some(path()), spec: spec() }),
         Request::StartVm(v1::StartVm { vm: named() }),
         Request::PauseVm(v1::PauseVm { vm: named() }),
@@ -198,6 +208,13 @@ fn of_places() -> Vec<Request> {
         Request::ListLabels(v1::ListLabels {}),
         Request::PlanMoves(v1::PlanMoves { pool: Some("p1".into()), moves_max: Some(4) }),
         Request::PlanEvacuation(v1::PlanEvacuation { host: "h1".into() }),
+        Request::ListDecisions(v1::ListDecisions {
+            vm: Some(vm()),
+            before: Some(43),
+            count_max: Some(100),
+        }),
+        Request::ShowDecision(v1::ShowDecision { decision: 42 }),
+        Request::ReadDecision(v1::ReadDecision { decision: 42, offset: Some(262_144) }),
         Request::PlanGrowth(v1::PlanGrowth { vm: vm(), vcpus: Some(4), memory_kib: Some(1 << 20) }),
         Request::ListVms(list!(ListVms)),
     ]
@@ -209,7 +226,11 @@ fn of_others() -> Vec<Request> {
     let named = || vm();
     vec![
         Request::Ping(v1::Ping { text: "hi".into() }),
-        Request::AddHost(v1::AddHost { name: "h1".into(), address: "h1:8443".into() }),
+        Request::AddHost(v1::AddHost {
+            name: "h1".into(),
+            address: "h1:8443".into(),
+            pool: Some("p1".into()),
+        }),
         Request::RemoveHost(v1::RemoveHost { host: "h1".into() }),
         Request::SetMaintenance(v1::SetMaintenance { host: "h1".into(), maintenance: true }),
         Request::AwaitReport(v1::AwaitReport { cursor: "9".into(), wait_ms_max }),

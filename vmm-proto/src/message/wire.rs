@@ -67,7 +67,7 @@ fn what_an_older_peer_does_not_say_is_what_it_means() {
     let old = "<Spec name=\"web\" vcpus=\"1\" vcpus-max=\"2\" memory-kib=\"131072\" \
         memory-max-kib=\"131072\" kernel=\"/k\" cmdline=\"\" cpu-demand-milli=\"0\" \
         disk-demand-bytes-per-s=\"0\"><Disk path=\"/d\" device=\"xvda\" read-only=\"false\"/></Spec>";
-    let sample = written(&Request::CreateVm(CreateVm { dry_run: false, spec: Spec::default() }));
+    let sample = written(&Request::CreateVm(CreateVm::default()));
     let start = sample.find("<Spec").expect("a specification");
     let end = sample.find("</CreateVm>").expect("its end");
     let Request::CreateVm(create) = read(&[&sample[..start], old, &sample[end..]].concat()) else {

@@ -8,7 +8,7 @@ use super::place::Capacity;
 use super::vm::{VmPhase, VmRates};
 
 /// To the manager: take a host into the pool. Its agent must be reachable, or the host joins when it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddHost {
     /// The name that its agent's certificate was issued for.
     #[serde(rename = "@name")]
@@ -16,6 +16,9 @@ pub struct AddHost {
     /// Where its agent listens: `address:port`.
     #[serde(rename = "@address")]
     pub address: String,
+    /// The pool that it comes into, by id or name; the first one when it is not said.
+    #[serde(rename = "@pool", default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
 }
 
 /// To the manager: forget a host without VMs.
@@ -73,6 +76,12 @@ pub struct HostFacts {
     /// What its disks sustain.
     #[serde(rename = "@disk-bytes-per-s")]
     pub disk_bytes_per_s: u64,
+    /// Requests a second that its disks serve; not counted when it is not said.
+    #[serde(rename = "@disk-requests-per-s", default, skip_serializing_if = "Option::is_none")]
+    pub disk_requests_per_s: Option<u64>,
+    /// What its network carries, both ways together; not counted when it is not said.
+    #[serde(rename = "@network-bytes-per-s", default, skip_serializing_if = "Option::is_none")]
+    pub network_bytes_per_s: Option<u64>,
     /// Such as `4.17.7`, or `simulated`.
     #[serde(rename = "@xen-version")]
     pub xen_version: String,

@@ -7,6 +7,7 @@
 //! One table, [`verb()`], says of each request what it is called, who may send it, whether it changes anything, and what it costs.
 
 mod certificate;
+mod decision;
 mod device;
 mod event;
 mod fault;
@@ -14,6 +15,7 @@ mod host;
 mod label;
 mod list;
 mod orphan;
+mod pin;
 mod place;
 mod plan;
 mod policy;
@@ -26,6 +28,9 @@ mod vm;
 pub use certificate::{
     Certificate, InstallCertificate, PrepareKeys, RenewCertificate, ShowCertificate, SigningRequest,
 };
+pub use decision::{
+    Decision, DecisionKind, DecisionText, Decisions, ListDecisions, ReadDecision, ShowDecision,
+};
 pub use device::{AttachDisk, AttachNic, DetachDisk, DetachNic, Disk, Nic, ResizeDisk};
 pub use event::{Events, Gone, ObjectKind, WaitEvents};
 pub use fault::{Fault, FaultCode};
@@ -35,6 +40,7 @@ pub use host::{
 };
 pub use label::{FolderUse, LabelHost, LabelVm, Labels, ListLabels, Tag, TagUse};
 pub use orphan::{DestroyOrphan, ListOrphans, Orphan, Orphans};
+pub use pin::{Pin, PinVm};
 pub use place::{
     Capacity, DefinePool, DefineSite, ListPools, ListSites, Pool, Pools, RemovePool, RemoveSite,
     SetHostPool, Site, Sites,

@@ -151,6 +151,9 @@ pub struct Pool {
     /// What people should know about it.
     #[serde(rename = "@notes", default, skip_serializing_if = "String::is_empty")]
     pub notes: String,
+    /// Moves that would pay, as the manager found when it looked last; missing when none would.
+    #[serde(rename = "@advised-moves", default, skip_serializing_if = "Option::is_none")]
+    pub advised_moves: Option<u64>,
     /// Of its hosts.
     #[serde(rename = "Capacity")]
     pub capacity: Capacity,

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{certificate, device, event, host, label, orphan, place, plan, stats, task, vm};
+use super::{
+    certificate, decision, device, event, host, label, orphan, pin, place, plan, stats, task, vm,
+};
 
 /// Is anybody there? Answers with the same text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,9 +38,13 @@ pub enum Request {
     ListPools(place::ListPools),
     LabelVm(label::LabelVm),
     ListLabels(label::ListLabels),
+    PinVm(pin::PinVm),
     PlanMoves(plan::PlanMoves),
     PlanEvacuation(plan::PlanEvacuation),
     PlanGrowth(plan::PlanGrowth),
+    ListDecisions(decision::ListDecisions),
+    ShowDecision(decision::ShowDecision),
+    ReadDecision(decision::ReadDecision),
     CreateVm(vm::CreateVm),
     BuildVm(vm::BuildVm),
     StartVm(vm::StartVm),
@@ -96,6 +102,9 @@ pub enum Reply {
     Placement(vm::Placement),
     Plan(plan::Plan),
     Growth(plan::Growth),
+    Decision(Box<decision::Decision>),
+    Decisions(decision::Decisions),
+    DecisionText(decision::DecisionText),
     Vcpus(vm::Vcpus),
     Memory(vm::Memory),
     Vm(Box<vm::Vm>),

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::device::{Disk, Nic};
 use super::label::Tag;
 use super::list::list_request;
+use super::pin::Pin;
 use super::policy::{Autostart, GuestKind, OnEvent, Scheduling};
 
 /// What a VM shall be.
@@ -64,14 +65,20 @@ pub struct Spec {
 }
 
 /// To the manager: define a VM, choose its host and start it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreateVm {
     /// Only say where it would go, and why.
     #[serde(rename = "@dry-run")]
     pub dry_run: bool,
+    /// The pool that it shall be in, by id or name; wherever it costs least when it is not said.
+    #[serde(rename = "@pool", default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
     /// What it shall be.
     #[serde(rename = "Spec")]
     pub spec: Spec,
+    /// The hosts that it may be on, as [`super::PinVm`] says it.
+    #[serde(rename = "Pin", default, skip_serializing_if = "Vec::is_empty")]
+    pub pins: Vec<Pin>,
 }
 
 macro_rules! vm_request {
@@ -361,6 +368,9 @@ pub struct Vm {
     /// How it differs from what was asked for, in words, when it has done so for a while.
     #[serde(rename = "@drift", default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<String>,
+    /// By which rules it may not be where it is, in words: it was bound after it was put there. It stays until it is started or moved.
+    #[serde(rename = "@misplaced", default, skip_serializing_if = "Option::is_none")]
+    pub misplaced: Option<String>,
     /// The pool of its host, or of the last one that it was on, by name; missing when it never was on any.
     #[serde(rename = "@pool", default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
@@ -382,6 +392,9 @@ pub struct Vm {
     /// Its tags, in order.
     #[serde(rename = "Tag", default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Tag>,
+    /// The hosts that it may be on; none: any of its pool.
+    #[serde(rename = "Pin", default, skip_serializing_if = "Vec::is_empty")]
+    pub pins: Vec<Pin>,
 }
 
 /// What a VM was measured to use, and when. What could not be told is missing.
@@ -396,6 +409,9 @@ pub struct VmRates {
     /// Throughput of all disks.
     #[serde(rename = "@disk-bytes-per-s", default, skip_serializing_if = "Option::is_none")]
     pub disk_bytes_per_s: Option<u64>,
+    /// Requests to its disks.
+    #[serde(rename = "@disk-requests-per-s", default, skip_serializing_if = "Option::is_none")]
+    pub disk_requests_per_s: Option<u64>,
     /// Throughput of all NICs, both ways.
     #[serde(rename = "@network-bytes-per-s", default, skip_serializing_if = "Option::is_none")]
     pub network_bytes_per_s: Option<u64>,

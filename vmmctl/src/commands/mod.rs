@@ -1,5 +1,6 @@
 //! The commands: a folder a noun, a file a command.
 
+pub(crate) mod decision;
 pub(crate) mod doctor;
 mod each;
 pub(crate) mod host;
@@ -40,6 +41,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Noun::Pool(command) => pool::run(&connect(&global).await?, command).await,
         Noun::Site(command) => site::run(&connect(&global).await?, command).await,
         Noun::Plan(command) => plan::run(&connect(&global).await?, command).await,
+        Noun::Decision(command) => decision::run(&global, command).await,
         Noun::Label(command) => label::run(&connect(&global).await?, command).await,
         Noun::Task(command) => task::run(&connect(&global).await?, command).await,
     }

@@ -8,7 +8,7 @@ use vmm_proto::v1::{
 
 use crate::complete;
 use crate::failure::Failure;
-use crate::output::{Answer, Column, Told, Unit};
+use crate::output::{Answer, Column, Look, Told, Unit};
 use crate::session::{Session, unexpected};
 use crate::size;
 
@@ -65,16 +65,16 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<(), Failu
     match command {
         Command::Moves(Moves { pool, most }) => {
             let request = Request::PlanMoves(PlanMoves { pool, moves_max: most });
-            show_plan(session, &plan(session, request).await?)
+            show_plan(&session.look, &plan(session, request).await?)
         }
         Command::Evacuation { host } => {
             let request = Request::PlanEvacuation(PlanEvacuation { host });
-            show_plan(session, &plan(session, request).await?)
+            show_plan(&session.look, &plan(session, request).await?)
         }
         Command::Growth(Grow { vm, vcpus, memory }) => {
             let request = Request::PlanGrowth(PlanGrowth { vm, vcpus, memory_kib: memory });
             match session.call(request).await? {
-                Reply::Growth(growth) => show_growth(session, &growth),
+                Reply::Growth(growth) => show_growth(&session.look, &growth),
                 other => Err(unexpected(&other)),
             }
         }
@@ -88,15 +88,15 @@ async fn plan(session: &Session, request: Request) -> Result<Plan, Failure> {
     }
 }
 
-fn show_plan(session: &Session, plan: &Plan) -> Result<(), Failure> {
+pub(in crate::commands) fn show_plan(look: &Look, plan: &Plan) -> Result<(), Failure> {
     let answer = Answer::list(&plan.moves, MOVES).whole(plan)?;
-    session.look.print(&answer.told(|| told_plan(plan)))
+    look.print(&answer.told(|| told_plan(plan)))
 }
 
 /// Nobody who has room is a failure, after the table that says why.
-fn show_growth(session: &Session, growth: &Growth) -> Result<(), Failure> {
+pub(in crate::commands) fn show_growth(look: &Look, growth: &Growth) -> Result<(), Failure> {
     let answer = Answer::list(&growth.ways, WAYS).whole(growth)?;
-    session.look.print(&answer.told(|| told_growth(growth)))?;
+    look.print(&answer.told(|| told_growth(growth)))?;
     if growth.ways.is_empty() {
         let message = "no host can give the VM that much; make room, or ask for less";
         return Err(Failure::Fault(Fault::new(FaultCode::NoCapacity, message)));
@@ -150,7 +150,7 @@ fn parts(way: &Way) -> String {
     way.parts.iter().map(part).collect::<Vec<_>>().join(", ")
 }
 
-fn told_plan(plan: &Plan) -> Told {
+pub(in crate::commands) fn told_plan(plan: &Plan) -> Told {
     let count = plan.moves.len();
     let line = match count {
         0 => "no move pays".to_owned(),
@@ -167,7 +167,7 @@ fn relief(plan: &Plan) -> String {
     )
 }
 
-fn told_growth(growth: &Growth) -> Told {
+pub(in crate::commands) fn told_growth(growth: &Growth) -> Told {
     let line = match growth.ways.first() {
         None => "nobody has room".to_owned(),
         Some(way) if way.in_place => format!("best in place, on {}", way.host),

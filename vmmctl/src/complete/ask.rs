@@ -71,7 +71,7 @@ fn labels(words: &Words) -> Labels {
 /// Values of a field of a query.
 pub(super) fn values(words: &Words, field: &str) -> Vec<Candidate> {
     match field {
-        "host" => hosts(words, ""),
+        "host" | "pin" => hosts(words, ""),
         "pool" => pools(words, ""),
         "site" => sites(words, ""),
         "tag" => tags(words, ""),

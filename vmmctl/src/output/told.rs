@@ -34,12 +34,19 @@ impl Told {
         Self { parts: vec![Part::Fields(fields)] }
     }
 
-    /// A table after an empty line, unless it has no rows.
+    /// A table after an empty line, unless it has no rows; of a wide one the columns that are always shown.
     pub(crate) fn table<T>(mut self, columns: &[Column<T>], rows: &[T]) -> Self {
-        let grid = Grid::of(&columns.iter().collect::<Vec<_>>(), rows);
+        let narrow: Vec<&Column<T>> = columns.iter().filter(|column| !column.is_wide()).collect();
+        let grid = Grid::of(&narrow, rows);
         if !grid.is_empty() {
             self.parts.push(Part::Table(grid));
         }
+        self
+    }
+
+    /// What another says, behind it.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.parts.extend(other.parts);
         self
     }
 

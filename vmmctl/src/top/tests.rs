@@ -27,6 +27,8 @@ fn vm(name: &str, phase: VmPhase, host: &str) -> Vm {
         notes: String::new(),
         rates: None,
         tags: Vec::new(),
+        misplaced: None,
+        pins: Vec::new(),
         drift: None,
         spec: Spec { name: name.to_owned(), ..Spec::default() },
     }
@@ -37,6 +39,7 @@ fn using(cpu: u64, network: u64, vm: Vm) -> Vm {
         age_ms: 0,
         cpu_milli: Some(cpu),
         disk_bytes_per_s: Some(0),
+        disk_requests_per_s: Some(0),
         network_bytes_per_s: Some(network),
     };
     Vm { rates: Some(rates), ..vm }

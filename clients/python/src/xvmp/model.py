@@ -233,6 +233,14 @@ class Spec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pin:
+    """A host that a VM may be on; in requests, its name or id."""
+
+    tag: ClassVar[str] = "Pin"
+    host: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tag:
     """1 to 64 of A-Z a-z 0-9 . _ : / -"""
 
@@ -302,6 +310,8 @@ class HostFacts:
     pcpus: int
     memory_kib: int
     disk_bytes_per_s: int
+    disk_requests_per_s: int | None = None
+    network_bytes_per_s: int | None = None
     xen_version: str
     backend: str
     agent_version: str
@@ -410,6 +420,7 @@ class Pool:
     site: str
     first: bool
     notes: str | None = None
+    advised_moves: int | None = None
     capacity: Capacity
 
 
@@ -458,6 +469,7 @@ class VmRates:
     age_ms: int
     cpu_milli: int | None = None
     disk_bytes_per_s: int | None = None
+    disk_requests_per_s: int | None = None
     network_bytes_per_s: int | None = None
 
 
@@ -476,6 +488,7 @@ class Vm:
     saved_path: str | None = None
     saved_host: str | None = None
     drift: str | None = None
+    misplaced: str | None = None
     pool: str | None = None
     site: str | None = None
     folder: str | None = None
@@ -483,6 +496,7 @@ class Vm:
     spec: Spec
     rates: VmRates | None = None
     tags: tuple[Tag, ...] = ()
+    pins: tuple[Pin, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -615,6 +629,51 @@ class Placement:
     tag: ClassVar[str] = "Placement"
     chosen: str | None = None
     candidates: tuple[Candidate, ...] = ()
+
+
+class DecisionKind(StrEnum):
+    """What was asked of the scheduler."""
+
+    PLACE = "Place"
+    BATCH = "Batch"
+    REBALANCE = "Rebalance"
+    EVACUATE = "Evacuate"
+    GROW = "Grow"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """A decision of the scheduler; with its terms when it is shown."""
+
+    tag: ClassVar[str] = "Decision"
+    decision: int
+    at_ms: int
+    question: DecisionKind
+    vm: str | None = None
+    vm_name: str | None = None
+    task: str | None = None
+    answer: str
+    placement: Placement | None = None
+    plan: Plan | None = None
+    growth: Growth | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """The latest first; ``next`` goes on before it."""
+
+    tag: ClassVar[str] = "Decisions"
+    next: int | None = None
+    decisions: tuple[Decision, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionText:
+    """A piece of what a decision was made of."""
+
+    tag: ClassVar[str] = "DecisionText"
+    size_bytes: int
+    data: bytes
 
 
 @dataclass(frozen=True, kw_only=True)

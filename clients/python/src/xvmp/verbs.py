@@ -18,7 +18,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from . import model
 from .model import (
-    Add, Autostart, Disk, Nic, OnEvent, Remove, Scheduling, Spec, Task, VmRef,
+    Add, Autostart, Disk, Nic, OnEvent, Pin, Remove, Scheduling, Spec, Task,
+    VmRef,
 )
 
 Reply = TypeVar("Reply", covariant=True)
@@ -72,6 +73,7 @@ class AddHost(Verb[model.HostRef]):
     changes = True
     name: str
     address: str
+    pool: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +227,36 @@ class PlanGrowth(Verb[model.Growth]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ListDecisions(Verb[model.Decisions]):
+    """Decisions of the scheduler, the latest first."""
+
+    tag = "ListDecisions"
+    reply = model.Decisions
+    vm: str | None = None
+    before: int | None = None
+    count_max: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowDecision(Verb[model.Decision]):
+    """One of them, made again with every term."""
+
+    tag = "ShowDecision"
+    reply = model.Decision
+    decision: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadDecision(Verb[model.DecisionText]):
+    """A piece of the text that it was made of."""
+
+    tag = "ReadDecision"
+    reply = model.DecisionText
+    decision: int
+    offset: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class GetHostStats(Verb[model.HostStats]):
     tag = "GetHostStats"
     reply = model.HostStats
@@ -240,7 +272,9 @@ class CreateVm(TaskVerb):
 
     tag = "CreateVm"
     dry_run: bool = field(default=False, init=False)
+    pool: str | None = None
     spec: Spec
+    pins: tuple[Pin, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,7 +285,9 @@ class TryCreateVm(Verb[model.Placement]):
     reply = model.Placement
     changes = True
     dry_run: bool = field(default=True, init=False)
+    pool: str | None = None
     spec: Spec
+    pins: tuple[Pin, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -463,6 +499,15 @@ class LabelVm(Verb[model.Done]):
     notes: str | None = None
     add: tuple[Add, ...] = ()
     remove: tuple[Remove, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PinVm(TaskVerb):
+    """The only hosts that it may be on; none: any of its pool."""
+
+    tag = "PinVm"
+    vm: str
+    pins: tuple[Pin, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

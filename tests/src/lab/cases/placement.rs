@@ -10,6 +10,7 @@ pub(super) const CASES: Table = &[
     ("a_vm_goes_where_its_cpu_demand_says", cpu_decides),
     ("a_vm_goes_where_its_disk_demand_says", disk_decides),
     ("the_console_shows_the_guest_and_xl_lists_it", console_and_xl),
+    ("requests_to_disks_are_measured_and_weighed", requests_count),
 ];
 
 fn both_hosts_join(pool: &mut LabPool) -> Result<()> {
@@ -106,4 +107,27 @@ fn console_and_xl(pool: &mut LabPool) -> Result<()> {
         pool.xl_row(name)?;
     }
     Ok(())
+}
+
+/// `web` writes to its disk, `db` has none: a VM more costs requests on the host of `web` alone.
+fn requests_count(pool: &mut LabPool) -> Result<()> {
+    eventually("requests of web's disk are counted", || {
+        let web = pool.ctl.json(&["vm", "show", "web"])?;
+        Ok(web["rates"]["disk_requests_per_s"].as_u64() > Some(0))
+    })?;
+    let mut arguments = create_arguments("asked", "idle");
+    arguments.push("--dry-run".into());
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let busy = pool.host_of("web")?.name.clone();
+    eventually("they cost more where web is", || {
+        let answer = pool.ctl.json(&arguments)?;
+        let cost = |is_busy: bool| -> f64 {
+            let candidates = answer["candidate"].as_array().into_iter().flatten();
+            let mut of = candidates.filter(|c| (c["host"] == busy.as_str()) == is_busy);
+            let parts = of.next().and_then(|c| c["part"].as_array());
+            let iops = parts.into_iter().flatten().find(|part| part["name"] == "iops");
+            iops.and_then(|part| part["cost"].as_f64()).unwrap_or(0.0)
+        };
+        Ok(cost(true) > cost(false) && cost(false) > 0.0)
+    })
 }

@@ -128,7 +128,7 @@ impl Day {
         }
         let spec = self.spec();
         let dry_run = self.rng.random_bool(0.1);
-        self.ask(Request::CreateVm(v1::CreateVm { dry_run, spec })).await
+        self.ask(Request::CreateVm(v1::CreateVm { dry_run, spec, ..v1::CreateVm::default() })).await
     }
 
     async fn on_a_vm(&mut self, deed: Deed) -> Result<String> {

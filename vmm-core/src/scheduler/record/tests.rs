@@ -55,7 +55,7 @@ fn vm() -> impl Strategy<Value = Vm> {
         any::<u32>(),
         proptest::option::of(".*"),
         names(),
-        proptest::option::of(host_id()),
+        proptest::collection::btree_set(host_id(), 0..3),
         proptest::collection::btree_set(host_id(), 0..3),
     );
     let needs = needs.prop_map(|(vcpus, zone, storages, pinned, disks_in_use)| Needs {

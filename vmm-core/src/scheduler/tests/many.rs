@@ -18,7 +18,7 @@ fn where_is(batch: &Batch, n: u8) -> Option<HostId> {
 #[test]
 fn who_has_one_host_only_is_not_pushed_out_by_who_has_two() {
     let (small, large) = (used(1, 0, 3000, 0), used(2, 0, 2000, 0));
-    let pinned = Needs { pinned: Some(id(1)), ..Needs::default() };
+    let pinned = Needs { pinned: BTreeSet::from([id(1)]), ..Needs::default() };
     let anywhere = vm(1, amounts(0, 1000, 0));
     let only_here = Vm { needs: pinned, ..vm(2, amounts(0, 1000, 0)) };
     let batch = run(&pool(&[small, large]), &[anywhere, only_here]);

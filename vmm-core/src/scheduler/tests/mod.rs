@@ -115,7 +115,7 @@ fn small_vms_do_not_break_large_holes() {
 fn each_rule_bars_by_its_name() {
     let far = Needs { zone: Some("other".into()), ..Needs::default() };
     let wide = Needs { vcpus: 5, ..Needs::default() };
-    let pinned = Needs { pinned: Some(id(9)), ..Needs::default() };
+    let pinned = Needs { pinned: BTreeSet::from([id(8), id(9)]), ..Needs::default() };
     let disk = Needs { disks_in_use: BTreeSet::from([id(1)]), ..Needs::default() };
     let features = Needs { features: Features(vec![0b1001, 1]), ..Needs::default() };
     let storage = Needs { storages: BTreeSet::from(["nfs".to_owned()]), ..Needs::default() };
@@ -139,7 +139,7 @@ fn each_rule_bars_by_its_name() {
     let kept = Host { maintenance: true, ..host(1) };
     check(&none, kept, plain, "maintenance", "is in maintenance");
     check(&far, host(1), plain, "zone", "is in pool default");
-    check(&pinned, host(1), plain, "pin", "is not the host that the VM is pinned to");
+    check(&pinned, host(1), plain, "pin", "is no host that the VM is pinned to");
     check(&disk, host(1), plain, "disk", "has a VM that uses a disk of this one");
     let text = "its processors lack 2 features of the VM's, the first is bit 3";
     check(&features, host(1), plain, "features", text);

@@ -59,7 +59,10 @@ fn a_vm_that_stays_is_told_why() {
     check(|vm| vm.mobility.is_movable = false, |why| *why == Why::Immovable);
     check(|vm| vm.mobility.moved_s_ago = Some(60), |why| *why == Why::CoolingDown(60));
     check(|vm| vm.mobility.dirty_bytes_per_s = 1 << 40, |why| *why == Why::DoesNotConverge);
-    check(|vm| vm.needs.pinned = Some(id(1)), |why| matches!(why, Why::NoHost(Some(_))));
+    check(
+        |vm| vm.needs.pinned = BTreeSet::from([id(1)]),
+        |why| matches!(why, Why::NoHost(Some(_))),
+    );
     check(|vm| vm.mobility.memory_bytes = 1 << 44, |why| matches!(why, Why::NotWorthIt(..)));
 }
 

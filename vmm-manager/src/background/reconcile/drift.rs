@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -48,7 +49,7 @@ impl Reconciler for Drift {
         Duration::from_secs(10)
     }
 
-    fn turn(&mut self, app: &App) -> Turn {
+    fn turn(&mut self, app: &Arc<App>) -> Turn {
         let mut state = app.lock();
         let from = self.after.map_or(Unbounded, Excluded);
         let vms: Vec<VmId> =

@@ -1,5 +1,6 @@
 //! Which hosts are heard. Silence comes without a report, so somebody has to look.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -18,7 +19,7 @@ impl Reconciler for Liveness {
         Duration::from_secs(1)
     }
 
-    fn turn(&mut self, app: &App) -> Turn {
+    fn turn(&mut self, app: &Arc<App>) -> Turn {
         let mut state = app.lock();
         let changed = usize::from(state.note_health(Instant::now()));
         Turn { looked: state.hosts.len(), changed }

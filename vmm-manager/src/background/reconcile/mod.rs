@@ -11,14 +11,18 @@
 //! | `liveness` | when hosts were heard last | an event of the host and its VMs when that changes |
 //! | `drift` | VMs as reported and as asked for | shows the difference; charges memory that is held |
 //! | `orphans` | VMs that are reported and not known | logs them; nobody touches them but by `DestroyOrphan` |
+//! | `advice` | where VMs are, and what they use | shows how many moves would pay, and keeps the plan |
+//! | `profiles` | what VMs that are made alike were measured to use | expects it of the next one |
 //! | `retention` | finished tasks and idempotency keys | forgets those that are too many or too old |
 //!
 //! A report of a host is taken over when it comes (see `app/report`); what reconcilers find is what no single report shows: that nothing has come, or
 //! that something has been so for a while. A turn never waits and never fails: what it could not store it finds again.
 
+mod advice;
 mod drift;
 mod liveness;
 mod orphans;
+mod profiles;
 mod retention;
 
 use std::sync::Arc;
@@ -42,7 +46,7 @@ trait Reconciler: Send {
     /// About how often it looks.
     fn every(&self) -> Duration;
     /// Looks once.
-    fn turn(&mut self, app: &App) -> Turn;
+    fn turn(&mut self, app: &Arc<App>) -> Turn;
 }
 
 /// Runs all of them until the manager stops.
@@ -51,6 +55,8 @@ pub(crate) async fn reconcile(app: &Arc<App>) {
         run(app, liveness::Liveness),
         run(app, drift::Drift::default()),
         run(app, orphans::Orphans::default()),
+        run(app, advice::Advice::default()),
+        run(app, profiles::Profiles::default()),
         run(app, retention::Retention),
     );
 }

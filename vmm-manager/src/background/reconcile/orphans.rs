@@ -4,6 +4,7 @@
 //! one. To adopt one its definition would be needed, and a report does not carry it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use vmm_core::id::{HostId, VmId};
@@ -25,7 +26,7 @@ impl Reconciler for Orphans {
         Duration::from_secs(10)
     }
 
-    fn turn(&mut self, app: &App) -> Turn {
+    fn turn(&mut self, app: &Arc<App>) -> Turn {
         let state = app.lock();
         let now: BTreeSet<_> = state.orphans().map(|(host, vm, _)| (host.record.id, vm)).collect();
         for (host, vm) in now.difference(&self.known) {

@@ -2,6 +2,7 @@
 //!
 //! The parts of a task stay as long as it is open. What an older manager stored without a date goes by its number alone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Reconciler, Turn};
@@ -22,7 +23,7 @@ impl Reconciler for Retention {
         Duration::from_secs(60)
     }
 
-    fn turn(&mut self, app: &App) -> Turn {
+    fn turn(&mut self, app: &Arc<App>) -> Turn {
         let mut state = app.lock();
         let looked = state.finished.len() + state.keys_by_age.len();
         let mut batch = old_tasks(app, &state);

@@ -20,6 +20,7 @@ pub(crate) const COLUMNS: &[OfPool] = &[
     OfPool::number("memory", Unit::Kib, |pool| Some(pool.capacity.memory_kib)),
     OfPool::number("memory_reserved", Unit::Kib, |pool| Some(pool.capacity.memory_reserved_kib))
         .heading("MEM RESERVED"),
+    OfPool::count("advised_moves", |pool| pool.advised_moves),
     OfPool::text("notes", |pool| pool.notes.clone()),
     OfPool::number("disk", Unit::BytesPerS, |pool| Some(pool.capacity.disk_used_bytes_per_s))
         .wide(),

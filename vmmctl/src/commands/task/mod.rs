@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::session::Session;
 
 pub(crate) use columns::{COLUMNS, state};
+pub(in crate::commands) use when::utc;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -1,7 +1,7 @@
 //! Times for people: UTC, because hosts and whoever looks at them may be anywhere.
 
 /// Milliseconds since 1970-01-01T00:00:00Z as `2026-11-22 15:16:26`.
-pub(super) fn utc(ms: u64) -> String {
+pub(in crate::commands) fn utc(ms: u64) -> String {
     let seconds = ms / 1000;
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = date(days);

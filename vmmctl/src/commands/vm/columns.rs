@@ -22,6 +22,7 @@ pub(crate) const COLUMNS: &[OfVm] = &[
     OfVm::text("tags", |vm| joined(vm.tags.iter().map(|tag| tag.name.as_str()))),
     OfVm::text("reason", |vm| vm.reason.clone()),
     OfVm::number("disk", Unit::BytesPerS, |vm| vm.rates?.disk_bytes_per_s).wide(),
+    OfVm::count("iops", |vm| vm.rates?.disk_requests_per_s).wide(),
     OfVm::number("network", Unit::BytesPerS, |vm| vm.rates?.network_bytes_per_s).wide(),
     OfVm::text("pool", |vm| vm.pool.clone().unwrap_or_default()).wide(),
     OfVm::text("site", |vm| vm.site.clone().unwrap_or_default()).wide(),
@@ -40,6 +41,8 @@ pub(crate) const COLUMNS: &[OfVm] = &[
     OfVm::text("macs", |vm| joined(vm.spec.nics.iter().map(|nic| nic.mac.as_str()))).wide(),
     OfVm::text("saved_path", |vm| vm.saved_path.clone().unwrap_or_default()).wide(),
     OfVm::text("saved_host", |vm| vm.saved_host.clone().unwrap_or_default()).wide(),
+    OfVm::text("pins", |vm| joined(vm.pins.iter().map(|pin| pin.host.as_str()))).wide(),
+    OfVm::text("misplaced", |vm| vm.misplaced.clone().unwrap_or_default()).wide(),
     OfVm::flag("stale", |vm| vm.stale).wide(),
     OfVm::text("id", |vm| vm.vm.clone()).wide(),
 ];

@@ -5,9 +5,11 @@ use vmm_proto::v1::{CreateVm, GuestKind, Reply, Request, Spec, Task};
 
 use super::change::{Ask, change};
 use super::devices::{NewDisk, NewNic, name_disks, name_nics, parse_disk, parse_nic, random};
+use super::pin::on_wire;
 use super::placement;
 use super::policy::Policy;
 use super::targets::{Deed, Targets};
+use crate::complete;
 use crate::failure::Failure;
 use crate::session::{Session, unexpected};
 use crate::size;
@@ -21,6 +23,7 @@ Examples:
          --disk /srv/web.img --disk /srv/data.img:xvdb:ro --nic xenbr0 --cpu-demand 0.5 --disk-demand 20M
   vmmctl vm create old --type pv --kernel /boot/vmlinuz --memory 512M --nic xenbr0,mac=00:16:3e:12:34:56 \\
          --weight 512 --cap 150 --cpus 0-3 --on-crash restart --autostart 10:30
+  vmmctl vm create gpu --kernel /boot/vmlinuz --memory 4G --pool fast --pin host-3,host-4
 
 Sizes are digits and K, M, G or T, each 1024 times the one before.
 Paths are paths on the host: what they name must be on every host that may take the VM.
@@ -71,6 +74,12 @@ pub(crate) struct Create {
     /// Disk throughput that it is expected to use, in bytes a second, such as 20M.
     #[arg(long, default_value = "0", hide_default_value = true, value_name = "SIZE", value_parser = size::bytes)]
     disk_demand: u64,
+    /// The pool that it shall be in [default: any].
+    #[arg(long, add = complete::pools())]
+    pool: Option<String>,
+    /// The only hosts that it may be on, with commas between.
+    #[arg(long, value_name = "HOSTS", value_delimiter = ',', add = complete::hosts())]
+    pin: Vec<String>,
     /// Only show every host's cost and why it won or lost; nothing is created.
     #[arg(long, conflicts_with = "no_wait")]
     dry_run: bool,
@@ -88,16 +97,17 @@ enum Kind {
 
 pub(super) async fn run(session: &Session, create: Create) -> Result<(), Failure> {
     let (dry_run, waiting, name) = (create.dry_run, create.waiting, create.name.clone());
-    let spec = spec(create)?;
+    let (pool, pins) = (create.pool.clone(), on_wire(&create.pin));
+    let asked = CreateVm { dry_run: false, pool, spec: spec(create)?, pins };
     if dry_run {
-        let request = Request::CreateVm(CreateVm { dry_run, spec });
+        let request = Request::CreateVm(CreateVm { dry_run, ..asked });
         return match session.call(request).await? {
             Reply::Placement(placement) => placement::answer(&session.look, &placement),
             other => Err(unexpected(&other)),
         };
     }
     let ask = async |_: &str| {
-        let request = Request::CreateVm(CreateVm { dry_run, spec: spec.clone() });
+        let request = Request::CreateVm(asked.clone());
         Ok(Ask::new(request, runs_on))
     };
     let one = Targets::named(vec![name], false);

@@ -11,6 +11,7 @@ mod label;
 pub(crate) mod list;
 mod memory;
 mod nic;
+mod pin;
 mod placement;
 mod policy;
 mod power;
@@ -32,6 +33,7 @@ use crate::session::Session;
 
 pub(crate) use columns::{COLUMNS, tone};
 pub(in crate::commands) use label::Tags;
+pub(in crate::commands) use placement::{answer as show_placement, told as told_placement};
 pub(crate) use targets::show as show_one;
 
 const SUSPEND: &str = "\
@@ -94,6 +96,10 @@ pub(crate) enum Command {
     /// Change tags, folders and notes.
     #[command(visible_alias = "tag")]
     Label(label::Label),
+    /// Say which hosts a VM may be on.
+    Pin(pin::Pin),
+    /// Let a VM be on any host of its pool again.
+    Unpin(pin::Unpin),
     /// What a VM uses now.
     Stats(stats::Stats),
     /// What the guest wrote to its console, also after it stopped.
@@ -126,6 +132,8 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<(), Failu
         Command::Vcpus(vcpus) => vcpus::run(session, vcpus).await,
         Command::Memory(memory) => memory::run(session, memory).await,
         Command::Label(label) => label::run(session, label).await,
+        Command::Pin(asked) => pin::pin(session, asked).await,
+        Command::Unpin(asked) => pin::unpin(session, asked).await,
         Command::Stats(stats) => stats::run(session, stats).await,
         Command::Console(console) => console::run(session, console).await,
     }

@@ -4,16 +4,21 @@ use serde::Serialize;
 use vmm_proto::v1::{Candidate, Fault, FaultCode, Placement};
 
 use crate::failure::Failure;
-use crate::output::{Answer, Column, Look};
+use crate::output::{Answer, Column, Look, Told};
 
 /// No host at all is a failure, after the table that says why.
-pub(super) fn answer(look: &Look, placement: &Placement) -> Result<(), Failure> {
+pub(in crate::commands) fn answer(look: &Look, placement: &Placement) -> Result<(), Failure> {
     look.print(&Answer::list(&rows(placement), COLUMNS).whole(placement)?)?;
     if placement.chosen.is_some() {
         return Ok(());
     }
     let message = "no host can take the VM; make room, add a host, or ask for less";
     Err(Failure::Fault(Fault::new(FaultCode::NoCapacity, message)))
+}
+
+/// As [`answer`], among other things.
+pub(in crate::commands) fn told(placement: &Placement) -> Told {
+    Told::default().table(COLUMNS, &rows(placement))
 }
 
 /// A host, and whether it is the one.

@@ -44,7 +44,9 @@ fn told(vm: &Vm) -> Told {
         ("status", state(vm)),
         ("reason", vm.reason.clone()),
         ("host", vm.host.clone().unwrap_or_default()),
+        ("misplaced", vm.misplaced.clone().unwrap_or_default()),
         ("pool", vm.pool.clone().unwrap_or_default()),
+        ("pinned to", vm.pins.iter().map(|pin| pin.host.as_str()).collect::<Vec<_>>().join(", ")),
         ("folder", vm.folder.clone().unwrap_or_default()),
         ("tags", vm.tags.iter().map(|tag| tag.name.as_str()).collect::<Vec<_>>().join(", ")),
         ("notes", vm.notes.clone()),
@@ -129,7 +131,7 @@ pub(in crate::commands) use tests::sample;
 
 #[cfg(test)]
 mod tests {
-    use vmm_proto::v1::{Autostart, GuestKind, OnEvent, VmPhase};
+    use vmm_proto::v1::{Autostart, GuestKind, OnEvent, Pin, VmPhase};
 
     use super::*;
     use crate::screen::Screen;
@@ -139,6 +141,7 @@ name         web
 id           1
 type         pv
 status       saved
+pinned to    h1, h2
 saved in     /s on h1
 vcpus        0 online, 2 at boot, 4 at most
 memory       0 MiB now, 128 MiB at boot, 256 MiB at most, 64 MiB at least
@@ -203,6 +206,8 @@ disk demand  0.0 MiB/s
             notes: String::new(),
             rates: None,
             tags: Vec::new(),
+            misplaced: None,
+            pins: vec![Pin { host: "h1".into() }, Pin { host: "h2".into() }],
             spec,
         }
     }
