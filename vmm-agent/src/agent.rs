@@ -84,6 +84,11 @@ impl Agent {
         tracing::info!("agent stopped");
     }
 
+    /// Ends it at once, as if it had been killed: what is under way stays half done, guests run on. The next agent cleans up.
+    pub fn kill(&self) {
+        self.core.kill_tasks();
+    }
+
     /// The host's id, made at the agent's first start and kept in its state directory.
     #[must_use]
     pub fn host_id(&self) -> HostId {
@@ -93,8 +98,7 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        self.core.stop.cancel();
-        self.core.take_tasks().abort_all();
+        self.kill();
     }
 }
 

@@ -44,7 +44,8 @@ pub(crate) struct Core {
     pub(crate) balloons: Balloons,
     /// Cancelled: finish nothing new, leave guests running.
     pub(crate) stop: CancellationToken,
-    tasks: Mutex<JoinSet<()>>,
+    /// `None` when the agent was killed: nothing begins any more.
+    tasks: Mutex<Option<JoinSet<()>>>,
 }
 
 impl Core {
@@ -71,7 +72,7 @@ impl Core {
             promises: Mutex::default(),
             balloons: Balloons::default(),
             stop: CancellationToken::new(),
-            tasks: Mutex::default(),
+            tasks: Mutex::new(Some(JoinSet::new())),
         }
     }
 
@@ -100,19 +101,28 @@ impl Core {
         next
     }
 
-    fn lock_tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+    fn lock_tasks(&self) -> MutexGuard<'_, Option<JoinSet<()>>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts a task that ends with the agent.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.lock_tasks();
+        let Some(tasks) = &mut *tasks else { return };
         while tasks.try_join_next().is_some() {}
         tasks.spawn(task);
     }
 
-    /// Takes the tasks, to wait for them or to end them.
+    /// Takes the tasks, to wait for them.
     pub(crate) fn take_tasks(&self) -> JoinSet<()> {
-        std::mem::take(&mut *self.lock_tasks())
+        self.lock_tasks().as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Ends the tasks where they are, and begins no other.
+    pub(crate) fn kill_tasks(&self) {
+        self.stop.cancel();
+        // Dropped outside of the lock: what a task holds may spawn.
+        let tasks = self.lock_tasks().take();
+        drop(tasks);
     }
 }

@@ -64,6 +64,8 @@ pub struct HostFacts {
     pub memory_capacity: Kib,
     /// Memory reserved on it, as the manager has it.
     pub memory_reserved: Kib,
+    /// Memory that its VMs' domains hold, as Xen has it; zero while something is under way that moves it.
+    pub memory_held: Kib,
     /// Domains' xenstore device trees: number of frontends without a backend, and the other way round.
     pub half_devices: usize,
     /// Domains, xenstore trees or loop devices that belong to no VM.
@@ -81,6 +83,13 @@ pub fn check_pool(hosts: &BTreeMap<HostId, HostFacts>) -> Result<(), Violation> 
         if facts.memory_reserved > facts.memory_capacity {
             let (reserved, capacity) = (facts.memory_reserved, facts.memory_capacity);
             return broken(InvariantId::Cap1, format!("{reserved} reserved of {capacity}"));
+        }
+        if facts.memory_held > facts.memory_reserved {
+            let (held, reserved) = (facts.memory_held, facts.memory_reserved);
+            return broken(
+                InvariantId::Cap1,
+                format!("domains hold {held}, reserved is {reserved}"),
+            );
         }
         if facts.half_devices > 0 {
             return broken(
@@ -133,6 +142,7 @@ mod tests {
         assert_eq!(pool(|_| ()), Ok(()));
         assert_eq!(pool(|h| h.running.push(VmId::from_bytes([1; 16]))), Err(InvariantId::Vm1));
         assert_eq!(pool(|h| h.memory_reserved = Kib(101)), Err(InvariantId::Cap1));
+        assert_eq!(pool(|h| h.memory_held = Kib(1)), Err(InvariantId::Cap1));
         assert_eq!(pool(|h| h.half_devices = 1), Err(InvariantId::Xs1));
         assert_eq!(pool(|h| h.leftovers.push("/dev/loop3".into())), Err(InvariantId::Task1));
     }

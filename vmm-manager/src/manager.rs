@@ -201,12 +201,11 @@ impl Manager {
         let state = app.lock();
         let figures = state.hosts.values().map(|host| {
             let id = host.record.id;
-            let vms = state.vms.values().filter(|vm| vm.record.host == Some(id));
             let figures = HostFigures {
                 host: id,
                 memory_capacity: host.ledger.capacity().memory,
                 memory_reserved: host.ledger.reserved().memory,
-                vms: vms.map(|vm| vm.record.id).collect(),
+                vms: state.vms_on(id).collect(),
             };
             (host.record.name.clone(), figures)
         });
@@ -227,8 +226,9 @@ async fn open_app(
     Ok(app)
 }
 
-/// All that runs, until `stop` or until the store fails.
+/// All that runs, until `stop` or until the store fails. Dropped, it leaves nothing running.
 async fn work(app: &Arc<App>, stop: &CancellationToken) {
+    let _ends = app.stop.clone().drop_guard();
     background::resume(app);
     tokio::join!(
         background::hear_hosts(app),

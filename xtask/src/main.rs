@@ -28,7 +28,9 @@ usage: cargo xtask COMMAND
   demo [--install] [--check]    start the manager with three simulated hosts; --check tries it and ends
   test [--install]              every test that needs no Xen
   check                         format, lints, doc links, crate directions and the house rules
-  sim --seeds N [--first S]     replay N seeds of a whole simulated pool
+  sim --seeds N [--first S]     a random day of a whole simulated pool for each of N seeds, on all CPUs; each replays by itself
+      [--large] [--jobs N]      --large: 50 hosts, 1,000 VMs, many changes and several faults at once; N days at a time
+      [--hosts H] [--vms V] [--steps D]   another size; from 100 VMs on the days are large ones
   fuzz --minutes N [TARGET]     the fuzz targets, each for so long; needs nightly and cargo-fuzz
   xenlab …                      real Xen hosts under emulation: cargo xtask xenlab --help
 

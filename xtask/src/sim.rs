@@ -1,4 +1,4 @@
-//! `sim`: many seeds of a whole pool on a virtual clock; a failing seed is printed and replays by itself.
+//! `sim`: many seeds of a whole pool on a virtual clock, small days or large ones; a failing seed is printed and replays by itself.
 //!
 //! Fails as the simulation does: its exit status is passed on.
 
@@ -13,13 +13,17 @@ use crate::workspace::Workspace;
 
 pub(crate) fn main(workspace: &Workspace, mut args: Args) -> Result<ExitCode> {
     let seeds: u64 = args.value("--seeds")?.context("sim needs --seeds N")?;
-    let first: Option<u64> = args.value("--first")?;
+    let large = args.flag("--large");
+    let mut passed = vec!["--seeds".to_owned(), seeds.to_string()];
+    for name in ["--first", "--hosts", "--vms", "--steps", "--jobs"] {
+        if let Some(value) = args.value::<u64>(name)? {
+            passed.extend([name.to_owned(), value.to_string()]);
+        }
+    }
+    passed.extend(large.then(|| "--large".to_owned()));
     args.finish()?;
     let mut cargo = run::cargo(workspace);
     cargo.args(["run", "--release", "--locked", "-p", "vmm-e2e", "--bin", "vmm-sim", "--"]);
-    cargo.args(["--seeds", &seeds.to_string()]);
-    if let Some(first) = first {
-        cargo.args(["--first", &first.to_string()]);
-    }
+    cargo.args(passed);
     Ok(finish("sim", run::status(&mut cargo)?))
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use vmm_core::id::VmId;
 use vmm_core::invariant::HostFacts;
+use vmm_core::units::Kib;
 use xen_bindings::{DomId, DomainInfo, RunState, StorePath};
 
 use super::SimHost;
@@ -26,6 +27,7 @@ pub fn host_facts(host: &SimHost, quiet: bool) -> Result<HostFacts> {
         .collect();
     let mut facts = HostFacts { running, ..HostFacts::default() };
     if quiet {
+        facts.memory_held = guests.iter().map(|guest| Kib(guest.pages.kib())).sum();
         facts.leftovers = leftovers(host, &guests)?;
         facts.half_devices = half_devices(host)?;
     }

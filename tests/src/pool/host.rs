@@ -83,7 +83,16 @@ impl SimHost {
         Ok(())
     }
 
-    /// The agent is gone at once, as after `kill -9`: its guests run on.
+    /// The agent is gone in the middle of whatever it does, as after `kill -9`: its guests run on. Pull its cable first: the dead do not answer.
+    pub fn crash_agent(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.agent.kill();
+            running.server.abort();
+            running.stop.cancel();
+        }
+    }
+
+    /// The agent ends in order, at once: its guests run on.
     pub async fn kill_agent(&mut self) {
         if let Some(running) = self.running.take() {
             running.server.abort();
@@ -92,9 +101,8 @@ impl SimHost {
         }
     }
 
-    /// The machine loses power and boots again; the agent is gone, its disk is kept.
-    pub async fn power_loss(&mut self) {
-        self.kill_agent().await;
+    /// The machine loses power and boots again; its agent was ended before, its disk is kept.
+    pub fn power_loss(&mut self) {
         self.machine.power_loss();
         self.backend = vmm_agent::sim::backend(&self.machine);
     }

@@ -17,8 +17,10 @@ mod day;
 mod facts;
 mod host;
 mod node;
+mod size;
 
 pub use day::{Day, DayReport};
 pub use facts::host_facts;
 pub use host::SimHost;
-pub use node::{Pool, PoolError, random_bytes};
+pub use node::{Operator, Pool, PoolError, random_bytes};
+pub use size::Size;

@@ -25,6 +25,7 @@ use xen_bindings::sim::{SimConfig, SimMachine};
 
 use super::SimHost;
 use super::facts::host_facts;
+use super::size::{DOM0_KIB, Size};
 
 /// The date on which every simulated day begins: 2026-01-01.
 const EPOCH: Duration = Duration::from_secs(1_767_225_600);
@@ -49,14 +50,35 @@ pub fn random_bytes(seed: u64) -> Arc<dyn Fn() -> [u8; 16] + Send + Sync> {
     })
 }
 
+/// Who asks the manager. A clone is the same one.
+#[derive(Clone)]
+pub struct Operator {
+    /// His client.
+    pub client: Client,
+    keys: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
+}
+
+impl Operator {
+    /// Asks the manager.
+    ///
+    /// # Errors
+    /// The fault, or that nobody answered.
+    pub async fn ask(&self, request: Request) -> Result<Reply, CallError> {
+        let mutating = vmm_proto::v1::verb(&request).mutating;
+        let idempotency_key = mutating.then(|| uuid::Uuid::from_bytes((self.keys)()).to_string());
+        let options = CallOptions { deadline: Some(CALL_DEADLINE), idempotency_key };
+        self.client.call(request, options).await
+    }
+}
+
 /// A manager and its hosts.
 pub struct Pool {
     /// The network between all parts; names are addresses.
     pub network: MemoryNetwork,
     /// The hosts, in order of name.
     pub hosts: Vec<SimHost>,
-    /// The operator's client.
-    pub client: Client,
+    /// Who asks.
+    pub operator: Operator,
     /// Files that guests are built from: a kernel and disks, as the simulator wants them.
     pub files: TempDir,
     store: MemoryStore,
@@ -65,7 +87,6 @@ pub struct Pool {
     clock: Arc<dyn WallClock>,
     seed: u64,
     managers_started: u64,
-    keys: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
 }
 
 struct RunningManager {
@@ -79,18 +100,18 @@ impl Pool {
     ///
     /// # Errors
     /// A part does not start.
-    pub async fn start(seed: u64, host_count: u64) -> Result<Self> {
+    pub async fn start(seed: u64, size: Size) -> Result<Self> {
         let clock: Arc<dyn WallClock> = Arc::new(TokioClock::starting_at(EPOCH));
         let authority = CertificateAuthority::create(EPOCH)?;
         let issue = |principal: Principal| {
             Ok::<_, PoolError>(Arc::new(authority.issue(&principal, EPOCH)?))
         };
-        let (network, files) = (MemoryNetwork::new(), tempfile::tempdir()?);
+        let (network, files) = (MemoryNetwork::new(), scratch()?);
         std::fs::write(files.path().join("kernel"), "SIMKERNEL")?;
         let mut hosts = Vec::new();
-        for n in 1..=host_count {
+        for n in 1..=size.hosts {
             let name = format!("host{n}");
-            let machine = machine(seed.wrapping_mul(31).wrapping_add(n));
+            let machine = machine(seed.wrapping_mul(31).wrapping_add(n), size);
             let state = files.path().join(&name);
             let credentials = issue(Principal::agent(name.clone()))?;
             let random = random_bytes(seed.wrapping_mul(1009).wrapping_add(n));
@@ -104,10 +125,11 @@ impl Pool {
         let client = Client::new(user, Principal::manager(MANAGER_ID), connector, options);
         let credentials = issue(Principal::manager(MANAGER_ID))?;
         let store = MemoryStore::default();
+        let operator = Operator { client, keys: random_bytes(seed ^ 0x6b65_7973) };
         let mut pool = Self {
             network,
             hosts,
-            client,
+            operator,
             files,
             store,
             manager: None,
@@ -115,7 +137,6 @@ impl Pool {
             clock,
             seed,
             managers_started: 0,
-            keys: random_bytes(seed ^ 0x6b65_7973),
         };
         pool.start_manager().await?;
         pool.join().await?;
@@ -164,6 +185,12 @@ impl Pool {
         Ok(())
     }
 
+    /// Is a manager running?
+    #[must_use]
+    pub fn has_manager(&self) -> bool {
+        self.manager.is_some()
+    }
+
     /// The manager is gone at once, in the middle of whatever it does.
     pub fn kill_manager(&mut self) {
         if let Some(running) = self.manager.take() {
@@ -190,11 +217,7 @@ impl Pool {
     /// # Errors
     /// The fault, or that nobody answered.
     pub async fn ask(&self, request: Request) -> Result<Reply, CallError> {
-        let mutating = vmm_proto::v1::verb(&request).mutating;
-        let idempotency_key = mutating.then(|| uuid::Uuid::from_bytes((self.keys)()).to_string());
-        self.client
-            .call(request, CallOptions { deadline: Some(CALL_DEADLINE), idempotency_key })
-            .await
+        self.operator.ask(request).await
     }
 
     /// What is true, by host. `quiet` as in [`host_facts`].
@@ -205,13 +228,13 @@ impl Pool {
         let figures =
             self.manager.as_ref().map(|running| running.manager.facts()).unwrap_or_default();
         let mut all = BTreeMap::new();
-        for (host, n) in self.hosts.iter().zip(1u8..) {
+        for (host, n) in self.hosts.iter().zip(1u64..) {
             let mut facts = host_facts(host, quiet && host.has_agent())?;
             if let Some(figures) = figures.get(&host.name) {
                 facts.memory_capacity = figures.memory_capacity;
                 facts.memory_reserved = figures.memory_reserved;
             }
-            all.insert(host.id().unwrap_or(HostId::from_bytes([n; 16])), facts);
+            all.insert(host.id().unwrap_or(HostId::from_bytes(u128::from(n).to_be_bytes())), facts);
         }
         Ok(all)
     }
@@ -231,12 +254,17 @@ impl Drop for Pool {
     }
 }
 
-fn machine(seed: u64) -> SimMachine {
+/// Where the pool's files lie. Nothing of them outlives it, so memory serves, where there is a file system of it: agents wait for their disk often.
+fn scratch() -> std::io::Result<TempDir> {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())
+}
+
+fn machine(seed: u64, size: Size) -> SimMachine {
     let start = tokio::time::Instant::now();
     let config = SimConfig {
         seed,
-        memory_total_kib: 4 << 20,
-        dom0_memory_kib: 1 << 20,
+        memory_total_kib: size.memory_total_kib(),
+        dom0_memory_kib: DOM0_KIB,
         // Pools are mixed.
         store: if seed.is_multiple_of(2) { StoreFlavour::C } else { StoreFlavour::Ocaml },
         ..SimConfig::default()

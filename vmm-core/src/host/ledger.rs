@@ -68,13 +68,32 @@ pub struct NoRoom {
 pub struct Ledger {
     capacity: HostCapacity,
     reservations: BTreeMap<VmId, Reservation>,
+    /// Of all of them, so that nobody adds them up at each placement.
+    sum: Sum,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sum {
+    cpu: MilliCpu,
+    memory: Kib,
+    disk: BytesPerSecond,
+}
+
+impl Sum {
+    fn with(self, one: Reservation) -> Self {
+        Self {
+            cpu: self.cpu + one.cpu,
+            memory: self.memory + one.memory,
+            disk: self.disk + one.disk,
+        }
+    }
 }
 
 impl Ledger {
     /// An empty one.
     #[must_use]
     pub fn new(capacity: HostCapacity) -> Self {
-        Self { capacity, reservations: BTreeMap::new() }
+        Self { capacity, ..Self::default() }
     }
 
     /// Takes a new report of what the host has. What is reserved stays reserved.
@@ -102,18 +121,22 @@ impl Ledger {
     /// The sum of all reservations; its reason means nothing.
     #[must_use]
     pub fn reserved(&self) -> Reservation {
-        let zero = Reservation {
-            cpu: MilliCpu::ZERO,
-            memory: Kib::ZERO,
-            disk: BytesPerSecond::ZERO,
-            reason: ReservationReason::Running,
-        };
-        self.reservations.values().fold(zero, |sum, next| Reservation {
-            cpu: sum.cpu + next.cpu,
-            memory: sum.memory + next.memory,
-            disk: sum.disk + next.disk,
-            reason: sum.reason,
-        })
+        let Sum { cpu, memory, disk } = self.sum;
+        Reservation { cpu, memory, disk, reason: ReservationReason::Running }
+    }
+
+    /// Would [`Ledger::reserve`] charge it?
+    ///
+    /// # Errors
+    /// [`NoRoom`].
+    pub fn check(&self, vm: VmId, reservation: Reservation) -> Result<(), NoRoom> {
+        let before = self.reservations.get(&vm).map_or(Kib::ZERO, |r| r.memory);
+        let free = self.memory_free() + before;
+        // A VM that shrinks must not be refused because the host has become too small.
+        if reservation.memory > free && reservation.memory > before {
+            return Err(NoRoom { asked: reservation.memory, free });
+        }
+        Ok(())
     }
 
     /// Charges `vm`, replacing what it was charged before.
@@ -121,24 +144,31 @@ impl Ledger {
     /// # Errors
     /// [`NoRoom`]; the old charge stays then.
     pub fn reserve(&mut self, vm: VmId, reservation: Reservation) -> Result<(), NoRoom> {
-        let before = self.reservations.get(&vm).map_or(Kib::ZERO, |r| r.memory);
-        let free = self.memory_free() + before;
-        // A VM that shrinks must not be refused because the host has become too small.
-        if reservation.memory > free && reservation.memory > before {
-            return Err(NoRoom { asked: reservation.memory, free });
-        }
-        self.reservations.insert(vm, reservation);
+        self.check(vm, reservation)?;
+        self.acknowledge(vm, reservation);
         Ok(())
     }
 
     /// Records a VM that was found running, whether or not it fits: it is there.
     pub fn acknowledge(&mut self, vm: VmId, reservation: Reservation) {
-        self.reservations.insert(vm, reservation);
+        match self.reservations.insert(vm, reservation) {
+            None => self.sum = self.sum.with(reservation),
+            Some(_) => self.add_up(),
+        }
     }
 
     /// Gives it back; what was charged, if anything.
     pub fn release(&mut self, vm: VmId) -> Option<Reservation> {
-        self.reservations.remove(&vm)
+        let released = self.reservations.remove(&vm);
+        if released.is_some() {
+            self.add_up();
+        }
+        released
+    }
+
+    /// Sums saturate, so nothing can be taken off one.
+    fn add_up(&mut self) {
+        self.sum = self.reservations.values().copied().fold(Sum::default(), Sum::with);
     }
 }
 
@@ -175,6 +205,8 @@ mod tests {
                     let _ = ledger.reserve(vm(who), memory(mib));
                 }
                 prop_assert!(ledger.reserved().memory <= capacity.memory);
+                let each = ledger.reservations().map(|(_, one)| one.memory.0);
+                prop_assert_eq!(ledger.reserved().memory.0, each.sum::<u64>());
             }
         }
     }

@@ -81,8 +81,10 @@ pub struct Turns {
     running: BTreeMap<TaskId, Lane>,
     /// How many of those run in a lane; none is not kept.
     counts: BTreeMap<Lane, usize>,
-    /// In the order in which they came.
-    waiting: BTreeMap<u64, (TaskId, Lane)>,
+    /// In each lane in which anybody waits, in the order in which they came.
+    waiting: BTreeMap<Lane, BTreeMap<u64, TaskId>>,
+    /// Where each of those waits.
+    places: BTreeMap<TaskId, (Lane, u64)>,
 }
 
 impl Turns {
@@ -91,7 +93,7 @@ impl Turns {
     /// # Errors
     /// What it has to wait for.
     pub fn may_begin(&self, lane: Lane, limits: &Limits) -> Result<(), Full> {
-        if self.waiting.values().any(|(_, other)| *other == lane) {
+        if self.waiting.contains_key(&lane) {
             return Err(Full::Lane(limits.of(lane.class)));
         }
         self.room(lane, limits)
@@ -116,7 +118,9 @@ impl Turns {
 
     /// It waits behind those with smaller numbers.
     pub fn wait(&mut self, number: u64, task: TaskId, lane: Lane) {
-        self.waiting.insert(number, (task, lane));
+        self.leave_queue(task);
+        self.waiting.entry(lane).or_default().insert(number, task);
+        self.places.insert(task, (lane, number));
     }
 
     /// It is over, or was given up.
@@ -129,28 +133,39 @@ impl Turns {
                 self.counts.remove(&lane);
             }
         }
-        self.waiting.retain(|_, (other, _)| *other != task);
+        self.leave_queue(task);
+    }
+
+    fn leave_queue(&mut self, task: TaskId) {
+        if let Some((lane, number)) = self.places.remove(&task)
+            && let Some(queue) = self.waiting.get_mut(&lane)
+        {
+            queue.remove(&number);
+            if queue.is_empty() {
+                self.waiting.remove(&lane);
+            }
+        }
     }
 
     /// Who may begin now: the first of those whose lane has room.
     #[must_use]
     pub fn next(&self, limits: &Limits) -> Option<TaskId> {
-        let mut waiting = self.waiting.values();
-        waiting.find(|(_, lane)| self.room(*lane, limits).is_ok()).map(|(task, _)| *task)
+        let with_room = self.waiting.iter().filter(|(lane, _)| self.room(**lane, limits).is_ok());
+        let firsts = with_room.filter_map(|(_, queue)| queue.first_key_value());
+        firsts.min_by_key(|(number, _)| **number).map(|(_, task)| *task)
     }
 
     /// Its place among those that wait in its lane, 1 is the next; `None` when it does not wait.
     #[must_use]
     pub fn place(&self, task: TaskId) -> Option<usize> {
-        let (_, lane) = *self.waiting.values().find(|(other, _)| *other == task)?;
-        let before = self.waiting.values().take_while(|(other, _)| *other != task);
-        Some(before.filter(|(_, other)| *other == lane).count() + 1)
+        let (lane, number) = self.places.get(&task)?;
+        Some(self.waiting.get(lane)?.range(..=number).count())
     }
 
     /// Changes that wait.
     #[must_use]
     pub fn waiting_count(&self) -> usize {
-        self.waiting.len()
+        self.places.len()
     }
 }
 
@@ -239,7 +254,7 @@ mod tests {
                     }
                 }
                 while let Some(next) = turns.next(&LIMITS) {
-                    let (_, lane) = *turns.waiting.values().find(|(id, _)| *id == next).unwrap();
+                    let (lane, _) = turns.places[&next];
                     turns.begin(next, lane);
                     begun.entry(lane).or_default().push(next);
                 }

@@ -8,9 +8,10 @@
 //! What has become of a VM is what its child says; so the parent goes on after a restart where its children say that it was. A VM that is refused has a
 //! child that failed with the reason. A cancelled parent cancels the children that wait, begins no more, and is over when the others are.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use vmm_core::id::TaskId;
+use vmm_core::id::{TaskId, VmId};
 use vmm_core::vm::is_absolute_path;
 use vmm_proto::v1::{
     BulkOperation, BulkVms, DeleteVm, DestroyVm, Fault, FaultCode, PauseVm, RebootVm, Reply,
@@ -28,6 +29,8 @@ const ITEMS_MAX: usize = 1000;
 const WAIT_MS: u64 = 60_000;
 /// Failures that the parent names.
 const NAMED_MAX: usize = 5;
+/// Steps in which progress is told.
+const PROGRESS_STEPS: usize = 50;
 
 /// Stores the parent and starts to drive it.
 pub(super) fn begin(change: Change<'_>, bulk: BulkVms) -> Result<Reply, Fault> {
@@ -61,7 +64,7 @@ fn check(bulk: &BulkVms) -> Result<(), Fault> {
 /// Each VM once, in the order in which they were named.
 fn items(state: &State, bulk: &BulkVms) -> Result<Vec<Item>, Fault> {
     let mut items: Vec<Item> = Vec::with_capacity(bulk.vms.len());
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for named in &bulk.vms {
         let vm = &state.vm_named(&named.vm)?.record;
         if !seen.insert(vm.id) {
@@ -127,24 +130,64 @@ pub(super) fn spawn(app: &Arc<App>, parent: TaskId) {
     });
 }
 
-/// Where the parts of a task stand.
+/// Where the parts of a task stand. What is over stays so: only what is open is looked at again.
 #[derive(Default)]
 struct Standing {
     over: usize,
-    open: usize,
-    next: Option<Item>,
+    open: BTreeSet<VmId>,
+    /// Items before this one have been begun.
+    next: usize,
+}
+
+impl Standing {
+    /// Takes up to `open_max` into view that were begun by an earlier manager, or are begun by `begin`.
+    fn look(
+        &mut self,
+        state: &mut State,
+        record: &TaskRecord,
+        open_max: usize,
+        mut begin: impl FnMut(&mut State, &Item),
+    ) {
+        self.open.retain(|vm| is_open(state, record, *vm).unwrap_or(false));
+        while self.open.len() < open_max
+            && let Some(item) = record.items.get(self.next)
+        {
+            if is_open(state, record, item.vm).is_none() {
+                begin(state, item);
+            }
+            match is_open(state, record, item.vm) {
+                Some(true) => drop(self.open.insert(item.vm)),
+                Some(false) => {}
+                // It was not begun: a cancelled task begins no more, and a store that takes nothing more ends this manager's part.
+                None => break,
+            }
+            self.next += 1;
+        }
+        self.over = self.next - self.open.len();
+    }
+}
+
+/// Is a part under way? `None` when it was not begun.
+fn is_open(state: &State, record: &TaskRecord, vm: VmId) -> Option<bool> {
+    state.child_of(record.id, vm).map(|child| !child.is_over())
 }
 
 async fn drive(app: &Arc<App>, parent: TaskId) {
     let mut changes = app.changes();
+    let mut standing = Standing::default();
+    // Its items and what was asked for stay; they may be a thousand, so they are not taken again and again.
+    let Some(record) = look(app, parent) else { return };
     loop {
         changes.borrow_and_update();
-        let Some(record) = look(app, parent) else { return };
-        let standing = advance(app, &record);
-        note_progress(app, parent, standing.over);
-        let nothing_more = standing.next.is_none() || is_cancelled(&record);
-        if standing.open == 0 && nothing_more {
-            return finish(app, &record);
+        let Some(cancelled) = is_cancelled(app, parent) else { return };
+        let shown = steps_shown(standing.over, record.items.len());
+        advance(app, &record, &mut standing, cancelled);
+        if steps_shown(standing.over, record.items.len()) != shown {
+            note_progress(app, parent, standing.over);
+        }
+        let nothing_more = cancelled || standing.next == record.items.len();
+        if standing.open.is_empty() && nothing_more {
+            return finish(app, &record, cancelled);
         }
         if changes.changed().await.is_err() {
             return;
@@ -156,43 +199,30 @@ fn look(app: &App, parent: TaskId) -> Option<TaskRecord> {
     app.lock().tasks.get(&parent).map(|task| task.record.clone())
 }
 
-fn is_cancelled(record: &TaskRecord) -> bool {
-    record.shown.state == TaskState::Cancelling
+/// `None` when it is gone.
+fn is_cancelled(app: &App, parent: TaskId) -> Option<bool> {
+    let state = app.lock();
+    state.tasks.get(&parent).map(|task| task.record.shown.state == TaskState::Cancelling)
+}
+
+/// A task is stored whole, so its progress is told in so many steps at most.
+fn steps_shown(over: usize, all: usize) -> usize {
+    over * PROGRESS_STEPS / all.max(1)
 }
 
 /// Begins what may be begun, or cancels what waits.
-fn advance(app: &Arc<App>, record: &TaskRecord) -> Standing {
+fn advance(app: &Arc<App>, record: &TaskRecord, standing: &mut Standing, cancelled: bool) {
     let mut state = app.lock();
-    if is_cancelled(record) {
-        cancel_waiting(app, &mut state, record);
-        return standing(&state, record);
+    if cancelled {
+        // Parts that an earlier manager began may be anywhere.
+        standing.look(&mut state, record, usize::MAX, |_, _| {});
+        cancel_waiting(app, &mut state, record, standing);
+        standing.look(&mut state, record, usize::MAX, |_, _| {});
+        return;
     }
-    loop {
-        let standing = standing(&state, record);
-        match &standing.next {
-            Some(item) if standing.open < app.config.bulk_open_max => {
-                begin_part(app, &mut state, record, item);
-                // A store that takes nothing more ends this manager's part.
-                if state.child_of(record.id, item.vm).is_none() {
-                    return standing;
-                }
-            }
-            _ => return standing,
-        }
-    }
-}
-
-fn standing(state: &State, record: &TaskRecord) -> Standing {
-    let mut standing = Standing::default();
-    for item in &record.items {
-        match state.child_of(record.id, item.vm) {
-            Some(child) if child.is_over() => standing.over += 1,
-            Some(_) => standing.open += 1,
-            None if standing.next.is_none() => standing.next = Some(item.clone()),
-            None => {}
-        }
-    }
-    standing
+    standing.look(&mut state, record, app.config.bulk_open_max, |state, item| {
+        begin_part(app, state, record, item);
+    });
 }
 
 fn begin_part(app: &Arc<App>, state: &mut State, record: &TaskRecord, item: &Item) {
@@ -212,8 +242,8 @@ fn begin_part(app: &Arc<App>, state: &mut State, record: &TaskRecord, item: &Ite
     }
 }
 
-fn cancel_waiting(app: &Arc<App>, state: &mut State, record: &TaskRecord) {
-    let children = record.items.iter().filter_map(|item| state.child_of(record.id, item.vm));
+fn cancel_waiting(app: &Arc<App>, state: &mut State, record: &TaskRecord, standing: &Standing) {
+    let children = standing.open.iter().filter_map(|vm| state.child_of(record.id, *vm));
     let waiting: Vec<TaskRecord> = children.filter(|child| child.is_queued()).cloned().collect();
     for child in waiting {
         // What cannot be stored now is looked at again.
@@ -228,7 +258,7 @@ fn note_progress(app: &App, parent: TaskId, over: usize) {
     });
 }
 
-fn finish(app: &Arc<App>, record: &TaskRecord) {
+fn finish(app: &Arc<App>, record: &TaskRecord, cancelled: bool) {
     let (mut failed, mut done) = (Vec::new(), 0);
     {
         let state = app.lock();
@@ -241,7 +271,7 @@ fn finish(app: &Arc<App>, record: &TaskRecord) {
         }
     }
     let all = record.items.len();
-    let (end, fault) = if is_cancelled(record) {
+    let (end, fault) = if cancelled {
         let message = format!("cancelled; {done} of {all} VMs were done by then");
         (TaskState::Cancelled, Some(Fault::new(FaultCode::Cancelled, message)))
     } else if failed.is_empty() {

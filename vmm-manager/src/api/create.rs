@@ -1,5 +1,6 @@
 //! VMs come and go: create, start, delete.
 
+use vmm_core::host::{Ledger, NoRoom};
 use vmm_core::id::HostId;
 use vmm_core::units::Kib;
 use vmm_core::vm::VmSpec;
@@ -185,10 +186,10 @@ fn check_ledger(
     charge: Charge,
 ) -> Result<(), Fault> {
     let host = change.state.hosts.get(&host);
-    let mut ledger = host.map(|host| host.ledger.clone()).unwrap_or_default();
-    let no_room =
-        |error: vmm_core::host::NoRoom| Fault::new(FaultCode::NoCapacity, error.to_string());
-    ledger.reserve(record.id, charge.into()).map_err(no_room)?;
+    let nothing = Ledger::default();
+    let ledger = host.map_or(&nothing, |host| &host.ledger);
+    let no_room = |error: NoRoom| Fault::new(FaultCode::NoCapacity, error.to_string());
+    ledger.check(record.id, charge.into()).map_err(no_room)?;
     debug_assert!(Kib(charge.memory_kib) <= ledger.capacity().memory);
     Ok(())
 }

@@ -77,7 +77,7 @@ pub(super) async fn wait(app: &App, caller: &Caller, wait: &WaitTask) -> Result<
     let end = Instant::now() + asked.min(left);
     let mut changes = app.changes();
     loop {
-        let is_over = find(app, &wait.task)?.state.is_over();
+        let is_over = app.lock().task_named(&wait.task)?.record.is_over();
         let ended = app.stop.is_cancelled();
         if is_over || ended || timeout_at(end, changes.changed()).await.is_err() {
             return Ok(Reply::Task(Box::new(find(app, &wait.task)?)));

@@ -15,20 +15,26 @@ fn clash(one: &DiskSpec, path: &str, read_only: bool) -> bool {
 }
 
 impl State {
-    fn others(&self, but: Option<VmId>) -> impl Iterator<Item = &Vm> {
-        self.vms.values().filter(move |vm| Some(vm.record.id) != but)
+    /// Those of them that are not `but`.
+    fn others(
+        &self,
+        ids: impl Iterator<Item = VmId>,
+        but: Option<VmId>,
+    ) -> impl Iterator<Item = &Vm> {
+        ids.filter(move |id| Some(*id) != but).filter_map(|id| self.vms.get(&id))
     }
 
     /// What tasks under way are telling agents of other VMs.
     fn being_told(&self, but: Option<VmId>) -> impl Iterator<Item = (&Vm, &Request)> {
-        let open = self.tasks.values().map(|task| &task.record).filter(|task| !task.is_over());
-        open.filter(move |task| Some(task.vm) != but)
+        let open = self.open_tasks.iter().filter_map(|task| self.tasks.get(task));
+        open.map(|task| &task.record)
+            .filter(move |task| Some(task.vm) != but)
             .filter_map(|task| Some((self.vms.get(&task.vm)?, &task.told()?.request)))
     }
 
     /// Has a VM this name, or is it being given it?
     pub(crate) fn name_is_taken(&self, name: &str, but: Option<VmId>) -> bool {
-        self.others(but).any(|vm| vm.record.spec.name == name)
+        self.others(self.owned.named(name), but).next().is_some()
             || self
                 .being_told(but)
                 .any(|(_, told)| matches!(told, Request::RenameVm(rename) if rename.name == name))
@@ -37,7 +43,7 @@ impl State {
     /// The name of a VM that has, or is being given, a NIC with this address.
     pub(crate) fn mac_user(&self, mac: Mac, but: Option<VmId>) -> Option<&str> {
         let has = |nic: &Nic| nic.mac.parse() == Ok(mac);
-        let defined = self.others(but).find(|vm| vm.record.spec.nics.iter().any(has));
+        let defined = self.others(self.owned.with_mac(mac), but).next();
         let given = || {
             let mut told = self.being_told(but);
             told.find(|(_, told)| matches!(told, Request::AttachNic(attach) if has(&attach.nic)))
@@ -55,7 +61,9 @@ impl State {
             matches!(told, Request::AttachDisk(attach)
                 if clash(disk, &attach.disk.path, attach.disk.read_only))
         });
-        self.others(but).filter(uses).chain(given.map(|(vm, _)| vm))
+        self.others(self.owned.with_disk(&disk.path), but)
+            .filter(uses)
+            .chain(given.map(|(vm, _)| vm))
     }
 
     /// The name of one of them on the host.

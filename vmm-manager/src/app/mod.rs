@@ -21,6 +21,7 @@ mod devices;
 mod finish;
 mod groups;
 mod news;
+mod own;
 mod placement;
 mod problem;
 mod profiles;

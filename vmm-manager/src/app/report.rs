@@ -16,6 +16,8 @@
 //! A poll that was sent before a task let go of a VM may bring news from before; such a VM is passed over, and the next poll
 //! asks for everything.
 
+use std::collections::BTreeSet;
+
 use tokio::time::Instant;
 use vmm_core::id::{HostId, VmId};
 use vmm_core::units::Kib;
@@ -132,7 +134,9 @@ impl State {
         let at_s = self.clock_s(now);
         let mut batch = Vec::new();
         let mut passed_over = false;
-        for vm in self.vms.values_mut() {
+        let here = self.vms_on(id).chain(observed.keys().copied());
+        for vm in here.collect::<BTreeSet<VmId>>() {
+            let Some(vm) = self.vms.get_mut(&vm) else { continue };
             let seen = observed.get(&vm.record.id);
             if vm.owner.is_some() || vm.settled > poll {
                 passed_over |= vm.owner.is_none();

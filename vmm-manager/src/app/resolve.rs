@@ -10,7 +10,7 @@ use crate::store::{GroupRecord, PoolRecord, SiteRecord};
 impl State {
     pub(crate) fn vm_named(&self, text: &str) -> Result<&Vm, Fault> {
         let by_id = text.parse::<VmId>().ok().and_then(|id| self.vms.get(&id));
-        let by_name = || self.vms.values().find(|vm| vm.record.spec.name == text);
+        let by_name = || self.owned.named(text).find_map(|id| self.vms.get(&id));
         by_id.or_else(by_name).ok_or_else(|| {
             let message = format!("no VM has the name or id {text:?}; see `vmmctl vm list`");
             Fault::new(FaultCode::UnknownVm, message)

@@ -13,6 +13,7 @@ use vmm_proto::v1;
 use super::decisions::Decisions;
 use super::groups::Groups;
 use super::news::{Journal, Object};
+use super::own::Owned;
 use super::problem::Histories;
 use super::profiles::Profiles;
 use crate::store::{Contents, HostRecord, KeyRecord, Put, Store, StoreError, TaskRecord, VmRecord};
@@ -92,7 +93,13 @@ pub(crate) struct TaskEntry {
 pub(crate) struct State {
     pub(crate) hosts: BTreeMap<HostId, Host>,
     pub(crate) vms: BTreeMap<VmId, Vm>,
+    /// The VMs that are recorded on a host.
+    on_host: BTreeMap<HostId, BTreeSet<VmId>>,
+    /// Which VMs have which name, address, disk.
+    pub(super) owned: Owned,
     pub(crate) tasks: BTreeMap<TaskId, TaskEntry>,
+    /// Those that are not over.
+    pub(super) open_tasks: BTreeSet<TaskId>,
     pub(crate) keys: BTreeMap<String, KeyRecord>,
     /// Who runs, and who waits.
     pub(super) turns: Turns,
@@ -130,7 +137,10 @@ impl State {
         let mut state = Self {
             hosts: BTreeMap::new(),
             vms: BTreeMap::new(),
+            on_host: BTreeMap::new(),
+            owned: Owned::default(),
             tasks: BTreeMap::new(),
+            open_tasks: BTreeSet::new(),
             keys: BTreeMap::new(),
             turns: Turns::default(),
             finished: BTreeMap::new(),
@@ -198,7 +208,10 @@ impl State {
             Put::DropVm(id) => {
                 self.discharge(id);
                 self.enrol(id, None);
-                self.vms.remove(&id);
+                self.move_on_host(id, None);
+                if let Some(vm) = self.vms.remove(&id) {
+                    self.owned.loses(id, &vm.record.spec);
+                }
                 self.journal.gone(Object::Vm(id));
             }
             Put::DropTask(id) => self.drop_task(id),
@@ -238,10 +251,8 @@ impl State {
         for id in &changed {
             self.journal.touched(Object::Host(*id));
         }
-        for (id, vm) in &self.vms {
-            if vm.record.host.is_some_and(|host| changed.contains(&host)) {
-                self.journal.touched(Object::Vm(*id));
-            }
+        for id in changed.iter().filter_map(|host| self.on_host.get(host)).flatten() {
+            self.journal.touched(Object::Vm(*id));
         }
         !changed.is_empty()
     }
@@ -264,6 +275,7 @@ impl State {
     fn take_vm(&mut self, record: VmRecord) {
         self.discharge(record.id);
         self.enrol(record.id, Some(&record));
+        self.move_on_host(record.id, record.host);
         self.journal.touched(Object::Vm(record.id));
         if let (Some(host), Some(charge)) = (record.host, record.charge)
             && let Some(host) = self.hosts.get_mut(&host)
@@ -273,8 +285,15 @@ impl State {
             self.journal.touched(Object::Host(host.record.id));
         }
         match self.vms.get_mut(&record.id) {
-            Some(vm) => vm.record = record,
+            Some(vm) => {
+                if vm.record.spec != record.spec {
+                    self.owned.loses(record.id, &vm.record.spec);
+                    self.owned.gains(record.id, &record.spec);
+                }
+                vm.record = record;
+            }
             None => {
+                self.owned.gains(record.id, &record.spec);
                 let (vcpus_online, memory_now_kib) = (0, 0);
                 let (measured, histories) = (None, Histories::default());
                 let vm = Vm {
@@ -291,6 +310,27 @@ impl State {
                 self.vms.insert(vm.record.id, vm);
             }
         }
+    }
+
+    /// Keeps the index of VMs by host, before the VM's record changes.
+    fn move_on_host(&mut self, vm: VmId, to: Option<HostId>) {
+        let from = self.vms.get(&vm).and_then(|vm| vm.record.host);
+        if let Some(from) = from.filter(|from| Some(*from) != to)
+            && let Some(there) = self.on_host.get_mut(&from)
+        {
+            there.remove(&vm);
+            if there.is_empty() {
+                self.on_host.remove(&from);
+            }
+        }
+        if let Some(to) = to {
+            self.on_host.entry(to).or_default().insert(vm);
+        }
+    }
+
+    /// The VMs that are recorded on a host.
+    pub(crate) fn vms_on(&self, host: HostId) -> impl Iterator<Item = VmId> {
+        self.on_host.get(&host).into_iter().flatten().copied()
     }
 
     fn discharge(&mut self, vm: VmId) {
@@ -311,7 +351,8 @@ impl State {
             } else if vm.owner == Some(record.id) {
                 vm.owner = None;
                 vm.settled = settled;
-                self.hosts.values_mut().for_each(|host| host.refresh = true);
+                let at = [vm.record.host, vm.record.last_host, record.host];
+                self.ask_for_everything_of(record.vm, at);
             }
         }
         self.index_task(&record);
@@ -324,6 +365,13 @@ impl State {
         }
     }
 
+    /// News of the VM may have been passed over: by the hosts that it is or was on, and by any other that reports it.
+    fn ask_for_everything_of(&mut self, vm: VmId, at: [Option<HostId>; 3]) {
+        for (id, host) in &mut self.hosts {
+            host.refresh |= at.contains(&Some(*id)) || host.observed.contains_key(&vm);
+        }
+    }
+
     fn index_task(&mut self, record: &TaskRecord) {
         self.task_number = self.task_number.max(record.number + 1);
         if let Some(parent) = record.parent {
@@ -331,6 +379,9 @@ impl State {
         }
         if record.is_over() {
             self.finished.insert(record.number, record.id);
+            self.open_tasks.remove(&record.id);
+        } else {
+            self.open_tasks.insert(record.id);
         }
         match record.lane() {
             Some(lane) if record.is_queued() => self.turns.wait(record.number, record.id, lane),
@@ -342,6 +393,7 @@ impl State {
     fn drop_task(&mut self, id: TaskId) {
         self.journal.gone(Object::Task(id));
         self.turns.forget(id);
+        self.open_tasks.remove(&id);
         self.children.remove(&id);
         let Some(TaskEntry { record, .. }) = self.tasks.remove(&id) else { return };
         self.finished.remove(&record.number);

@@ -12,8 +12,8 @@ use crate::app::App;
 
 /// The first pause after a failure; doubles up to the configured maximum.
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);
-/// An agent that answers at once again and again is not asked more often than this.
-const POLL_PAUSE: Duration = Duration::from_millis(10);
+/// An agent that has news again and again is not asked more often than this: what happens together is told together.
+const POLL_PAUSE: Duration = Duration::from_millis(100);
 
 /// Runs until the host is removed or the manager stops.
 pub(super) async fn hear(app: Arc<App>, host: HostId, end: CancellationToken) {

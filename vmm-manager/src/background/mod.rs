@@ -10,7 +10,7 @@ pub(crate) use reconcile::{Turn, reconcile};
 pub(crate) use renew::renew;
 pub(crate) use resume::{give_up_unresumable, resume};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -25,7 +25,7 @@ pub(crate) async fn hear_hosts(app: &Arc<App>) {
     let mut loops = JoinSet::new();
     let mut heard: BTreeMap<HostId, CancellationToken> = BTreeMap::new();
     while !app.stop.is_cancelled() {
-        let hosts: Vec<HostId> = app.lock().hosts.keys().copied().collect();
+        let hosts: BTreeSet<HostId> = app.lock().hosts.keys().copied().collect();
         heard.retain(|host, end| {
             let keep = hosts.contains(host);
             if !keep {

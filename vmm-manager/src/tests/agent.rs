@@ -35,6 +35,8 @@ pub(crate) struct FakeHost {
     pub(crate) files: BTreeSet<String>,
     /// What the guest does of the memory that it is asked for.
     pub(crate) memory_reached: Option<u64>,
+    /// Polls that asked for everything.
+    pub(crate) asked_for_everything: usize,
     /// Changes carried out.
     pub(crate) done: Vec<&'static str>,
     keys: BTreeMap<String, Result<Reply, Fault>>,
@@ -83,6 +85,11 @@ impl FakeAgents {
     }
 
     async fn report(&self, name: &str, wait: &v1::AwaitReport) -> Reply {
+        if wait.cursor.is_empty()
+            && let Some(host) = self.lock().get_mut(name)
+        {
+            host.asked_for_everything += 1;
+        }
         let mut news = self.news.subscribe();
         let changed = async {
             while self.lock().get(name).is_some_and(|h| h.generation.to_string() == wait.cursor) {

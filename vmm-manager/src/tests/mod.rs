@@ -17,6 +17,7 @@ mod places;
 mod plans;
 mod pool;
 mod reconcilers;
+mod reports;
 mod restarts;
 mod saved;
 mod stores;

@@ -48,7 +48,7 @@ impl Job {
     fn charged(&self, state: &State, before: &VmRecord, charge: Charge) -> Result<VmRecord, Fault> {
         let host = state.hosts.get(&self.host);
         let host = host.ok_or_else(|| Fault::new(FaultCode::UnknownHost, "the host is gone"))?;
-        host.ledger.clone().reserve(self.vm, charge.into()).map_err(|no_room| {
+        host.ledger.check(self.vm, charge.into()).map_err(|no_room| {
             let message = format!(
                 "host {}: {no_room}; `vmmctl plan growth {} --memory SIZE` says which host has room",
                 host.record.name, before.spec.name

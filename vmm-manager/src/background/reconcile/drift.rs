@@ -155,6 +155,6 @@ fn overdrawn(state: &State, id: VmId, held: Kib) -> Option<(VmRecord, Charge)> {
     let spec = VmSpec::try_from(record.spec.clone()).ok()?;
     let memory_kib = charge_of(&spec, held, spec.vcpus, true).memory_kib;
     let charge = Charge { memory_kib, ..old };
-    let fits = host.ledger.clone().reserve(id, charge.into()).is_ok();
+    let fits = host.ledger.check(id, charge.into()).is_ok();
     (memory_kib > old.memory_kib + SLACK.0 && fits).then(|| (record.clone(), charge))
 }
