@@ -52,7 +52,7 @@ pub(super) fn add(change: Change<'_>, add: AddHost) -> Result<Reply, Fault> {
         pool: pool.unwrap_or(PoolId::FIRST),
         labels: Labels::default(),
     };
-    change.store(about, vec![Put::Host(record)], KeyedReply::Host(id.to_string()))?;
+    change.store(about, vec![Put::Host(Box::new(record))], KeyedReply::Host(id.to_string()))?;
     Ok(Reply::HostRef(HostRef { host: id.to_string() }))
 }
 
@@ -102,6 +102,6 @@ pub(super) fn set_maintenance(change: Change<'_>, set: &SetMaintenance) -> Resul
     let mut record = change.state.host_named(&set.host)?.record.clone();
     record.maintenance = set.maintenance;
     let about = Target::Host(record.id, record.name.clone());
-    change.store(about, vec![Put::Host(record)], KeyedReply::Done)?;
+    change.store(about, vec![Put::Host(Box::new(record))], KeyedReply::Done)?;
     Ok(Reply::Done(Done {}))
 }

@@ -38,7 +38,7 @@ pub(super) fn host(change: Change<'_>, label: &LabelHost) -> Result<Reply, Fault
         folder: String::new(),
     };
     let about = Target::Host(before.id, before.name.clone());
-    let put = Put::Host(HostRecord { labels, ..before });
+    let put = Put::Host(Box::new(HostRecord { labels, ..before }));
     change.store(about, vec![put], KeyedReply::Done)?;
     Ok(Reply::Done(Done {}))
 }

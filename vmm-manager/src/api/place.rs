@@ -161,7 +161,7 @@ pub(super) fn set_host_pool(change: Change<'_>, set: &SetHostPool) -> Result<Rep
     if !busy.is_empty() {
         return Err(in_use(&format!("host {}", host.name), "VMs or their saved memory", &busy));
     }
-    done(change, about, vec![Put::Host(HostRecord { pool, ..host })])
+    done(change, about, vec![Put::Host(Box::new(HostRecord { pool, ..host }))])
 }
 
 fn on_host(state: &State, host: HostId) -> Vec<&str> {

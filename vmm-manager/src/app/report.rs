@@ -123,7 +123,7 @@ impl State {
         record.machine = Some(report.host.clone());
         record.facts = Some(report.facts.clone());
         let changed = record != host.record;
-        Ok(changed.then_some(Put::Host(record)).into_iter().collect())
+        Ok(changed.then(|| Put::Host(Box::new(record))).into_iter().collect())
     }
 
     /// Brings what is stored in line with what the host reported.

@@ -159,7 +159,7 @@ impl State {
             advice: BTreeMap::new(),
             cost_model: CostModel::new(preference),
         };
-        let hosts = contents.hosts.into_iter().map(Put::Host);
+        let hosts = contents.hosts.into_iter().map(|host| Put::Host(Box::new(host)));
         let vms = contents.vms.into_iter().map(|vm| Put::Vm(Box::new(vm)));
         let tasks = contents.tasks.into_iter().map(|task| Put::Task(Box::new(task)));
         let keys = contents.keys.into_iter().map(Put::Key);
@@ -196,7 +196,7 @@ impl State {
 
     fn take(&mut self, put: Put) {
         match put {
-            Put::Host(record) => self.take_host(record),
+            Put::Host(record) => self.take_host(*record),
             Put::Vm(record) => self.take_vm(*record),
             Put::Task(record) => self.take_task(*record),
             Put::Key(record) => self.take_key(record),

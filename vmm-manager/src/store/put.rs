@@ -71,7 +71,7 @@ impl Space {
 /// One change of the store.
 #[derive(Clone, Debug)]
 pub(crate) enum Put {
-    Host(HostRecord),
+    Host(Box<HostRecord>),
     DropHost(HostId),
     Vm(Box<VmRecord>),
     DropVm(VmId),

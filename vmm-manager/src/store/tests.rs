@@ -31,7 +31,7 @@ fn host(n: u8) -> HostRecord {
 }
 
 fn put(n: u8) -> [Put; 1] {
-    [Put::Host(host(n))]
+    [Put::Host(Box::new(host(n)))]
 }
 
 async fn open(location: &StoreLocation) -> (Store, Contents) {
@@ -116,7 +116,7 @@ async fn a_store_that_can_fail_conforms_until_it_does() {
 #[tokio::test]
 async fn what_was_stored_is_there_after_a_reopen() {
     let memory = memory();
-    store(&memory, &[&[Put::Host(host(1)), Put::Host(host(2))], &[Put::DropHost(host(1).id)]])
+    store(&memory, &[&[Put::Host(Box::new(host(1))), Put::Host(Box::new(host(2)))], &[Put::DropHost(host(1).id)]])
         .await;
     assert_eq!(hosts(&memory).await, [host(2)]);
 }
@@ -177,7 +177,7 @@ async fn of_two_changes_of_one_record_the_later_one_is_stored() {
     let memory = memory();
     let renamed = HostRecord { name: "new".into(), ..host(1) };
     let back = [Put::DropHost(host(1).id)];
-    store(&memory, &[&put(1), &back, &[Put::Host(renamed.clone())]]).await;
+    store(&memory, &[&put(1), &back, &[Put::Host(Box::new(renamed.clone()))]]).await;
     assert_eq!(hosts(&memory).await, [renamed]);
 }
 
