@@ -206,6 +206,7 @@ async fn events(client: &Client, cursor: String, wait_ms_max: u64) -> Result<Eve
         tasks,
         pools: false,
         sites: false,
+        groups: false,
     };
     match client.call(Request::WaitEvents(wait), CallOptions::default()).await? {
         Reply::Events(events) => Ok(events),

@@ -6,6 +6,7 @@
 mod bulk;
 mod gate;
 mod inventory;
+mod migration;
 mod pair;
 mod placement;
 mod protocol;
@@ -47,6 +48,8 @@ enum Suite {
     Placement,
     /// What both layers of encryption cost a request and a bulk stream, how long a large inventory takes, and how fast the gate is.
     Protocol,
+    /// Live migration by our policy, by Xen's, by QEMU's and by one who knows the future; and the rates of its parts.
+    Migration,
     /// Cold start, memory, and lists by query and order of a manager with 10 000 VMs on 500 hosts in 3 sites.
     View,
 }
@@ -64,6 +67,7 @@ fn main() -> Result<()> {
             placement::run(&trace::Trace::load(arguments.trace.as_deref())?, arguments.only)?
         }
         Suite::Protocol => protocol::run()?,
+        Suite::Migration => migration::run()?,
         Suite::View => view::run()?,
     };
     report.print(arguments.json)

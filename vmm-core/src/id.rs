@@ -75,6 +75,10 @@ typed_id!(
     PoolId
 );
 typed_id!(
+    /// VMs that shall be on one host, or on different ones.
+    GroupId
+);
+typed_id!(
     /// A network and a domain of trust, with pools in it.
     SiteId
 );

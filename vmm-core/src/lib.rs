@@ -8,6 +8,7 @@
 //! - [`vm`]: what a VM shall be, what state it is in, which request is admitted in which state.
 //! - [`host`]: what a host has, what is reserved on it, whether it is heard.
 //! - [`label`]: what people write on objects, and what they may.
+//! - [`migration`]: how a running guest moves: which pages, when, packed how, and when to stop it.
 //! - [`query`]: which objects a list shall have, and in which order.
 //! - [`scheduler`]: which host a VM costs least on, with every term of the answer.
 //! - [`stats`]: samples, and rates from two of them.
@@ -19,6 +20,7 @@ pub mod host;
 pub mod id;
 pub mod invariant;
 pub mod label;
+pub mod migration;
 pub mod query;
 pub mod scheduler;
 pub mod stats;

@@ -128,6 +128,7 @@ fn decision(number: u64) -> [Put; 3] {
         saved: None,
         labels: Labels::default(),
         pin: Vec::new(),
+        groups: Vec::new(),
     };
     [Put::Vm(Box::new(record)), Put::Task(Box::new(task)), Put::Key(key)]
 }

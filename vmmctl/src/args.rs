@@ -8,7 +8,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use vmm_proto::enrolment::JoinToken;
 
-use crate::commands::{decision, doctor, host, label, plan, pool, site, task, vm};
+use crate::commands::{decision, doctor, group, host, label, plan, pool, site, task, vm};
 use crate::complete::{self, Shell};
 use crate::failure::exit_codes;
 use crate::output::{Format, Look};
@@ -165,6 +165,9 @@ pub(crate) enum Noun {
     /// Sites: networks and domains of trust, in which pools lie.
     #[command(subcommand)]
     Site(site::Command),
+    /// Groups: VMs that shall be on one host, or on different ones.
+    #[command(subcommand)]
+    Group(group::Command),
     /// What the scheduler would do: moves that pay, an emptied host, more for a VM.
     #[command(subcommand)]
     Plan(plan::Command),

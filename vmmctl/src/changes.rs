@@ -20,10 +20,12 @@ pub(crate) struct Kinds {
     pub(crate) tasks: bool,
     pub(crate) pools: bool,
     pub(crate) sites: bool,
+    pub(crate) groups: bool,
 }
 
 impl Kinds {
-    const NONE: Self = Self { hosts: false, vms: false, tasks: false, pools: false, sites: false };
+    const NONE: Self =
+        Self { hosts: false, vms: false, tasks: false, pools: false, sites: false, groups: false };
     pub(crate) const HOSTS: Self = Self { hosts: true, ..Self::NONE };
     pub(crate) const VMS: Self = Self { vms: true, ..Self::NONE };
     pub(crate) const TASKS: Self = Self { tasks: true, ..Self::NONE };
@@ -31,8 +33,9 @@ impl Kinds {
     pub(crate) const POOLS: Self = Self { pools: true, hosts: true, ..Self::NONE };
     /// And a site what its pools are.
     pub(crate) const SITES: Self = Self { sites: true, ..Self::POOLS };
+    pub(crate) const GROUPS: Self = Self { groups: true, ..Self::NONE };
     pub(crate) const ALL: Self =
-        Self { hosts: true, vms: true, tasks: true, pools: true, sites: true };
+        Self { hosts: true, vms: true, tasks: true, pools: true, sites: true, groups: true };
 }
 
 /// A place in the stream of changes.
@@ -95,6 +98,7 @@ async fn ask(
         tasks: kinds.tasks,
         pools: kinds.pools,
         sites: kinds.sites,
+        groups: kinds.groups,
     };
     match session.call(Request::WaitEvents(wait)).await? {
         Reply::Events(events) => Ok(events),
@@ -103,7 +107,8 @@ async fn ask(
 }
 
 fn is_empty(events: &Events) -> bool {
-    let Events { resync, hosts, vms, tasks, pools, sites, gone, .. } = events;
-    let objects = [hosts.len(), vms.len(), tasks.len(), pools.len(), sites.len(), gone.len()];
-    !resync && objects.iter().all(|count| *count == 0)
+    let Events { resync, hosts, vms, tasks, pools, sites, groups, gone, .. } = events;
+    let places = [pools.len(), sites.len(), groups.len()];
+    let objects = [hosts.len(), vms.len(), tasks.len(), gone.len()];
+    !resync && objects.iter().chain(&places).all(|count| *count == 0)
 }

@@ -14,7 +14,7 @@ pub(crate) const EXIT_CODES: &[(u8, &str)] = &[
     (2, "wrong usage, or no credentials"),
     (3, "the guest did not do all that was asked, or not in time"),
     (4, "the manager, or the host that is needed, cannot be reached"),
-    (5, "not found: a VM, host, pool, site, task, or a file on a host"),
+    (5, "not found: a VM, host, pool, site, group, task, or a file on a host"),
     (6, "conflict: a name is taken, or the VM is not in a state for this"),
     (7, "denied: your role does not allow it"),
     (8, "the task began and failed, or was cancelled, and was taken back"),
@@ -110,6 +110,7 @@ fn code_of(code: FaultCode) -> Option<u8> {
         | FaultCode::UnknownTask
         | FaultCode::UnknownPool
         | FaultCode::UnknownSite
+        | FaultCode::UnknownGroup
         | FaultCode::FileNotFound => Some(5),
         FaultCode::BadState | FaultCode::Conflict | FaultCode::IdempotencyMismatch => Some(6),
         FaultCode::Denied => Some(7),

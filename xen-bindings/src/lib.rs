@@ -6,6 +6,7 @@
 //! - `libxc` (feature `libxc`): the real hypervisor through libxenctrl and libxenguest. The only `unsafe` of the suite.
 //! - [`store::client`]: the xenstore daemon over its Unix socket, in safe Rust.
 //! - [`sim`]: a model of a Xen machine with Xen's own rules, seeded, on a clock that it is given.
+//! - [`stream`]: Xen's migration streams, read and written; nothing behind a trait, since a stream is bytes alone.
 //! - [`contract`]: one suite over the traits. It runs on the simulator in every test run and on real Xen in the lab, so that
 //!   the simulator cannot drift.
 //!
@@ -16,22 +17,28 @@
 mod acpi;
 pub mod contract;
 pub mod control;
+pub mod cpu_policy;
 pub mod domid;
 pub mod error;
 pub mod evtchn;
 pub mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod guest_image;
 pub mod host;
 #[cfg(feature = "libxc")]
 pub mod libxc;
 pub mod memory;
+pub mod page_type;
 pub mod sim;
 pub mod store;
+pub mod stream;
 pub mod vcpu;
 
 use std::sync::Arc;
 
 pub use control::{DomainConfig, DomainControl, DomainInfo, GuestKind, RunState, ShutdownReason};
+pub use cpu_policy::{CpuPolicy, CpuidLeaf, MsrEntry};
 pub use domid::{DomId, DomainHandle};
 pub use error::{XenError, XenErrorKind};
 pub use evtchn::{EventChannels, Port};
@@ -39,6 +46,7 @@ pub use frame::{Gfn, Mfn, PageCount, Pfn};
 pub use guest_image::{BuildSpec, BuiltGuest, GuestImage, RestoreSpec};
 pub use host::{HostInfo, PcpuTime, Physinfo, XenVersion};
 pub use memory::DomainMemory;
+pub use page_type::{PageTable, PageType};
 pub use store::{Store, StoreError, StoreOps, StorePath, StoreTransaction};
 pub use vcpu::{Affinity, Credit2, Shell, VcpuControl, VcpuInfo, VcpulessDomain};
 

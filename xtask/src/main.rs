@@ -31,7 +31,7 @@ usage: cargo xtask COMMAND
   sim --seeds N [--first S]     a random day of a whole simulated pool for each of N seeds, on all CPUs; each replays by itself
       [--large] [--jobs N]      --large: 50 hosts, 1,000 VMs, many changes and several faults at once; N days at a time
       [--hosts H] [--vms V] [--steps D]   another size; from 100 VMs on the days are large ones
-  fuzz --minutes N [TARGET]     the wire's fuzz targets, each for so long; needs nightly and cargo-fuzz
+  fuzz --minutes N [TARGET]     the fuzz targets, each for so long; needs nightly and cargo-fuzz
   xenlab …                      real Xen hosts under emulation: cargo xtask xenlab --help
 
   --install                     install missing Debian packages (as root), fetch foreign test suites";

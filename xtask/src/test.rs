@@ -21,6 +21,7 @@ pub(crate) fn main(workspace: &Workspace, mut args: Args) -> Result<ExitCode> {
     args.finish()?;
     packages::ensure(packages::BUILD, Install::Asked(install))?;
     suites::ensure_xml(workspace, Install::Asked(install))?;
+    suites::ensure_stream_checker(workspace, Install::Asked(install))?;
     let python = python::ensure(workspace, Install::Asked(install))?;
     let mut cargo = run::cargo(workspace);
     cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]);

@@ -33,6 +33,7 @@ const VM_STATUS: Words = Words {
 };
 const VM_KIND: Words = Words { words: &["pvh", "pv", "hvm"], groups: &[] };
 const HEALTH: Words = Words { words: &["unknown", "up", "silent"], groups: &[] };
+const GROUP_RULE: Words = Words { words: &["together", "apart"], groups: &[] };
 const TASK_STATUS: Words = Words {
     words: &["queued", "running", "cancelling", "done", "failed", "cancelled"],
     groups: &[
@@ -105,6 +106,7 @@ fields! {
     Path "path" TEXTS, "files and devices behind its disks";
     Mac "mac" TEXTS, "addresses of its NICs";
     Bridge "bridge" TEXTS, "bridges of its NICs";
+    Group "group" TEXTS, "the groups that it is in";
     Pin "pin" TEXTS, "the hosts that it is pinned to";
     Misplaced "misplaced" YES_NO, "a rule bars it from the host that it is on";
     Stale "stale" YES_NO, "its host is not heard";
@@ -171,6 +173,19 @@ fields! {
     Memory "memory" BYTES, "memory for VMs";
     MemoryFree "memory-free" BYTES, "memory that no VM has reserved";
     MemoryUse "memory-use" SHARE, "share of its memory that is reserved";
+}
+
+fields! {
+    /// Fields of a group of VMs.
+    GroupField, "a group":
+    Name "name" TEXT, "its name";
+    Id "id" TEXTS, "its uuid";
+    Rule "rule" FieldType::Words(&GROUP_RULE), "what it wants of its VMs";
+    Soft "soft" YES_NO, "it is a wish, not a must";
+    Violated "violated" YES_NO, "some of its VMs are placed against it";
+    Vms "vms" COUNT, "how many VMs are in it";
+    Vm "vm" TEXTS, "its VMs, by name";
+    Notes "notes" TEXT, "what people wrote about it";
 }
 
 fields! {

@@ -33,7 +33,7 @@ mod sort;
 mod suggest;
 mod unit;
 
-pub use catalogue::{HostField, PoolField, SiteField, TaskField, VmField};
+pub use catalogue::{GroupField, HostField, PoolField, SiteField, TaskField, VmField};
 pub use error::QueryError;
 pub use expr::Query;
 pub use field::{Field, FieldType, Fields, Record, Value, Words};

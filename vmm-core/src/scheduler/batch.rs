@@ -5,6 +5,8 @@
 //!
 //! *Large-neighbourhood repair*: some VMs of the batch are taken out again, at random from a seed, and put back by regret. What is no better is taken back.
 
+use std::collections::BTreeMap;
+
 use super::board::Board;
 use super::cost::{CostModel, Terms};
 use super::problem::{Pool, Vm};
@@ -68,20 +70,94 @@ pub fn batch(pool: &Pool, vms: &[Vm], model: &CostModel, effort: Effort) -> Batc
     report(&board, put, &wanted)
 }
 
+/// Whether VMs that are nowhere yet can be put where a batch put them: the pool may have changed since.
+///
+/// # Errors
+/// The first that cannot, in this order, and why.
+pub fn still_fits(
+    pool: &Pool,
+    vms: &[Vm],
+    places: &[(VmId, HostId)],
+) -> Result<(), (VmId, Option<Refusal>)> {
+    let mut whole = pool.clone();
+    whole.vms.extend(vms.iter().map(|vm| Vm { host: None, ..vm.clone() }));
+    let mut board = Board::new(&whole);
+    let index: BTreeMap<VmId, usize> =
+        whole.vms.iter().enumerate().map(|(at, vm)| (vm.id, at)).collect();
+    for (id, to) in places {
+        let (Some(vm), Some(host)) = (index.get(id), board.host_at(*to)) else {
+            return Err((*id, None));
+        };
+        if let Some(refusal) = board.refused(*vm, host) {
+            return Err((*id, Some(refusal)));
+        }
+        board.put(*vm, Some(host));
+    }
+    Ok(())
+}
+
+/// VMs that are alike have the same number: what one of them finds, all do.
+fn kinds(board: &Board, vms: &[usize]) -> BTreeMap<usize, usize> {
+    let mut groups: BTreeMap<VmId, Vec<usize>> = BTreeMap::new();
+    for (number, group) in board.pool.groups.iter().enumerate() {
+        for member in &group.members {
+            groups.entry(*member).or_default().push(number);
+        }
+    }
+    let alike = |one: usize, other: usize| {
+        let (one, other) = (board.vm(one), board.vm(other));
+        one.demand == other.demand
+            && one.needs == other.needs
+            && one.image == other.image
+            && (one.host, groups.get(&one.id)) == (other.host, groups.get(&other.id))
+    };
+    let mut firsts: Vec<usize> = Vec::new();
+    let mut kinds = BTreeMap::new();
+    for vm in vms {
+        let known = firsts.iter().position(|first| alike(*first, *vm));
+        kinds.insert(*vm, known.unwrap_or(firsts.len()));
+        if known.is_none() {
+            firsts.push(*vm);
+        }
+    }
+    kinds
+}
+
+/// What VMs find on a board as it is now; of those that are alike, one looks.
+struct Looks<'a> {
+    kinds: &'a BTreeMap<usize, usize>,
+    found: BTreeMap<usize, Waiting>,
+}
+
+impl<'a> Looks<'a> {
+    fn new(kinds: &'a BTreeMap<usize, usize>) -> Self {
+        Self { kinds, found: BTreeMap::new() }
+    }
+
+    fn of(&mut self, board: &Board, vm: usize, model: &CostModel) -> Waiting {
+        let kind = self.kinds.get(&vm).copied().unwrap_or(usize::MAX);
+        let found = self.found.entry(kind).or_insert_with(|| Waiting::look(board, vm, model));
+        Waiting { vm, ..*found }
+    }
+}
+
 /// Puts VMs that are on the board already, wherever they are, somewhere else; those that are nowhere afterwards fit nowhere.
 pub(super) fn insert(board: &mut Board, vms: &[usize], model: &CostModel) -> Vec<(usize, Terms)> {
+    let kinds = kinds(board, vms);
+    let mut looks = Looks::new(&kinds);
     let mut waiting: Vec<Waiting> =
-        vms.iter().map(|vm| Waiting::look(board, *vm, model)).filter(Waiting::has_place).collect();
+        vms.iter().map(|vm| looks.of(board, *vm, model)).filter(Waiting::has_place).collect();
     let mut put = Vec::new();
     while let Some(next) = most_urgent(&waiting) {
         let Waiting { vm, best, .. } = waiting.swap_remove(next);
         let Some((host, terms)) = best else { continue };
         board.put(vm, Some(host));
         put.push((vm, terms));
+        let mut looks = Looks::new(&kinds);
         for other in &mut waiting {
             // Where there are groups, a VM that is put can bar others anywhere.
             if other.wants(host) || !board.pool.groups.is_empty() {
-                *other = Waiting::look(board, other.vm, model);
+                *other = looks.of(board, other.vm, model);
             }
         }
         waiting.retain(Waiting::has_place);
@@ -90,6 +166,7 @@ pub(super) fn insert(board: &mut Board, vms: &[usize], model: &CostModel) -> Vec
 }
 
 /// A VM that is not put yet, with its two cheapest hosts.
+#[derive(Clone, Copy)]
 struct Waiting {
     vm: usize,
     size: f64,

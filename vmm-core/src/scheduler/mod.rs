@@ -40,7 +40,7 @@ pub mod record;
 pub mod resource;
 pub mod rules;
 
-pub use batch::{Batch, Effort, batch};
+pub use batch::{Batch, Effort, batch, still_fits};
 pub use cost::{CostModel, Preference, Term, Terms};
 pub use grow::{Growth, grow};
 pub use place::{Candidate, Decision, Verdict, place};

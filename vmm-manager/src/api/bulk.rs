@@ -118,7 +118,8 @@ pub(crate) fn resume(app: &Arc<App>) {
     }
 }
 
-fn spawn(app: &Arc<App>, parent: TaskId) {
+/// Follows the parts of a task, and begins those that are not begun yet.
+pub(super) fn spawn(app: &Arc<App>, parent: TaskId) {
     let own = Arc::clone(app);
     app.jobs.spawn(async move {
         tokio::select! {

@@ -9,20 +9,36 @@ use vmm_proto::v1::{
 };
 
 use super::change::Change;
-use super::pin;
+use super::{group, pin};
 use crate::app::{Begin, Decided, Newcomer, Target, charge_of, no_capacity};
 use crate::store::{Charge, KeyedReply, Labels, Put, VmRecord};
 use crate::workflow::{Construction, Plan};
 
-/// Defines a VM, chooses its host and starts it; a dry run only says which host.
-pub(super) fn create(change: Change<'_>, create: CreateVm) -> Result<Reply, Fault> {
+/// A VM as it was asked for, checked, that is nowhere yet.
+pub(super) struct Draft {
+    pub(super) record: VmRecord,
+    pub(super) spec: VmSpec,
+    pub(super) charge: Charge,
+    zone: Option<String>,
+}
+
+impl Draft {
+    pub(super) fn newcomer(&self) -> Newcomer<'_> {
+        let Self { record, spec, charge, zone } = self;
+        Newcomer { record, spec, charge: *charge, zone: zone.clone() }
+    }
+
+    /// Nobody has what is to be its own.
+    pub(super) fn check(&self, change: &Change<'_>) -> Result<(), Fault> {
+        change.check_name(self.spec.name.as_str(), None)?;
+        check_devices(change, &self.spec)
+    }
+}
+
+/// Checks all but whether there is a place.
+pub(super) fn draft(change: &Change<'_>, create: &CreateVm) -> Result<Draft, Fault> {
     let spec = VmSpec::try_from(create.spec.clone())?;
-    change.check_name(spec.name.as_str(), None)?;
-    check_devices(&change, &spec)?;
     let pool = create.pool.as_ref().map(|pool| change.state.pool_named(pool)).transpose()?;
-    let zone = pool.map(|pool| pool.name.clone());
-    let pin = pin::hosts(change.state, &create.pins, pool.map(|pool| pool.id))?;
-    let charge = charge_of(&spec, spec.memory, spec.vcpus, false);
     let record = VmRecord {
         id: change.app.new_vm_id(),
         phase: VmPhase::New,
@@ -34,17 +50,27 @@ pub(super) fn create(change: Change<'_>, create: CreateVm) -> Result<Reply, Faul
         vcpus_target: None,
         saved: None,
         labels: Labels::default(),
-        pin,
-        spec: create.spec,
+        pin: pin::hosts(change.state, &create.pins, pool.map(|pool| pool.id))?,
+        groups: group::groups(change.state, &create.groups, &create.spec.name)?,
+        spec: create.spec.clone(),
     };
-    let newcomer = Newcomer { record: &record, spec: &spec, charge, zone };
+    let zone = pool.map(|pool| pool.name.clone());
+    let charge = charge_of(&spec, spec.memory, spec.vcpus, false);
+    let draft = Draft { record, spec, charge, zone };
+    draft.check(change)?;
+    Ok(draft)
+}
+
+/// Defines a VM, chooses its host and starts it; a dry run only says which host.
+pub(super) fn create(change: Change<'_>, create: &CreateVm) -> Result<Reply, Fault> {
+    let draft = draft(&change, create)?;
     if create.dry_run {
-        let decided = change.state.decide(&newcomer, None);
+        let decided = change.state.decide(&draft.newcomer(), None);
         return Ok(Reply::Placement(Placement::from(&decided.decision)));
     }
-    let (host, decided) = choose(&change, &newcomer, None)?;
+    let (host, decided) = choose(&change, &draft.newcomer(), None)?;
     let plan = Plan::Build(Construction::New);
-    build(change, plan, record, (host, charge, decided))
+    build(change, plan, draft.record, (host, draft.charge, decided))
 }
 
 /// Chooses a host for a stopped VM and starts it.
@@ -119,6 +145,18 @@ pub(super) fn choose(
     Err(fault)
 }
 
+/// On its way to a host, and charged there.
+pub(super) fn reserved(record: VmRecord, host: HostId, charge: Charge) -> VmRecord {
+    VmRecord {
+        phase: VmPhase::Starting,
+        reason: String::new(),
+        host: Some(host),
+        last_host: Some(host),
+        charge: Some(charge),
+        ..record
+    }
+}
+
 /// Reserves and builds; where its memory is saved and what its balloon is told are as `record` says.
 pub(super) fn build(
     change: Change<'_>,
@@ -127,14 +165,7 @@ pub(super) fn build(
     (host, charge, decided): (HostId, Charge, Decided),
 ) -> Result<Reply, Fault> {
     check_ledger(&change, &record, host, charge)?;
-    let reserved = VmRecord {
-        phase: VmPhase::Starting,
-        reason: String::new(),
-        host: Some(host),
-        last_host: Some(host),
-        charge: Some(charge),
-        ..record
-    };
+    let reserved = reserved(record, host, charge);
     let begin = Begin {
         vm: reserved.id,
         vm_name: reserved.spec.name.clone(),

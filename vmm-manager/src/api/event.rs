@@ -45,6 +45,7 @@ fn is_empty(events: &Events) -> bool {
         && events.tasks.is_empty()
         && events.pools.is_empty()
         && events.sites.is_empty()
+        && events.groups.is_empty()
         && events.gone.is_empty()
 }
 
@@ -86,6 +87,7 @@ fn look(app: &App, place: &mut Place, wait: &WaitEvents) -> Events {
             Object::Task(_) => wait.tasks,
             Object::Pool(_) => wait.pools,
             Object::Site(_) => wait.sites,
+            Object::Group(_) => wait.groups,
         };
         if is_wanted && !tell(&state, &mut events, &mut page, news, now) {
             events.more = true;
@@ -110,6 +112,7 @@ fn tell(state: &State, events: &mut Events, page: &mut Page, news: News, now: In
             Object::Task(id) => (ObjectKind::Task, id.to_string()),
             Object::Pool(id) => (ObjectKind::Pool, id.to_string()),
             Object::Site(id) => (ObjectKind::Site, id.to_string()),
+            Object::Group(id) => (ObjectKind::Group, id.to_string()),
         };
         return add(&mut events.gone, page, Gone { object, id }, |_| view::OF_GONE);
     }
@@ -131,6 +134,9 @@ fn tell(state: &State, events: &mut Events, page: &mut Page, news: News, now: In
             }),
             Object::Site(id) => state.places.site(id).map(|site| {
                 add(&mut events.sites, page, state.show_site(site, now), view::of_site)
+            }),
+            Object::Group(id) => state.groups.get(id).map(|group| {
+                add(&mut events.groups, page, state.show_group(group), view::of_group)
             }),
         };
     added.unwrap_or(true)

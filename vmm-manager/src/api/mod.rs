@@ -10,8 +10,10 @@ mod create;
 mod decision;
 mod define;
 mod event;
+mod group;
 mod host;
 mod label;
+mod many;
 mod named;
 mod orphan;
 mod pin;
@@ -32,7 +34,7 @@ use vmm_proto::principal::{Principal, Role};
 use vmm_proto::server::Caller;
 use vmm_proto::v1::{self, AddHost, Cost, Fault, FaultCode, Permission, Reply, Request};
 
-use crate::app::{App, KeyUse, Origin, store_fault};
+use crate::app::{App, KeyUse, Origin, State, store_fault};
 use crate::enrolment::Office;
 use crate::store::StoreError;
 use crate::view;
@@ -76,6 +78,8 @@ async fn dispatch(app: &Arc<App>, caller: &Caller, request: Request) -> Result<R
         Request::ListDecisions(list) => Ok(decision::list(app, &list)),
         Request::ShowDecision(show) => decision::show(app, &show),
         Request::ReadDecision(read) => decision::read(app, &read),
+        Request::ListGroups(list) => view::list_groups(app, &list),
+        Request::ShowGroup(show) => group::show(app, &show),
         Request::ListLabels(_) => Ok(view::list_labels(app)),
         Request::ShowVm(show) => read::show_vm(app, &show),
         Request::ReadConsole(read) => read::console(app, caller, read).await,
@@ -87,6 +91,7 @@ async fn dispatch(app: &Arc<App>, caller: &Caller, request: Request) -> Result<R
         Request::WaitEvents(wait) => event::wait(app, caller, &wait).await,
         Request::RenewCertificate(renew) => certificate::renew(app, caller, &renew),
         Request::CancelTask(cancel) => task::cancel(app, caller, &cancel),
+        many if many::is_asked(app, &many) => many::create(app, caller, many).await,
         change => decide(app, caller, change),
     }
 }
@@ -159,14 +164,33 @@ fn permit(who: &Principal, request: &Request) -> Result<(), Fault> {
 
 /// Changes: one at a time, each under the lock from the look at its key to its storing.
 fn decide(app: &Arc<App>, caller: &Caller, request: Request) -> Result<Reply, Fault> {
-    let key = KeyUse::of(caller, &request)?;
     let mut state = app.lock();
+    let (request, origin) = match asked(&state, caller, request)? {
+        Asked::Before(reply) => return Ok(reply),
+        Asked::Now(request, origin) => (*request, origin),
+    };
+    let reply = carry_out(change::Change { app, state: &mut state, origin }, request);
+    drop(state);
+    app.tell_changed();
+    reply
+}
+
+/// A change that was asked for.
+enum Asked {
+    /// Its key got this reply.
+    Before(Reply),
+    /// What is to be done; of a task that is tried again, what that was.
+    Now(Box<Request>, Origin),
+}
+
+fn asked(state: &State, caller: &Caller, request: Request) -> Result<Asked, Fault> {
+    let key = KeyUse::of(caller, &request)?;
     if let Some(reply) = state.replayed(key.as_ref())? {
-        return Ok(reply);
+        return Ok(Asked::Before(reply));
     }
     let (request, retry_of) = match request {
         Request::RetryTask(retry) => {
-            let (request, task) = task::asked_again(&state, &retry)?;
+            let (request, task) = task::asked_again(state, &retry)?;
             permit(&caller.principal, &request)?;
             (request, Some(task))
         }
@@ -179,10 +203,7 @@ fn decide(app: &Arc<App>, caller: &Caller, request: Request) -> Result<Reply, Fa
         retry_of,
         parent: None,
     };
-    let reply = carry_out(change::Change { app, state: &mut state, origin }, request);
-    drop(state);
-    app.tell_changed();
-    reply
+    Ok(Asked::Now(Box::new(request), origin))
 }
 
 fn carry_out(change: change::Change<'_>, request: Request) -> Result<Reply, Fault> {
@@ -190,7 +211,7 @@ fn carry_out(change: change::Change<'_>, request: Request) -> Result<Reply, Faul
         Request::AddHost(add) => host::add(change, add),
         Request::RemoveHost(remove) => host::remove(change, &remove),
         Request::SetMaintenance(set) => host::set_maintenance(change, &set),
-        Request::CreateVm(create) => create::create(change, create),
+        Request::CreateVm(create) => create::create(change, &create),
         Request::StartVm(start) => create::start(change, &start),
         Request::DeleteVm(delete) => create::delete(change, &delete),
         Request::SetMemory(set) => change::set_memory(change, set),
@@ -206,6 +227,8 @@ fn carry_out(change: change::Change<'_>, request: Request) -> Result<Reply, Faul
         Request::RemoveSite(remove) => place::remove_site(change, &remove),
         Request::DefinePool(define) => place::define_pool(change, &define),
         Request::RemovePool(remove) => place::remove_pool(change, &remove),
+        Request::DefineGroup(define) => group::define(change, &define),
+        Request::RemoveGroup(remove) => group::remove(change, &remove),
         Request::PinVm(asked) => pin::pin(change, &asked),
         Request::LabelVm(label) => label::vm(change, &label),
         Request::LabelHost(label) => label::host(change, &label),

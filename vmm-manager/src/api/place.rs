@@ -24,7 +24,7 @@ fn done(change: Change<'_>, about: Target, batch: Vec<Put>) -> Result<Reply, Fau
     Ok(Reply::Done(Done {}))
 }
 
-fn conflict(what: &str, name: &str) -> Fault {
+pub(super) fn conflict(what: &str, name: &str) -> Fault {
     let message = format!("there is a {what} named {name} already; use another name");
     Fault::new(FaultCode::Conflict, message)
 }
@@ -45,7 +45,7 @@ fn stays(what: &str) -> Fault {
     Fault::new(FaultCode::BadState, message)
 }
 
-fn named(written: Option<&str>, or: &str) -> Result<String, Fault> {
+pub(super) fn named(written: Option<&str>, or: &str) -> Result<String, Fault> {
     match written {
         Some(name) => PlaceName::new(name).map(PlaceName::into_text).map_err(|error| bad(&error)),
         None => Ok(or.to_owned()),

@@ -147,12 +147,16 @@ pub(super) fn asked_again(
             if let Some(vm) = named::vm_of(&mut request) {
                 *vm = record.vm.to_string();
             }
+            let is_left = |item: &crate::store::Item| {
+                let child = state.child_of(record.id, item.vm);
+                child.is_none_or(|child| child.shown.state != TaskState::Done)
+            };
+            if let Request::CreateVms(create) = &mut request {
+                let mut left = record.items.iter().map(is_left);
+                create.vms.retain(|_| left.next().unwrap_or(true));
+            }
             if let Request::BulkVms(bulk) = &mut request {
-                let done = |item: &&crate::store::Item| {
-                    let child = state.child_of(record.id, item.vm);
-                    child.is_none_or(|child| child.shown.state != TaskState::Done)
-                };
-                let left = record.items.iter().filter(done);
+                let left = record.items.iter().filter(|item| is_left(item));
                 bulk.vms =
                     left.map(|item| vmm_proto::v1::VmRef { vm: item.vm.to_string() }).collect();
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
-use vmm_core::id::{HostId, PoolId, SiteId, TaskId, VmId};
+use vmm_core::id::{GroupId, HostId, PoolId, SiteId, TaskId, VmId};
 use vmm_core::task::{Next, Position};
 use vmm_proto::server::Caller;
 use vmm_proto::v1::{self, Fault, FaultCode, Reply, TargetKind, TaskState};
@@ -66,6 +66,7 @@ pub(crate) enum Target {
     Vms(Vec<Item>),
     Pool(PoolId, String),
     Site(SiteId, String),
+    Group(GroupId, String),
 }
 
 /// A change that is done by being stored.
@@ -119,7 +120,7 @@ impl State {
     }
 
     /// A task that is decided now.
-    fn new_task(&self, app: &App, target: Target, origin: &Origin) -> TaskRecord {
+    pub(super) fn new_task(&self, app: &App, target: Target, origin: &Origin) -> TaskRecord {
         let id = app.new_task_id();
         let other = |kind, id: String, name| (NO_VM, vec![], kind, Some(id), name);
         let (vm, items, kind, about, name) = match target {
@@ -127,6 +128,7 @@ impl State {
             Target::Host(host, name) => other(TargetKind::Host, host.to_string(), name),
             Target::Pool(pool, name) => other(TargetKind::Pool, pool.to_string(), name),
             Target::Site(site, name) => other(TargetKind::Site, site.to_string(), name),
+            Target::Group(group, name) => other(TargetKind::Group, group.to_string(), name),
             Target::Vms(items) => {
                 let name = format!("{} VMs", items.len());
                 (NO_VM, items, TargetKind::Vms, None, name)
@@ -165,7 +167,7 @@ impl State {
     }
 
     /// The task of a change that has a plan: under way, or queued.
-    fn planned_task(&self, app: &App, begin: &Begin) -> TaskRecord {
+    pub(super) fn planned_task(&self, app: &App, begin: &Begin) -> TaskRecord {
         let target = Target::Vm(begin.vm, begin.vm_name.clone());
         let mut record = self.new_task(app, target, &begin.origin);
         let mut flow = begin.plan.workflow(Position::default());
@@ -179,12 +181,7 @@ impl State {
         record.shown.host = begin.host.map(|host| self.host_name(host));
         (record.host, record.plan) = (begin.host, Some(begin.plan.clone()));
         match record.lane().and_then(|lane| self.must_wait_for(app, lane)) {
-            Some(what) => {
-                record.shown.state = TaskState::Queued;
-                record.shown.step = "queued".to_owned();
-                record.log(app.now_ms(), &format!("queued: waits for {what}"));
-                record.shown.waits_for = Some(what);
-            }
+            Some(what) => record.queue(app.now_ms(), what),
             None => record.shown.started_ms = record.shown.created_ms,
         }
         record
@@ -256,7 +253,7 @@ impl App {
         Ok(record)
     }
 
-    fn check_takes_changes(&self) -> Result<(), Fault> {
+    pub(super) fn check_takes_changes(&self) -> Result<(), Fault> {
         if self.stop.is_cancelled() {
             return Err(Fault::new(FaultCode::Busy, "the manager is stopping; try again later"));
         }
@@ -288,10 +285,21 @@ impl App {
 
     /// Stores that a part was refused: nothing of it was begun.
     pub(crate) fn refused(&self, state: &mut State, target: Target, origin: &Origin, fault: Fault) {
+        let record = self.refused_task(state, target, origin, fault);
+        state.commit_facts(vec![Put::Task(Box::new(record))]);
+    }
+
+    pub(super) fn refused_task(
+        &self,
+        state: &State,
+        target: Target,
+        origin: &Origin,
+        fault: Fault,
+    ) -> TaskRecord {
         let mut record = state.new_task(self, target, origin);
         record.shown.step = "refused".to_owned();
         self.end_record(&mut record, TaskState::Failed, Some(fault.at("manager")));
-        state.commit_facts(vec![Put::Task(Box::new(record))]);
+        record
     }
 }
 

@@ -14,10 +14,12 @@
 //! state then decides nothing any more, its changes stop where they are, and the manager makes another one of what is stored.
 
 mod begin;
+mod begin_all;
 mod bounds;
 mod decisions;
 mod devices;
 mod finish;
+mod groups;
 mod news;
 mod own;
 mod placement;
@@ -30,6 +32,7 @@ mod state;
 mod turns;
 
 pub(crate) use begin::{Begin, Deed, KeyUse, Origin, Target, store_fault};
+pub(crate) use begin_all::Part;
 pub(crate) use decisions::{Made, Unreadable};
 pub(crate) use news::{News, Object, Seen};
 pub(crate) use placement::{Decided, Newcomer, charge_of, no_capacity};
@@ -45,7 +48,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use vmm_core::id::{HostId, PoolId, SiteId, TaskId, VmId};
+use vmm_core::id::{GroupId, HostId, PoolId, SiteId, TaskId, VmId};
 use vmm_proto::clock::WallClock;
 
 use crate::agents::{AgentAddress, AgentCalls};
@@ -188,6 +191,10 @@ impl App {
 
     pub(crate) fn new_site_id(&self) -> SiteId {
         SiteId::from_random((self.random)())
+    }
+
+    pub(crate) fn new_group_id(&self) -> GroupId {
+        GroupId::from_random((self.random)())
     }
 
     pub(crate) fn new_task_id(&self) -> TaskId {

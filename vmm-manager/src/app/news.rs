@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use vmm_core::id::{HostId, PoolId, SiteId, TaskId, VmId};
+use vmm_core::id::{GroupId, HostId, PoolId, SiteId, TaskId, VmId};
 
 /// How far somebody has seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +40,7 @@ pub(crate) enum Object {
     Task(TaskId),
     Pool(PoolId),
     Site(SiteId),
+    Group(GroupId),
 }
 
 /// One object, at the revision of its last change.

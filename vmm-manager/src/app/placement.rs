@@ -65,14 +65,23 @@ impl Decided {
 impl State {
     /// Where a VM costs least; on one host or not at all, when `only` names it.
     pub(crate) fn decide(&self, newcomer: &Newcomer<'_>, only: Option<HostId>) -> Decided {
-        let mut hosts = self.scheduled_hosts(Instant::now());
-        hosts.retain(|host| only.is_none_or(|only| host.id == only));
-        let vm = self.scheduled_newcomer(newcomer);
-        let question = Question::Place(vm.id);
-        let pool = Pool { hosts, vms: vec![vm], groups: Vec::new() };
+        let (mut pool, vms) = self.problem_of(std::slice::from_ref(newcomer));
+        pool.hosts.retain(|host| only.is_none_or(|only| host.id == only));
+        let question = Question::Place(newcomer.record.id);
+        // The newcomer is the first.
+        pool.vms.splice(0..0, vms);
         let decision = place(&pool, &pool.vms[0], &self.cost_model);
         let preference = self.cost_model.preference();
         Decided { decision, record: Record { question, preference, pool } }
+    }
+
+    /// What it depends on where VMs go, and they as the scheduler weighs them.
+    pub(crate) fn problem_of(&self, newcomers: &[Newcomer<'_>]) -> (Pool, Vec<Vm>) {
+        let records: Vec<&VmRecord> = newcomers.iter().map(|newcomer| newcomer.record).collect();
+        let (groups, vms) = self.scheduled_groups(&records);
+        let hosts = self.scheduled_hosts(Instant::now());
+        let newcomers = newcomers.iter().map(|newcomer| self.scheduled_newcomer(newcomer));
+        (Pool { hosts, vms, groups }, newcomers.collect())
     }
 
     /// As the scheduler weighs it.

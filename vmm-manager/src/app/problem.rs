@@ -3,18 +3,24 @@
 use std::collections::BTreeSet;
 
 use tokio::time::Instant;
+use vmm_core::id::{GroupId, HostId, VmId};
 use vmm_core::scheduler::demand::{History, Known, demand};
-use vmm_core::scheduler::{Amounts, Features, Host, Mobility, Needs, Pool, Resource, Vm};
-use vmm_proto::v1;
+use vmm_core::scheduler::{
+    self, Amounts, Features, Group, Host, Mobility, Needs, Pool, Resource, Vm,
+};
+use vmm_proto::v1::{self, GroupKind};
 
 use super::state::State;
-use crate::store::{Charge, VmRecord};
+use crate::store::{Charge, GroupRecord, VmRecord};
 use crate::view::Measured;
 
 /// What a host's link is assumed to carry when nobody said: a gigabit.
 const LINK_BYTES_PER_S: u64 = 125_000_000;
 /// Memory that a busy CPU is assumed to write in a second, until a migration has measured it.
 const DIRTY_BYTES_PER_CPU_S: u64 = 20_000_000;
+
+/// What a breach of a group that is only a wish costs: as much as an idle host is worth.
+const COST_OF_SOFT_BREACH: f64 = 1.0;
 
 /// What was measured of a VM, for forecasts: CPU, disk throughput and requests, network.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +58,19 @@ fn limit_of(spec: &v1::Spec) -> Amounts {
     Amounts::NOTHING.with(Resource::Cpu, most)
 }
 
+/// A VM of which only matters where it is.
+fn placed(vm: &VmRecord, host: HostId) -> Vm {
+    Vm {
+        id: vm.id,
+        name: vm.spec.name.clone(),
+        demand: Amounts::NOTHING,
+        host: Some(host),
+        needs: Needs::default(),
+        image: None,
+        mobility: Mobility::default(),
+    }
+}
+
 /// A charge as the scheduler counts it.
 pub(crate) fn demand_of(charge: Charge) -> Amounts {
     Amounts::NOTHING
@@ -73,7 +92,8 @@ impl State {
     /// All hosts, and the VMs that are on one.
     pub(crate) fn problem(&self, now: Instant) -> Pool {
         let vms = self.vms.values().filter_map(|vm| self.scheduled_vm(vm, now)).collect();
-        Pool { hosts: self.scheduled_hosts(now), vms, groups: Vec::new() }
+        let groups = self.groups.all().map(|group| self.scheduled_group(group)).collect();
+        Pool { hosts: self.scheduled_hosts(now), vms, groups }
     }
 
     /// In order of name.
@@ -164,6 +184,37 @@ impl State {
         let promised = demand_of(charge);
         let known = Known { promised, limit: limit_of(spec), class, ..Known::default() };
         demand(&known, self.clock_s(now)).amounts
+    }
+
+    fn scheduled_group(&self, group: &GroupRecord) -> Group {
+        Group {
+            name: group.name.clone(),
+            members: self.groups.members(group.id).collect(),
+            kind: match group.rule {
+                GroupKind::Together => scheduler::GroupKind::Together,
+                GroupKind::Apart => scheduler::GroupKind::Apart,
+            },
+            wish: group.soft.then_some(COST_OF_SOFT_BREACH),
+        }
+    }
+
+    /// The groups of VMs that are to be placed, and those in them that are somewhere: what binds the newcomers, and nothing else.
+    pub(super) fn scheduled_groups(&self, newcomers: &[&VmRecord]) -> (Vec<Group>, Vec<Vm>) {
+        let ids: BTreeSet<GroupId> =
+            newcomers.iter().flat_map(|vm| vm.groups.iter().copied()).collect();
+        let new: BTreeSet<VmId> = newcomers.iter().map(|vm| vm.id).collect();
+        let mut there: BTreeSet<VmId> = BTreeSet::new();
+        let mut groups = Vec::with_capacity(ids.len());
+        for record in ids.iter().filter_map(|id| self.groups.get(*id)) {
+            let mut group = self.scheduled_group(record);
+            there.extend(group.members.iter().copied().filter(|id| !new.contains(id)));
+            let newcomers = newcomers.iter().filter(|vm| vm.groups.contains(&record.id));
+            group.members.extend(newcomers.map(|vm| vm.id));
+            groups.push(group);
+        }
+        let others = there.iter().filter_map(|id| self.vms.get(id));
+        let others = others.filter_map(|vm| Some(placed(&vm.record, vm.record.host?)));
+        (groups, others.collect())
     }
 
     /// The pool of the host that a VM is on, or was.

@@ -5,7 +5,7 @@ use vmm_proto::convert::parse_id;
 use vmm_proto::v1::{Fault, FaultCode};
 
 use super::state::{Host, State, TaskEntry, Vm};
-use crate::store::{PoolRecord, SiteRecord};
+use crate::store::{GroupRecord, PoolRecord, SiteRecord};
 
 impl State {
     pub(crate) fn vm_named(&self, text: &str) -> Result<&Vm, Fault> {
@@ -48,6 +48,13 @@ impl State {
             let message =
                 format!("no site has the name or id {text:?}; ask ListSites which there are");
             Fault::new(FaultCode::UnknownSite, message)
+        })
+    }
+
+    pub(crate) fn group_named(&self, text: &str) -> Result<&GroupRecord, Fault> {
+        self.groups.called(text).ok_or_else(|| {
+            let message = format!("no group has the name or id {text:?}; see `vmmctl group list`");
+            Fault::new(FaultCode::UnknownGroup, message)
         })
     }
 

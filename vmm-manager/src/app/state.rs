@@ -11,6 +11,7 @@ use vmm_core::task::turns::Turns;
 use vmm_proto::v1;
 
 use super::decisions::Decisions;
+use super::groups::Groups;
 use super::news::{Journal, Object};
 use super::own::Owned;
 use super::problem::Histories;
@@ -123,6 +124,8 @@ pub(crate) struct State {
     pub(crate) decisions: Decisions,
     /// What VMs that are made alike use.
     pub(super) profiles: Profiles,
+    /// VMs that shall be together, or apart.
+    pub(crate) groups: Groups,
     /// Moves that would pay, when that was looked at last.
     pub(crate) advice: BTreeMap<PoolId, u64>,
     /// Prices placements.
@@ -152,6 +155,7 @@ impl State {
             started: Instant::now(),
             decisions: Decisions::default(),
             profiles: Profiles::default(),
+            groups: Groups::default(),
             advice: BTreeMap::new(),
             cost_model: CostModel::new(preference),
         };
@@ -161,7 +165,10 @@ impl State {
         let keys = contents.keys.into_iter().map(Put::Key);
         let decisions = contents.decisions.into_iter().map(|made| Put::Decision(Box::new(made)));
         let places = state.places.records().chain(contents.places).map(Put::Place);
-        for put in places.chain(hosts).chain(vms).chain(tasks).chain(keys).chain(decisions) {
+        let groups = contents.groups.into_iter().map(Put::Group);
+        for put in
+            places.chain(hosts).chain(groups).chain(vms).chain(tasks).chain(keys).chain(decisions)
+        {
             state.take(put);
         }
         state
@@ -200,6 +207,7 @@ impl State {
             }
             Put::DropVm(id) => {
                 self.discharge(id);
+                self.enrol(id, None);
                 self.move_on_host(id, None);
                 if let Some(vm) = self.vms.remove(&id) {
                     self.owned.loses(id, &vm.record.spec);
@@ -213,6 +221,15 @@ impl State {
                 }
             }
             Put::Decision(made) => self.decisions.take(*made),
+            Put::Group(record) => {
+                let id = record.id;
+                self.groups.take(record);
+                self.touch_group(id);
+            }
+            Put::DropGroup(id) => {
+                self.journal.gone(Object::Group(id));
+                self.groups.drop(id);
+            }
             Put::DropDecision(number) => self.decisions.drop(number),
             Put::Place(record) => self.take_place(record),
             Put::DropPlace(id) => {
@@ -257,6 +274,7 @@ impl State {
 
     fn take_vm(&mut self, record: VmRecord) {
         self.discharge(record.id);
+        self.enrol(record.id, Some(&record));
         self.move_on_host(record.id, record.host);
         self.journal.touched(Object::Vm(record.id));
         if let (Some(host), Some(charge)) = (record.host, record.charge)

@@ -63,7 +63,7 @@ impl Wanted {
 }
 
 fn is_list(reply: &str) -> bool {
-    matches!(reply, "Vms" | "Hosts" | "Pools" | "Sites" | "Tasks")
+    matches!(reply, "Vms" | "Hosts" | "Pools" | "Sites" | "Groups" | "Tasks")
 }
 
 fn check(object: &str, path: &[String]) -> Result<(), Problem> {

@@ -31,6 +31,7 @@ pub(super) fn status_of(code: FaultCode) -> StatusCode {
         | FaultCode::UnknownTask
         | FaultCode::UnknownPool
         | FaultCode::UnknownSite
+        | FaultCode::UnknownGroup
         | FaultCode::FileNotFound => StatusCode::NOT_FOUND,
         FaultCode::BadRequest => StatusCode::BAD_REQUEST,
         FaultCode::BadState | FaultCode::Conflict | FaultCode::Cancelled => StatusCode::CONFLICT,

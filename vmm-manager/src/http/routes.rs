@@ -107,6 +107,11 @@ pub(super) const ROUTES: &[Route] = &[
         "CreateVm",
         "Defines a VM, chooses its host and starts it; a dry run says which host, and why",
     ),
+    task(
+        "/batch",
+        "CreateVms",
+        "Defines many VMs, chooses their hosts together and starts them; a dry run says where each would go",
+    ),
     get("/vms/{vm}", "ShowVm", "Vm", "One VM, by id or name"),
     delete("/vms/{vm}", "DeleteVm", "Done", "Forgets a stopped VM"),
     task("/vms/{vm}/start", "StartVm", "Chooses a host for a stopped VM and starts it"),
@@ -156,6 +161,21 @@ pub(super) const ROUTES: &[Route] = &[
         "The last that the guest wrote to its console",
     ),
     get("/vms/{vm}/stats", "GetVmStats", "VmStats", "What a VM counts just now"),
+    get("/groups", "ListGroups", "Groups", "Groups of VMs that are wanted, a page of them"),
+    get(
+        "/groups/{group}",
+        "ShowGroup",
+        "Group",
+        "One group, by id or name: its VMs, and where they are",
+    ),
+    Route {
+        method: Method::Put,
+        path: "/groups/{group}",
+        verb: "DefineGroup",
+        reply: "Task",
+        about: "Makes a group of VMs, or changes it and who is in it",
+    },
+    delete("/groups/{group}", "RemoveGroup", "Done", "Forgets a group; its VMs stay"),
     get("/labels", "ListLabels", "Labels", "The tags and folders in use"),
     get("/tasks", "ListTasks", "Tasks", "The latest tasks, the newest first"),
     get(

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 1 | a VM has at most one disk, which stands there by itself instead of in a list |
 //! | 2 | there are no sites, pools, tags, folders and notes: all hosts are in the first pool |
-//! | 3 | VMs are pinned to no hosts |
+//! | 3 | VMs are pinned to no hosts and in no groups |
 
 use serde_json::Value;
 

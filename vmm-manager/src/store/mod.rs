@@ -35,8 +35,8 @@ pub(crate) mod faulty;
 pub use error::StoreError;
 pub(crate) use put::{Contents, Put};
 pub(crate) use records::{
-    Charge, Course, DecisionRecord, HostRecord, Item, KeyRecord, KeyedReply, Labels, PlaceId,
-    PlaceRecord, PoolRecord, SavedState, SiteRecord, TaskRecord, Told, VmRecord,
+    Charge, Course, DecisionRecord, GroupRecord, HostRecord, Item, KeyRecord, KeyedReply, Labels,
+    PlaceId, PlaceRecord, PoolRecord, SavedState, SiteRecord, TaskRecord, Told, VmRecord,
 };
 pub use redb::MemoryStore;
 

@@ -8,11 +8,13 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use vmm_core::id::{HostId, TaskId, VmId};
+use vmm_core::id::{GroupId, HostId, TaskId, VmId};
 
 use super::error::{StoreError, failed};
 use super::kv::{Key, KeyValue, Operation, Range};
-use super::{DecisionRecord, HostRecord, KeyRecord, PlaceId, PlaceRecord, TaskRecord, VmRecord};
+use super::{
+    DecisionRecord, GroupRecord, HostRecord, KeyRecord, PlaceId, PlaceRecord, TaskRecord, VmRecord,
+};
 
 /// Says which version of the records is stored.
 pub(super) const SCHEMA_KEY: &[u8] = b"/smps-vmm/schema";
@@ -31,6 +33,7 @@ pub(super) enum Space {
     Key,
     Place,
     Decision,
+    Group,
 }
 
 impl Space {
@@ -43,6 +46,7 @@ impl Space {
             Self::Key => "/smps-vmm/key/",
             Self::Place => "/smps-vmm/place/",
             Self::Decision => "/smps-vmm/decision/",
+            Self::Group => "/smps-vmm/group/",
         }
     }
 
@@ -59,6 +63,7 @@ impl Space {
             Self::Key => "idempotency key",
             Self::Place => "site or pool",
             Self::Decision => "decision",
+            Self::Group => "group",
         }
     }
 }
@@ -78,6 +83,8 @@ pub(crate) enum Put {
     DropPlace(PlaceId),
     Decision(Box<DecisionRecord>),
     DropDecision(u64),
+    Group(GroupRecord),
+    DropGroup(GroupId),
 }
 
 impl Put {
@@ -90,6 +97,8 @@ impl Put {
             Self::Key(key) => (Space::Key.key(&key.key), put(key)?),
             Self::Place(place) => (Space::Place.key(&place.id().key()), put(place)?),
             Self::Decision(made) => (decision_key(made.number), put(made)?),
+            Self::Group(group) => (Space::Group.key(&group.id.to_string()), put(group)?),
+            Self::DropGroup(id) => (Space::Group.key(&id.to_string()), Operation::Delete),
             Self::DropDecision(number) => (decision_key(*number), Operation::Delete),
             Self::DropPlace(id) => (Space::Place.key(&id.key()), Operation::Delete),
             Self::DropHost(id) => (Space::Host.key(&id.to_string()), Operation::Delete),
@@ -119,6 +128,7 @@ pub(crate) struct Contents {
     pub(crate) keys: Vec<KeyRecord>,
     pub(crate) places: Vec<PlaceRecord>,
     pub(crate) decisions: Vec<DecisionRecord>,
+    pub(crate) groups: Vec<GroupRecord>,
 }
 
 impl Contents {
@@ -131,6 +141,7 @@ impl Contents {
             keys: records(kv, Space::Key).await?,
             places: records(kv, Space::Place).await?,
             decisions: records(kv, Space::Decision).await?,
+            groups: records(kv, Space::Group).await?,
         })
     }
 }

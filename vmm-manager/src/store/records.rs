@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 use vmm_core::host::{Reservation, ReservationReason};
-use vmm_core::id::{HostId, PoolId, SiteId, TaskId, VmId};
+use vmm_core::id::{GroupId, HostId, PoolId, SiteId, TaskId, VmId};
 use vmm_core::task::Position;
 use vmm_core::task::turns::Lane;
 use vmm_core::units::{BytesPerSecond, Kib, MilliCpu};
@@ -98,6 +98,18 @@ impl PlaceId {
     }
 }
 
+/// VMs that shall be on one host, or on different ones; theirs say that they are in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GroupRecord {
+    #[serde(with = "text")]
+    pub(crate) id: GroupId,
+    pub(crate) name: String,
+    pub(crate) rule: v1::GroupKind,
+    /// A wish, not a must.
+    pub(crate) soft: bool,
+    pub(crate) notes: String,
+}
+
 /// A VM of the pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct VmRecord {
@@ -128,6 +140,9 @@ pub(crate) struct VmRecord {
     /// The only hosts that it may be on; none: any of its pool.
     #[serde(default, with = "texts", skip_serializing_if = "Vec::is_empty")]
     pub(crate) pin: Vec<HostId>,
+    /// The groups that it is in. A VM that is forgotten is in none: nothing else says who is in a group.
+    #[serde(default, with = "texts", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) groups: Vec<GroupId>,
 }
 
 impl VmRecord {

@@ -12,8 +12,8 @@ use super::spec;
 
 fn wait(cursor: &str, wait_ms_max: u64, count_max: u32) -> WaitEvents {
     let cursor = cursor.to_owned();
-    let (hosts, vms, tasks, pools, sites) = (true, true, true, true, true);
-    WaitEvents { cursor, wait_ms_max, count_max, hosts, vms, tasks, pools, sites }
+    let (hosts, vms, tasks, pools, sites, groups) = (true, true, true, true, true, true);
+    WaitEvents { cursor, wait_ms_max, count_max, hosts, vms, tasks, pools, sites, groups }
 }
 
 async fn ask(pool: &Pool, wait: WaitEvents) -> Events {
@@ -32,6 +32,7 @@ struct Follower {
     tasks: BTreeMap<String, v1::Task>,
     pools: BTreeMap<String, v1::Pool>,
     sites: BTreeMap<String, v1::Site>,
+    groups: BTreeMap<String, v1::Group>,
 }
 
 impl Follower {
@@ -46,6 +47,7 @@ impl Follower {
             self.tasks.extend(events.tasks.into_iter().map(|task| (task.task.clone(), task)));
             self.pools.extend(events.pools.into_iter().map(|pool| (pool.pool.clone(), pool)));
             self.sites.extend(events.sites.into_iter().map(|site| (site.site.clone(), site)));
+            self.groups.extend(events.groups.into_iter().map(|one| (one.group.clone(), one)));
             for gone in events.gone {
                 match gone.object {
                     ObjectKind::Host => drop(self.hosts.remove(&gone.id)),
@@ -53,6 +55,7 @@ impl Follower {
                     ObjectKind::Task => drop(self.tasks.remove(&gone.id)),
                     ObjectKind::Pool => drop(self.pools.remove(&gone.id)),
                     ObjectKind::Site => drop(self.sites.remove(&gone.id)),
+                    ObjectKind::Group => drop(self.groups.remove(&gone.id)),
                 }
             }
             self.cursor = events.cursor;
@@ -108,6 +111,12 @@ impl Follower {
         let known: Vec<_> = self.sites.values().map(told).collect();
         let mut listed: Vec<_> = sites.sites.iter().map(told).collect();
         listed.sort();
+        assert_eq!(known, listed);
+        let list = Request::ListGroups(v1::ListGroups::default());
+        let Reply::Groups(groups) = pool.ok(list).await else { panic!("groups") };
+        let known: Vec<_> = self.groups.values().cloned().collect();
+        let mut listed = groups.groups;
+        listed.sort_by(|a, b| a.group.cmp(&b.group));
         assert_eq!(known, listed);
     }
 }

@@ -6,12 +6,12 @@ use tokio::time::Instant;
 use vmm_core::id::PoolId;
 use vmm_core::query::{Query, QueryError, Record, Sort};
 use vmm_proto::v1::{
-    Capacity, Fault, FaultCode, Hosts, ListHosts, ListPools, ListSites, ListVms, Pools, Reply,
-    Sites, VmPhase, VmTotals, Vms,
+    Capacity, Fault, FaultCode, Groups, Hosts, ListGroups, ListHosts, ListPools, ListSites,
+    ListVms, Pools, Reply, Sites, VmPhase, VmTotals, Vms,
 };
 
 use super::page::{self, Page};
-use super::rows::{HostRow, PoolRow, SiteRow, VmRow};
+use super::rows::{GroupRow, HostRow, PoolRow, SiteRow, VmRow};
 use super::show::{add_capacity, add_host, shown_site};
 use super::{cursor, show};
 use crate::app::{App, State};
@@ -41,7 +41,7 @@ macro_rules! asked {
     )*};
 }
 
-asked! { ListVms ListHosts ListPools ListSites }
+asked! { ListVms ListHosts ListPools ListSites ListGroups }
 
 impl Asked<'_> {
     /// Then a place in it is a name.
@@ -217,6 +217,17 @@ pub(crate) fn list_sites(app: &App, asked: &ListSites) -> Result<Reply, Fault> {
     let listed = list(rows, &asked, |_| count += 1, (show, page::of_site as fn(&_) -> _))?;
     let count = asked.totals.then_some(count);
     Ok(Reply::Sites(Sites { next: listed.next, count, sites: listed.shown }))
+}
+
+/// Groups of VMs: those that are wanted.
+pub(crate) fn list_groups(app: &App, asked: &ListGroups) -> Result<Reply, Fault> {
+    let (state, asked) = (app.lock(), Asked::from(asked));
+    let rows = state.groups.all().map(|group| GroupRow { state: &state, group });
+    let mut count = 0;
+    let show = |row: &GroupRow<'_>| state.show_group(row.group);
+    let listed = list(rows, &asked, |_| count += 1, (show, page::of_group as fn(&_) -> _))?;
+    let count = asked.totals.then_some(count);
+    Ok(Reply::Groups(Groups { next: listed.next, count, groups: listed.shown }))
 }
 
 /// What the hosts of each pool have, by one look at each host.

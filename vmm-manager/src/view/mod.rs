@@ -25,7 +25,7 @@ mod rows;
 mod show;
 
 pub(crate) use labels::list_labels;
-pub(crate) use list::{list_hosts, list_pools, list_sites, list_vms};
+pub(crate) use list::{list_groups, list_hosts, list_pools, list_sites, list_vms};
 pub(crate) use measured::Measured;
-pub(crate) use page::{OF_GONE, Page, of_host, of_pool, of_site, of_task, of_vm};
+pub(crate) use page::{OF_GONE, Page, of_group, of_host, of_pool, of_site, of_task, of_vm};
 pub(crate) use places::Places;

@@ -52,10 +52,13 @@ pub(crate) fn of_vm(vm: &v1::Vm) -> usize {
     let other = [&spec.initramfs, &vm.saved_path, &vm.saved_host, &vm.drift, &vm.misplaced];
     let written =
         spec.disks.iter().map(|disk| &disk.path).chain(vm.tags.iter().map(|tag| &tag.name));
-    let written = written.chain(vm.pins.iter().map(|pin| &pin.host));
+    let bounds = vm.pins.iter().map(|pin| &pin.host);
+    let bounds = bounds.chain(vm.groups.iter().map(|group| &group.group));
+    let written = written.chain(bounds);
     let named = own.into_iter().chain(place.into_iter().chain(other).flatten());
     let text = named.chain(written).map(String::len).sum::<usize>();
-    let parts = spec.disks.len() + spec.nics.len() + vm.tags.len() + vm.pins.len();
+    let parts =
+        spec.disks.len() + spec.nics.len() + vm.tags.len() + vm.pins.len() + vm.groups.len();
     OBJECT_BYTES + parts * PART_BYTES + text * ESCAPED_BYTES
 }
 
@@ -71,6 +74,13 @@ pub(crate) fn of_pool(pool: &v1::Pool) -> usize {
 
 pub(crate) fn of_site(site: &v1::Site) -> usize {
     OBJECT_BYTES + (site.name.len() + site.notes.len()) * ESCAPED_BYTES
+}
+
+pub(crate) fn of_group(group: &v1::Group) -> usize {
+    let host = |vm: &v1::Member| vm.host.as_ref().map_or(0, String::len);
+    let member = |vm: &v1::Member| PART_BYTES + (vm.vm_name.len() + host(vm)) * ESCAPED_BYTES;
+    let members: usize = group.members.iter().map(member).sum();
+    OBJECT_BYTES + (group.name.len() + group.notes.len()) * ESCAPED_BYTES + members
 }
 
 pub(crate) fn of_task(task: &v1::Task) -> usize {
@@ -156,6 +166,7 @@ mod tests {
             tags: Vec::new(),
             misplaced: None,
             pins: Vec::new(),
+            groups: Vec::new(),
             spec: v1::Spec::default(),
         }
     }

@@ -2,13 +2,13 @@
 
 use tokio::time::Instant;
 use vmm_core::host::Health;
-use vmm_core::query::{HostField, PoolField, Record, SiteField, Value, VmField};
-use vmm_proto::v1::{self, Capacity, GuestKind, VmPhase};
+use vmm_core::query::{GroupField, HostField, PoolField, Record, SiteField, Value, VmField};
+use vmm_proto::v1::{self, Capacity, GroupKind, GuestKind, VmPhase};
 
 use super::measured::millis;
 use super::show::vm_count;
 use crate::app::{Host, State, Vm};
-use crate::store::{PoolRecord, SiteRecord};
+use crate::store::{GroupRecord, PoolRecord, SiteRecord};
 
 /// A VM, and where it is.
 pub(super) struct VmRow<'a> {
@@ -40,6 +40,12 @@ pub(super) struct SiteRow<'a> {
     pub(super) site: &'a SiteRecord,
     pub(super) pool_count: usize,
     pub(super) capacity: Capacity,
+}
+
+/// A group of VMs.
+pub(super) struct GroupRow<'a> {
+    pub(super) state: &'a State,
+    pub(super) group: &'a GroupRecord,
 }
 
 const KIB: u64 = 1024;
@@ -98,6 +104,13 @@ fn place_of_kind(kind: GuestKind) -> u64 {
     }
 }
 
+fn place_of_rule(rule: GroupKind) -> u64 {
+    match rule {
+        GroupKind::Together => 0,
+        GroupKind::Apart => 1,
+    }
+}
+
 impl<'a> VmRow<'a> {
     pub(super) fn of(state: &'a State, vm: &'a Vm, now: Instant) -> Self {
         let (pool, site) = state.place_of_vm(&vm.record);
@@ -149,6 +162,7 @@ impl Record for VmRow<'_> {
             | VmField::Path
             | VmField::Mac
             | VmField::Bridge
+            | VmField::Group
             | VmField::Pin => Value::Missing,
             VmField::Status => Value::Number(place_of(record.phase)),
             VmField::Host => self.host.map(|host| host.record.name.as_str()).into(),
@@ -181,6 +195,7 @@ impl Record for VmRow<'_> {
         match field {
             VmField::Id => test(&self.vm.record.id.to_string()),
             VmField::Tag => self.vm.record.labels.tags.iter().any(|tag| test(tag)),
+            VmField::Group => self.state.groups_of(&self.vm.record).any(|group| test(&group.name)),
             VmField::Pin => self.state.pinned_to(&self.vm.record).any(test),
             VmField::Path => spec.disks.iter().any(|disk| test(&disk.path)),
             VmField::Mac => spec.nics.iter().any(|nic| test(&nic.mac)),
@@ -328,6 +343,45 @@ impl Record for SiteRow<'_> {
     }
 }
 
+impl GroupRow<'_> {
+    fn vms(&self) -> impl Iterator<Item = &Vm> {
+        let members = self.state.groups.members(self.group.id);
+        members.filter_map(|vm| self.state.vms.get(&vm))
+    }
+
+    fn is_violated(&self) -> bool {
+        !self.state.against(self.group, self.state.groups.members(self.group.id)).is_empty()
+    }
+}
+
+impl Record for GroupRow<'_> {
+    type Field = GroupField;
+
+    fn value(&self, field: GroupField) -> Value<'_> {
+        match field {
+            GroupField::Name => Value::Text(&self.group.name),
+            GroupField::Id | GroupField::Vm => Value::Missing,
+            GroupField::Rule => Value::Number(place_of_rule(self.group.rule)),
+            GroupField::Soft => flag(self.group.soft),
+            GroupField::Violated => flag(self.is_violated()),
+            GroupField::Vms => u64::try_from(self.vms().count()).ok().into(),
+            GroupField::Notes => text(&self.group.notes),
+        }
+    }
+
+    fn any(&self, field: GroupField, test: &mut dyn FnMut(&str) -> bool) -> bool {
+        match field {
+            GroupField::Id => test(&self.group.id.to_string()),
+            GroupField::Vm => self.vms().any(|vm| test(&vm.record.spec.name)),
+            _ => false,
+        }
+    }
+
+    fn tie(&self) -> [u8; 16] {
+        self.group.id.bytes()
+    }
+}
+
 fn free_kib(sum: &Capacity) -> u64 {
     sum.memory_kib.saturating_sub(sum.memory_reserved_kib)
 }
@@ -369,6 +423,11 @@ mod tests {
         for kind in [GuestKind::Pvh, GuestKind::Pv, GuestKind::Hvm] {
             let name = word(VmField::Kind, place_of_kind(kind));
             assert_eq!(name, format!("{kind:?}").to_lowercase());
+        }
+        let FieldType::Words(rules) = GroupField::Rule.field().field_type else { panic!() };
+        for rule in [GroupKind::Together, GroupKind::Apart] {
+            let place = usize::try_from(place_of_rule(rule)).unwrap();
+            assert_eq!(rules.words[place], format!("{rule:?}").to_lowercase());
         }
         let FieldType::Words(healths) = HostField::Health.field().field_type else { panic!() };
         for health in [Health::Unknown, Health::Up, Health::Silent] {

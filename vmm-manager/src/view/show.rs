@@ -7,7 +7,7 @@ use vmm_proto::v1::{self, Capacity};
 
 use super::measured::millis;
 use crate::app::{Host, State, Vm};
-use crate::store::{Labels, PoolRecord, SiteRecord};
+use crate::store::{GroupRecord, Labels, PoolRecord, SiteRecord};
 
 fn tags(labels: &Labels) -> Vec<v1::Tag> {
     labels.tags.iter().map(|name| v1::Tag { name: name.clone() }).collect()
@@ -68,7 +68,34 @@ impl State {
             rates: measured.map(|measured| measured.shown(now)),
             tags: tags(&record.labels),
             misplaced: self.misplaced(record),
+            groups: self
+                .groups_of(record)
+                .map(|group| v1::GroupRef { group: group.name.clone() })
+                .collect(),
             pins: self.pinned_to(record).map(|host| v1::Pin { host: host.to_owned() }).collect(),
+        }
+    }
+
+    /// The group, with its VMs and where they are.
+    pub(crate) fn show_group(&self, group: &GroupRecord) -> v1::Group {
+        let against = self.against(group, self.groups.members(group.id));
+        let members = self.groups.members(group.id).filter_map(|vm| self.vms.get(&vm));
+        let member = |vm: &Vm| v1::Member {
+            vm: vm.record.id.to_string(),
+            vm_name: vm.record.spec.name.clone(),
+            host: vm.record.host.map(|host| self.host_name(host)),
+            misplaced: against.contains(&vm.record.id),
+        };
+        let mut members: Vec<v1::Member> = members.map(member).collect();
+        members.sort_by(|one, other| one.vm_name.cmp(&other.vm_name));
+        v1::Group {
+            group: group.id.to_string(),
+            name: group.name.clone(),
+            rule: group.rule,
+            soft: group.soft,
+            violated: !against.is_empty(),
+            notes: group.notes.clone(),
+            members,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Wire types to and from the types of `vmm-core`. Every refusal is a typed fault.
 
+pub mod batch;
 mod device;
 mod host;
 pub mod placement;

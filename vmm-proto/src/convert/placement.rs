@@ -7,22 +7,28 @@ use crate::v1;
 impl From<&Decision> for v1::Placement {
     fn from(decision: &Decision) -> Self {
         let chosen = decision.candidates.iter().find(|c| Some(c.host) == decision.chosen);
-        let candidate = |c| shown(c, decision.reason(c));
+        let shown = |c| shown(c, decision.reason(c));
         v1::Placement {
             chosen: chosen.map(|c| c.name.clone()),
-            candidates: decision.candidates.iter().map(candidate).collect(),
+            candidates: decision.candidates.iter().map(shown).collect(),
         }
     }
 }
 
-fn shown(candidate: &Candidate, reason: String) -> v1::Candidate {
-    let (eligible, terms) = match &candidate.verdict {
-        Verdict::Eligible(terms) => (true, *terms),
-        Verdict::Refused(_) => (false, Terms::default()),
+fn shown(of: &Candidate, reason: String) -> v1::Candidate {
+    let terms = match &of.verdict {
+        Verdict::Eligible(terms) => Some(*terms),
+        Verdict::Refused(_) => None,
     };
+    candidate(of.name.clone(), terms, reason)
+}
+
+/// A host with what the VM costs there, if it can take it.
+pub(super) fn candidate(host: String, terms: Option<Terms>, reason: String) -> v1::Candidate {
+    let (eligible, terms) = (terms.is_some(), terms.unwrap_or_default());
     let sum = |parts: &[Term]| parts.iter().map(|term| terms.get(*term)).sum();
     v1::Candidate {
-        host: candidate.name.clone(),
+        host,
         eligible,
         cost_cpu: terms.get(Term::Cpu),
         cost_memory: sum(&[Term::Spread, Term::Packing, Term::Holes]),

@@ -1,10 +1,11 @@
 //! Plans of moves, and ways to grow.
 
-use vmm_core::id::{HostId, VmId};
+use vmm_core::id::VmId;
 use vmm_core::scheduler::precopy::Forecast;
 use vmm_core::scheduler::rebalance::{Kept, Reason, Why};
 use vmm_core::scheduler::{Growth, Plan, Pool, Step};
 
+use super::batch::{host_name, refused_host};
 use super::placement::parts;
 use crate::v1;
 
@@ -96,10 +97,7 @@ pub fn shown_growth(pool: &Pool, growth: &Growth) -> v1::Growth {
             parts: parts(&way.terms),
         }
     });
-    let refused = growth.refusals.iter().map(|(host, refusal)| v1::RefusedHost {
-        host: host_name(pool, *host),
-        reason: refusal.to_string(),
-    });
+    let refused = growth.refusals.iter().map(|(host, why)| refused_host(pool, *host, why));
     v1::Growth { ways: ways.collect(), refused: refused.collect() }
 }
 
@@ -121,11 +119,6 @@ fn whole(amount: f64) -> u64 {
 fn vm_name(pool: &Pool, id: VmId) -> String {
     let vm = pool.vms.iter().find(|vm| vm.id == id);
     vm.map_or_else(|| id.to_string(), |vm| vm.name.clone())
-}
-
-fn host_name(pool: &Pool, id: HostId) -> String {
-    let host = pool.hosts.iter().find(|host| host.id == id);
-    host.map_or_else(|| id.to_string(), |host| host.name.clone())
 }
 
 fn host_of(pool: &Pool, id: VmId) -> String {

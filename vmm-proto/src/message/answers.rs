@@ -1,6 +1,6 @@
 //! One full sample of each reply, for tests of the wire.
 
-use super::samples::{pin, spec, tag, vm};
+use super::samples::{group, pin, spec, tag, vm};
 use crate::v1::{self, Fault, FaultCode, Reply, VmPhase};
 
 fn facts() -> v1::HostFacts {
@@ -119,6 +119,24 @@ fn labels() -> v1::Labels {
     }
 }
 
+fn vm_group() -> v1::Group {
+    let member = |host: Option<&str>| v1::Member {
+        vm: vm(),
+        vm_name: "web-1".into(),
+        host: host.map(str::to_owned),
+        misplaced: true,
+    };
+    v1::Group {
+        group: vm(),
+        name: "web-ha".into(),
+        rule: v1::GroupKind::Apart,
+        soft: true,
+        violated: true,
+        notes: "ask ann".into(),
+        members: vec![member(Some("h1")), member(Some("h2"))],
+    }
+}
+
 fn vm_totals() -> v1::VmTotals {
     v1::VmTotals {
         vm_count: 2,
@@ -166,6 +184,7 @@ fn shown() -> v1::Vm {
         tags: vec![tag("tier:1"), tag("web")],
         misplaced: Some("it is on h1, to which it is not pinned".into()),
         pins: vec![pin("h2"), pin("h3")],
+        groups: vec![group("shop"), group("web-ha")],
     }
 }
 
@@ -204,6 +223,25 @@ fn plan() -> v1::Plan {
     }
 }
 
+fn refused_host() -> v1::RefusedHost {
+    v1::RefusedHost { host: "h3".into(), by: "health".into(), reason: "is silent".into() }
+}
+
+fn placements() -> v1::Placements {
+    let placed = v1::PlacedVm {
+        name: "web-1".into(),
+        host: "h1".into(),
+        cost: 0.5,
+        parts: vec![part(), part()],
+    };
+    let refused = vec![refused_host(), refused_host()];
+    let unplaced = v1::UnplacedVm { name: "web-2".into(), refused };
+    v1::Placements {
+        placed: vec![placed.clone(), placed],
+        unplaced: vec![unplaced.clone(), unplaced],
+    }
+}
+
 fn growth() -> v1::Growth {
     let way = v1::Way {
         host: "h1".into(),
@@ -214,7 +252,7 @@ fn growth() -> v1::Growth {
         downtime_ms: Some(210),
         parts: vec![part(), part()],
     };
-    let refused = v1::RefusedHost { host: "h3".into(), reason: "is silent".into() };
+    let refused = refused_host();
     v1::Growth { ways: vec![way.clone(), way], refused: vec![refused.clone(), refused] }
 }
 
@@ -368,17 +406,9 @@ fn gone(object: v1::ObjectKind) -> v1::Gone {
     v1::Gone { object, id: vm() }
 }
 
-/// Each reply.
-pub(in crate::message) fn replies() -> Vec<Reply> {
+/// Sites, pools, labels, groups.
+fn of_places() -> Vec<Reply> {
     vec![
-        Reply::Pong(v1::Ping { text: "<&>\"'".into() }),
-        Reply::Done(v1::Done {}),
-        Reply::HostRef(v1::HostRef { host: vm() }),
-        Reply::Hosts(v1::Hosts {
-            next: Some("bmFtZQ".into()),
-            totals: Some(capacity()),
-            hosts: vec![host(), host()],
-        }),
         Reply::Sites(v1::Sites {
             next: Some("bmFtZQ".into()),
             count: Some(2),
@@ -390,6 +420,27 @@ pub(in crate::message) fn replies() -> Vec<Reply> {
             pools: vec![pool(), pool()],
         }),
         Reply::Labels(labels()),
+        Reply::Placements(placements()),
+        Reply::Groups(v1::Groups {
+            next: Some("bmFtZQ".into()),
+            count: Some(2),
+            groups: vec![vm_group(), vm_group()],
+        }),
+        Reply::Group(Box::new(vm_group())),
+    ]
+}
+
+/// Each reply.
+pub(in crate::message) fn replies() -> Vec<Reply> {
+    let others = vec![
+        Reply::Pong(v1::Ping { text: "<&>\"'".into() }),
+        Reply::Done(v1::Done {}),
+        Reply::HostRef(v1::HostRef { host: vm() }),
+        Reply::Hosts(v1::Hosts {
+            next: Some("bmFtZQ".into()),
+            totals: Some(capacity()),
+            hosts: vec![host(), host()],
+        }),
         Reply::AgentReport(v1::AgentReport {
             cursor: "9".into(),
             host: vm(),
@@ -426,6 +477,7 @@ pub(in crate::message) fn replies() -> Vec<Reply> {
             tasks: vec![task(), task()],
             pools: vec![pool(), pool()],
             sites: vec![site(), site()],
+            groups: vec![vm_group(), vm_group()],
             gone: vec![gone(v1::ObjectKind::Vm), gone(v1::ObjectKind::Task)],
         }),
         Reply::Certificate(v1::Certificate {
@@ -433,5 +485,6 @@ pub(in crate::message) fn replies() -> Vec<Reply> {
             authority: "MIIC".into(),
         }),
         Reply::SigningRequest(v1::SigningRequest { signing_request: "MIHx".into() }),
-    ]
+    ];
+    of_places().into_iter().chain(others).collect()
 }

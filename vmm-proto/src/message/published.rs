@@ -13,8 +13,8 @@ use crate::published::{
     without_and_with_twice_each_element, without_each_attribute,
 };
 use crate::v1::{
-    BulkOperation, DecisionKind, EventAction, FaultCode, GuestKind, HostHealth, ObjectKind,
-    PhaseStatus, Ping, TargetKind, TaskState, VmPhase, verb,
+    BulkOperation, DecisionKind, EventAction, FaultCode, GroupKind, GuestKind, HostHealth,
+    ObjectKind, PhaseStatus, Ping, TargetKind, TaskState, VmPhase, verb,
 };
 
 /// These equal the outer header's, whatever the schema says of their form.
@@ -29,6 +29,7 @@ const READ_LATER: &[&str] = &[
     "certificate",
     "data",
     "device",
+    "group",
     "host",
     "mac",
     "name",
@@ -173,6 +174,7 @@ fn every_word_of_each_list_is_in_the_schema() {
         ("target-kind", variants::<TargetKind>()),
         ("operation", variants::<BulkOperation>()),
         ("kind", variants::<GuestKind>()),
+        ("rule", variants::<GroupKind>()),
         ("object", variants::<ObjectKind>()),
         ("crash", variants::<EventAction>()),
     ] {

@@ -37,6 +37,23 @@ pub(super) fn pin(host: &str) -> v1::Pin {
     v1::Pin { host: host.into() }
 }
 
+pub(super) fn group(name: &str) -> v1::GroupRef {
+    v1::GroupRef { group: name.into() }
+}
+
+fn new_vm() -> v1::NewVm {
+    v1::NewVm {
+        pool: Some("p1".into()),
+        spec: spec(),
+        pins: vec![pin("h1"), pin("h2")],
+        groups: vec![group("web-ha"), group("shop")],
+    }
+}
+
+fn vm_ref(vm: &str) -> v1::VmRef {
+    v1::VmRef { vm: vm.into() }
+}
+
 fn scheduling() -> Scheduling {
     Scheduling { weight: 512, cap_percent: 50, affinity: "0-3,7".into(), affinity_soft: "1".into() }
 }
@@ -129,6 +146,12 @@ fn of_vms() -> Vec<Request> {
             pool: Some("p1".into()),
             spec: spec(),
             pins: vec![pin("h1"), pin("h2")],
+            groups: vec![group("web-ha"), group("shop")],
+        }),
+        Request::CreateVms(v1::CreateVms {
+            dry_run: true,
+            partial: true,
+            vms: vec![new_vm(), new_vm()],
         }),
         Request::PinVm(v1::PinVm { vm: vm(), pins: vec![pin("h1"), pin("h2")] }),
         Request::BuildVm(v1::BuildVm { vm: vm(), restore_from: Some(path()), spec: spec() }),
@@ -206,6 +229,18 @@ fn of_places() -> Vec<Request> {
             remove: vec![tag("new"), tag("test")],
         }),
         Request::ListLabels(v1::ListLabels {}),
+        Request::DefineGroup(v1::DefineGroup {
+            group: "web-ha".into(),
+            new_name: Some("shop".into()),
+            rule: Some(v1::GroupKind::Apart),
+            soft: Some(true),
+            notes: Some("ask ann".into()),
+            add: vec![vm_ref("web-1"), vm_ref("web-2")],
+            remove: vec![vm_ref("old"), vm_ref(VM)],
+        }),
+        Request::RemoveGroup(v1::RemoveGroup { group: "web-ha".into() }),
+        Request::ListGroups(list!(ListGroups)),
+        Request::ShowGroup(v1::ShowGroup { group: "web-ha".into() }),
         Request::PlanMoves(v1::PlanMoves { pool: Some("p1".into()), moves_max: Some(4) }),
         Request::PlanEvacuation(v1::PlanEvacuation { host: "h1".into() }),
         Request::ListDecisions(v1::ListDecisions {
@@ -247,6 +282,7 @@ fn of_others() -> Vec<Request> {
             tasks: false,
             pools: true,
             sites: true,
+            groups: true,
         }),
         Request::RenewCertificate(v1::RenewCertificate { signing_request: "MIHx".into() }),
         Request::ShowCertificate(v1::ShowCertificate {}),

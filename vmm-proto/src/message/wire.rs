@@ -29,8 +29,8 @@ fn read(document: &str) -> Request {
 pub(super) fn variants<'de, T: Deserialize<'de> + std::fmt::Debug>() -> BTreeSet<String> {
     let other: StrDeserializer<'de, ValueError> = "Levitate".into_deserializer();
     let error = T::deserialize(other).expect_err("no such variant").to_string();
-    let (_, listed) = error.split_once("expected one of").expect("a list");
-    listed.split(',').map(|name| name.trim().trim_matches('`').to_owned()).collect()
+    let (_, listed) = error.split_once("expected").expect("a list");
+    listed.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 fn element(document: &str) -> String {
@@ -210,7 +210,7 @@ fn the_published_protocol_names_every_attribute() {
 /// The fields of queries stand in the text, in the row of their object.
 #[test]
 fn the_published_protocol_names_every_field_of_queries() {
-    use vmm_core::query::{Fields, HostField, PoolField, SiteField, VmField};
+    use vmm_core::query::{Fields, GroupField, HostField, PoolField, SiteField, VmField};
 
     fn check<F: Fields>(object: &str) {
         let start = format!("| {object} | `");
@@ -223,4 +223,5 @@ fn the_published_protocol_names_every_field_of_queries() {
     check::<HostField>("host");
     check::<PoolField>("pool");
     check::<SiteField>("site");
+    check::<GroupField>("group");
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::group::Group;
 use super::host::Host;
 use super::place::{Pool, Site};
 use super::task::Task;
@@ -38,6 +39,9 @@ pub struct WaitEvents {
     /// Are sites of interest? Likewise.
     #[serde(rename = "@sites", default, skip_serializing_if = "std::ops::Not::not")]
     pub sites: bool,
+    /// Are groups of VMs of interest? Likewise.
+    #[serde(rename = "@groups", default, skip_serializing_if = "std::ops::Not::not")]
+    pub groups: bool,
 }
 
 /// What kind of object is gone.
@@ -53,6 +57,8 @@ pub enum ObjectKind {
     Pool,
     /// A site.
     Site,
+    /// A group of VMs.
+    Group,
 }
 
 /// An object that is no more.
@@ -93,6 +99,9 @@ pub struct Events {
     /// Sites that are new or changed; their sums change without an event.
     #[serde(rename = "Site", default, skip_serializing_if = "Vec::is_empty")]
     pub sites: Vec<Site>,
+    /// Groups of VMs that are new or changed, or whose VMs are elsewhere.
+    #[serde(rename = "Group", default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Group>,
     /// Objects that are no more.
     #[serde(rename = "Gone", default)]
     pub gone: Vec<Gone>,

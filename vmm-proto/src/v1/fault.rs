@@ -15,6 +15,8 @@ pub enum FaultCode {
     UnknownPool,
     /// No site has this id or name.
     UnknownSite,
+    /// No group has this id or name.
+    UnknownGroup,
     /// The request's contents are refused.
     BadRequest,
     /// Not in this state.

@@ -6,11 +6,13 @@
 //!
 //! One table, [`verb()`], says of each request what it is called, who may send it, whether it changes anything, and what it costs.
 
+mod batch;
 mod certificate;
 mod decision;
 mod device;
 mod event;
 mod fault;
+mod group;
 mod host;
 mod label;
 mod list;
@@ -25,6 +27,7 @@ mod task;
 mod verb;
 mod vm;
 
+pub use batch::{CreateVms, NewVm, PlacedVm, Placements, UnplacedVm};
 pub use certificate::{
     Certificate, InstallCertificate, PrepareKeys, RenewCertificate, ShowCertificate, SigningRequest,
 };
@@ -34,6 +37,9 @@ pub use decision::{
 pub use device::{AttachDisk, AttachNic, DetachDisk, DetachNic, Disk, Nic, ResizeDisk};
 pub use event::{Events, Gone, ObjectKind, WaitEvents};
 pub use fault::{Fault, FaultCode};
+pub use group::{
+    DefineGroup, Group, GroupKind, GroupRef, Groups, ListGroups, Member, RemoveGroup, ShowGroup,
+};
 pub use host::{
     AddHost, AgentReport, AwaitReport, Host, HostFacts, HostHealth, HostLoad, HostRef, Hosts,
     ListHosts, RemoveHost, ReportedVm, SetMaintenance,

@@ -170,6 +170,9 @@ pub struct RefusedHost {
     /// Its name.
     #[serde(rename = "@host")]
     pub host: String,
+    /// By which rule, or for want of what, for programs.
+    #[serde(rename = "@by", default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
     /// Why.
     #[serde(rename = "@reason")]
     pub reason: String,

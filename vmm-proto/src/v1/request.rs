@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    certificate, decision, device, event, host, label, orphan, pin, place, plan, stats, task, vm,
+    batch, certificate, decision, device, event, group, host, label, orphan, pin, place, plan,
+    stats, task, vm,
 };
 
 /// Is anybody there? Answers with the same text.
@@ -39,6 +40,10 @@ pub enum Request {
     LabelVm(label::LabelVm),
     ListLabels(label::ListLabels),
     PinVm(pin::PinVm),
+    DefineGroup(group::DefineGroup),
+    RemoveGroup(group::RemoveGroup),
+    ListGroups(group::ListGroups),
+    ShowGroup(group::ShowGroup),
     PlanMoves(plan::PlanMoves),
     PlanEvacuation(plan::PlanEvacuation),
     PlanGrowth(plan::PlanGrowth),
@@ -46,6 +51,7 @@ pub enum Request {
     ShowDecision(decision::ShowDecision),
     ReadDecision(decision::ReadDecision),
     CreateVm(vm::CreateVm),
+    CreateVms(batch::CreateVms),
     BuildVm(vm::BuildVm),
     StartVm(vm::StartVm),
     PauseVm(vm::PauseVm),
@@ -99,7 +105,10 @@ pub enum Reply {
     Sites(place::Sites),
     Pools(place::Pools),
     Labels(label::Labels),
+    Groups(group::Groups),
+    Group(Box<group::Group>),
     Placement(vm::Placement),
+    Placements(batch::Placements),
     Plan(plan::Plan),
     Growth(plan::Growth),
     Decision(Box<decision::Decision>),

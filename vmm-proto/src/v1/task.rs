@@ -44,6 +44,8 @@ pub enum TargetKind {
     Pool,
     /// A site.
     Site,
+    /// A group of VMs.
+    Group,
 }
 
 /// Where a phase of a task stands.

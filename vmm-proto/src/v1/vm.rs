@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::device::{Disk, Nic};
+use super::group::GroupRef;
 use super::label::Tag;
 use super::list::list_request;
 use super::pin::Pin;
@@ -79,6 +80,9 @@ pub struct CreateVm {
     /// The hosts that it may be on, as [`super::PinVm`] says it.
     #[serde(rename = "Pin", default, skip_serializing_if = "Vec::is_empty")]
     pub pins: Vec<Pin>,
+    /// The groups that it shall be in.
+    #[serde(rename = "GroupRef", default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupRef>,
 }
 
 macro_rules! vm_request {
@@ -395,6 +399,9 @@ pub struct Vm {
     /// The hosts that it may be on; none: any of its pool.
     #[serde(rename = "Pin", default, skip_serializing_if = "Vec::is_empty")]
     pub pins: Vec<Pin>,
+    /// The groups that it is in, by name.
+    #[serde(rename = "GroupRef", default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupRef>,
 }
 
 /// What a VM was measured to use, and when. What could not be told is missing.

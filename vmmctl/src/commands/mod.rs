@@ -3,6 +3,7 @@
 pub(crate) mod decision;
 pub(crate) mod doctor;
 mod each;
+pub(crate) mod group;
 pub(crate) mod host;
 pub(crate) mod join;
 pub(crate) mod label;
@@ -40,6 +41,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Noun::Vm(command) => vm::run(&connect(&global).await?, command).await,
         Noun::Pool(command) => pool::run(&connect(&global).await?, command).await,
         Noun::Site(command) => site::run(&connect(&global).await?, command).await,
+        Noun::Group(command) => group::run(&connect(&global).await?, command).await,
         Noun::Plan(command) => plan::run(&connect(&global).await?, command).await,
         Noun::Decision(command) => decision::run(&global, command).await,
         Noun::Label(command) => label::run(&connect(&global).await?, command).await,

@@ -230,7 +230,11 @@ mod tests {
         };
         let growth = Growth {
             ways: vec![way("h1", true, 0.25), way("h2", false, 0.5)],
-            refused: vec![RefusedHost { host: "h3".into(), reason: "is silent".into() }],
+            refused: vec![RefusedHost {
+                host: "h3".into(),
+                by: "health".into(),
+                reason: "is silent".into(),
+            }],
         };
         check(&told_growth(&growth), GROWTH);
         check(&told_growth(&Growth::default()), "\nnobody has room\n");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vmm_proto::v1::{Events, Host, Pool, Site, Task, Vm};
+use vmm_proto::v1::{Events, Group, Host, Pool, Site, Task, Vm};
 
 use super::vm::state;
 use crate::changes::{Changes, Kinds};
@@ -42,6 +42,7 @@ fn lines(events: &Events, format: Format) -> Result<Vec<String>, Failure> {
         .chain(tasks)
         .chain(events.pools.iter().map(pool))
         .chain(events.sites.iter().map(site))
+        .chain(events.groups.iter().map(group))
         .chain(gone)
         .collect())
 }
@@ -76,6 +77,11 @@ fn pool(pool: &Pool) -> String {
 
 fn site(site: &Site) -> String {
     format!("site   {}, {} pools", site.name, site.pool_count)
+}
+
+fn group(group: &Group) -> String {
+    let violated = if group.violated { ", violated" } else { "" };
+    format!("group  {}, {} VMs{violated}", group.name, group.members.len())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use vmm_proto::v1::{Labels, ListLabels, Reply, Request, Vm};
 
 use super::Candidate;
 use super::words::Words;
-use crate::commands::{host, pool, site, task, vm};
+use crate::commands::{group, host, pool, site, task, vm};
 use crate::failure::Failure;
 use crate::session::{Session, unexpected};
 use crate::wanted::Wanted;
@@ -34,6 +34,12 @@ pub(super) fn hosts(words: &Words, _: &str) -> Vec<Candidate> {
 pub(super) fn pools(words: &Words, _: &str) -> Vec<Candidate> {
     let pools = ask(words, async |session| pool::pools(session, &Wanted::default()).await);
     pools.unwrap_or_default().into_iter().map(|pool| (pool.name, pool.site)).collect()
+}
+
+pub(super) fn groups(words: &Words, _: &str) -> Vec<Candidate> {
+    let groups = ask(words, async |session| group::groups(session, &Wanted::default()).await);
+    let groups = groups.unwrap_or_default().into_iter();
+    groups.map(|group| (group.name, format!("{:?}", group.rule).to_lowercase())).collect()
 }
 
 pub(super) fn sites(words: &Words, _: &str) -> Vec<Candidate> {
@@ -73,6 +79,7 @@ pub(super) fn values(words: &Words, field: &str) -> Vec<Candidate> {
     match field {
         "host" | "pin" => hosts(words, ""),
         "pool" => pools(words, ""),
+        "group" => groups(words, ""),
         "site" => sites(words, ""),
         "tag" => tags(words, ""),
         "folder" => folders(words, ""),

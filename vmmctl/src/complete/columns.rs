@@ -1,11 +1,13 @@
 //! Columns, orders and queries, of the noun that is on the line.
 
-use vmm_core::query::{Fields, HostField, PoolField, SiteField, TaskField, VmField, suggest};
+use vmm_core::query::{
+    Fields, GroupField, HostField, PoolField, SiteField, TaskField, VmField, suggest,
+};
 
 use super::Candidate;
 use super::ask;
 use super::words::Words;
-use crate::commands::{host, pool, site, task, vm};
+use crate::commands::{group, host, pool, site, task, vm};
 use crate::output::Column;
 
 /// What can be listed.
@@ -16,6 +18,7 @@ enum Noun {
     Task,
     Pool,
     Site,
+    Group,
 }
 
 /// The first noun that is on the line: what stands behind it may be called like another.
@@ -26,6 +29,7 @@ fn noun(words: &Words) -> Option<Noun> {
         "task" => Some(Noun::Task),
         "pool" => Some(Noun::Pool),
         "site" => Some(Noun::Site),
+        "group" => Some(Noun::Group),
         _ => None,
     })
 }
@@ -38,6 +42,7 @@ pub(super) fn columns(words: &Words, current: &str) -> Vec<Candidate> {
         Some(Noun::Task) => names(task::COLUMNS),
         Some(Noun::Pool) => names(pool::COLUMNS),
         Some(Noun::Site) => names(site::COLUMNS),
+        Some(Noun::Group) => names(group::COLUMNS),
         None => Vec::new(),
     };
     listed(&known, current)
@@ -51,6 +56,7 @@ pub(super) fn orders(words: &Words, current: &str) -> Vec<Candidate> {
         Some(Noun::Task) => fields::<TaskField>(),
         Some(Noun::Pool) => fields::<PoolField>(),
         Some(Noun::Site) => fields::<SiteField>(),
+        Some(Noun::Group) => fields::<GroupField>(),
         None => Vec::new(),
     };
     listed(&known, current)
@@ -64,6 +70,7 @@ pub(super) fn queries(words: &Words, current: &str) -> Vec<Candidate> {
         Some(Noun::Task) => continued::<TaskField>(words, current),
         Some(Noun::Pool) => continued::<PoolField>(words, current),
         Some(Noun::Site) => continued::<SiteField>(words, current),
+        Some(Noun::Group) => continued::<GroupField>(words, current),
         None => Vec::new(),
     }
 }

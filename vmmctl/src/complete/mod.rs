@@ -88,6 +88,11 @@ pub(crate) fn pools() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| offer(current, ask::pools))
 }
 
+/// Names of groups.
+pub(crate) fn groups() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| offer(current, ask::groups))
+}
+
 /// Names of sites.
 pub(crate) fn sites() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| offer(current, ask::sites))

@@ -29,6 +29,7 @@ fn vm(name: &str, phase: VmPhase, host: &str) -> Vm {
         tags: Vec::new(),
         misplaced: None,
         pins: Vec::new(),
+        groups: Vec::new(),
         drift: None,
         spec: Spec { name: name.to_owned(), ..Spec::default() },
     }

@@ -75,6 +75,7 @@ class TargetKind(StrEnum):
     HOST = "Host"
     POOL = "Pool"
     SITE = "Site"
+    GROUP = "Group"
 
 
 class PhaseStatus(StrEnum):
@@ -86,6 +87,13 @@ class PhaseStatus(StrEnum):
     TAKING_BACK = "TakingBack"
     TAKEN_BACK = "TakenBack"
     LEFT_OVER = "LeftOver"
+
+
+class GroupKind(StrEnum):
+    """What a group wants: all of its VMs on one host, or no two."""
+
+    TOGETHER = "Together"
+    APART = "Apart"
 
 
 class BulkOperation(StrEnum):
@@ -120,6 +128,7 @@ class FaultCode(StrEnum):
     UNKNOWN_TASK = "UnknownTask"
     UNKNOWN_POOL = "UnknownPool"
     UNKNOWN_SITE = "UnknownSite"
+    UNKNOWN_GROUP = "UnknownGroup"
     BAD_REQUEST = "BadRequest"
     BAD_STATE = "BadState"
     CONFLICT = "Conflict"
@@ -146,6 +155,7 @@ class ObjectKind(StrEnum):
     TASK = "Task"
     POOL = "Pool"
     SITE = "Site"
+    GROUP = "Group"
 
 
 # What a VM shall be.
@@ -230,6 +240,14 @@ class Spec:
 
 
 # What people write on it.
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupRef:
+    """A group that a VM is in; in requests, its name or id."""
+
+    tag: ClassVar[str] = "GroupRef"
+    group: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -435,6 +453,79 @@ class Pools:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlacedVm:
+    tag: ClassVar[str] = "PlacedVm"
+    name: str
+    host: str
+    cost: Decimal
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnplacedVm:
+    """One that fits nowhere beside the others, and each host's reason."""
+
+    tag: ClassVar[str] = "UnplacedVm"
+    name: str
+    refused: tuple[RefusedHost, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placements:
+    """Where many VMs would go."""
+
+    tag: ClassVar[str] = "Placements"
+    placed: tuple[PlacedVm, ...] = ()
+    unplaced: tuple[UnplacedVm, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewVm:
+    """One of many VMs that shall be there."""
+
+    tag: ClassVar[str] = "NewVm"
+    pool: str | None = None
+    spec: Spec
+    pins: tuple[Pin, ...] = ()
+    groups: tuple[GroupRef, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A VM of a group; ``misplaced`` when it stands against the rule."""
+
+    tag: ClassVar[str] = "Member"
+    vm: str
+    vm_name: str
+    host: str | None = None
+    misplaced: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """VMs that shall be on one host, or on different ones."""
+
+    tag: ClassVar[str] = "Group"
+    group: str
+    name: str
+    rule: GroupKind
+    soft: bool
+    violated: bool
+    notes: str | None = None
+    members: tuple[Member, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Groups:
+    """A page; ``count`` of all that were wanted, when asked for."""
+
+    tag: ClassVar[str] = "Groups"
+    next: str | None = None
+    count: int | None = None
+    groups: tuple[Group, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class TagUse:
     tag: ClassVar[str] = "Tag"
     name: str
@@ -497,6 +588,7 @@ class Vm:
     rates: VmRates | None = None
     tags: tuple[Tag, ...] = ()
     pins: tuple[Pin, ...] = ()
+    groups: tuple[GroupRef, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -610,6 +702,7 @@ class RefusedHost:
 
     tag: ClassVar[str] = "RefusedHost"
     host: str
+    by: str | None = None
     reason: str
 
 
@@ -726,6 +819,20 @@ class VmRef:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AddVm(VmRef):
+    """A VM that shall be in a group."""
+
+    tag: ClassVar[str] = "Add"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveVm(VmRef):
+    """A VM that shall not be in it."""
+
+    tag: ClassVar[str] = "Remove"
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskPhase:
     """One step of a task."""
 
@@ -834,6 +941,7 @@ class Events:
     tasks: tuple[Task, ...] = ()
     pools: tuple[Pool, ...] = ()
     sites: tuple[Site, ...] = ()
+    groups: tuple[Group, ...] = ()
     gone: tuple[Gone, ...] = ()
 
 

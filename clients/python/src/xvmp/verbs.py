@@ -18,8 +18,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from . import model
 from .model import (
-    Add, Autostart, Disk, Nic, OnEvent, Pin, Remove, Scheduling, Spec, Task,
-    VmRef,
+    Add, AddVm, Autostart, Disk, GroupKind, GroupRef, NewVm, Nic, OnEvent, Pin,
+    Remove, RemoveVm, Scheduling, Spec, Task, VmRef,
 )
 
 Reply = TypeVar("Reply", covariant=True)
@@ -275,6 +275,7 @@ class CreateVm(TaskVerb):
     pool: str | None = None
     spec: Spec
     pins: tuple[Pin, ...] = ()
+    groups: tuple[GroupRef, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,6 +289,29 @@ class TryCreateVm(Verb[model.Placement]):
     pool: str | None = None
     spec: Spec
     pins: tuple[Pin, ...] = ()
+    groups: tuple[GroupRef, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateVms(TaskVerb):
+    """Defines, places together and starts many VMs: all, or ``partial``."""
+
+    tag = "CreateVms"
+    dry_run: bool = field(default=False, init=False)
+    partial: bool | None = None
+    vms: tuple[NewVm, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TryCreateVms(Verb[model.Placements]):
+    """Where ``CreateVms`` would put them now; nothing is done."""
+
+    tag = "CreateVms"
+    reply = model.Placements
+    changes = True
+    dry_run: bool = field(default=True, init=False)
+    partial: bool | None = None
+    vms: tuple[NewVm, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -510,6 +534,46 @@ class PinVm(TaskVerb):
     pins: tuple[Pin, ...] = ()
 
 
+# Groups of VMs.
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefineGroup(TaskVerb):
+    """Makes it, or changes it and who is in it; a new one needs a rule."""
+
+    tag = "DefineGroup"
+    group: str
+    new_name: str | None = None
+    rule: GroupKind | None = None
+    soft: bool | None = None
+    notes: str | None = None
+    add: tuple[AddVm, ...] = ()
+    remove: tuple[RemoveVm, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveGroup(Verb[model.Done]):
+    """Its VMs stay where they are."""
+
+    tag = "RemoveGroup"
+    reply = model.Done
+    changes = True
+    group: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListGroups(_List, Verb[model.Groups]):
+    tag = "ListGroups"
+    reply = model.Groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowGroup(Verb[model.Group]):
+    tag = "ShowGroup"
+    reply = model.Group
+    group: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class ListLabels(Verb[model.Labels]):
     """The tags and folders in use."""
@@ -629,6 +693,7 @@ class WaitEvents(Verb[model.Events]):
     tasks: bool | None = None
     pools: bool | None = None
     sites: bool | None = None
+    groups: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,6 +74,7 @@ async fn follow(operator: Operator, known: Arc<Mutex<Known>>) {
             tasks: true,
             pools: false,
             sites: false,
+            groups: false,
         };
         let pause = match operator.ask(Request::WaitEvents(wait)).await {
             Ok(Reply::Events(events)) => {

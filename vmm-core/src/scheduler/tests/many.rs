@@ -84,5 +84,15 @@ proptest! {
             prop_assert_eq!(unplaced.refusals.len(), hosts.len());
         }
         prop_assert_eq!(&batch, &super::batch(&pool, &vms, &model, effort));
+        let places: Vec<(VmId, HostId)> =
+            batch.placed.iter().map(|placed| (placed.vm, placed.host)).collect();
+        prop_assert_eq!(still_fits(&pool, &vms, &places), Ok(()));
+        if let Some((vm, host)) = places.first().copied() {
+            let mut later = pool.clone();
+            later.hosts.iter_mut().filter(|h| h.id == host).for_each(|h| h.maintenance = true);
+            prop_assert_eq!(still_fits(&later, &vms, &places), Err((vm, Some(Refusal::Maintenance))));
+            later.hosts.retain(|h| h.id != host);
+            prop_assert_eq!(still_fits(&later, &vms, &places), Err((vm, None)));
+        }
     }
 }

@@ -41,6 +41,7 @@ pub(crate) const COLUMNS: &[OfVm] = &[
     OfVm::text("macs", |vm| joined(vm.spec.nics.iter().map(|nic| nic.mac.as_str()))).wide(),
     OfVm::text("saved_path", |vm| vm.saved_path.clone().unwrap_or_default()).wide(),
     OfVm::text("saved_host", |vm| vm.saved_host.clone().unwrap_or_default()).wide(),
+    OfVm::text("groups", |vm| joined(vm.groups.iter().map(|group| group.group.as_str()))).wide(),
     OfVm::text("pins", |vm| joined(vm.pins.iter().map(|pin| pin.host.as_str()))).wide(),
     OfVm::text("misplaced", |vm| vm.misplaced.clone().unwrap_or_default()).wide(),
     OfVm::flag("stale", |vm| vm.stale).wide(),

@@ -4,6 +4,7 @@ mod change;
 mod columns;
 mod console;
 mod create;
+mod create_many;
 mod delete;
 mod devices;
 mod disk;

@@ -46,6 +46,7 @@ fn told(vm: &Vm) -> Told {
         ("host", vm.host.clone().unwrap_or_default()),
         ("misplaced", vm.misplaced.clone().unwrap_or_default()),
         ("pool", vm.pool.clone().unwrap_or_default()),
+        ("groups", vm.groups.iter().map(|one| one.group.as_str()).collect::<Vec<_>>().join(", ")),
         ("pinned to", vm.pins.iter().map(|pin| pin.host.as_str()).collect::<Vec<_>>().join(", ")),
         ("folder", vm.folder.clone().unwrap_or_default()),
         ("tags", vm.tags.iter().map(|tag| tag.name.as_str()).collect::<Vec<_>>().join(", ")),
@@ -131,7 +132,7 @@ pub(in crate::commands) use tests::sample;
 
 #[cfg(test)]
 mod tests {
-    use vmm_proto::v1::{Autostart, GuestKind, OnEvent, Pin, VmPhase};
+    use vmm_proto::v1::{Autostart, GroupRef, GuestKind, OnEvent, Pin, VmPhase};
 
     use super::*;
     use crate::screen::Screen;
@@ -141,6 +142,7 @@ name         web
 id           1
 type         pv
 status       saved
+groups       web-ha
 pinned to    h1, h2
 saved in     /s on h1
 vcpus        0 online, 2 at boot, 4 at most
@@ -207,6 +209,7 @@ disk demand  0.0 MiB/s
             rates: None,
             tags: Vec::new(),
             misplaced: None,
+            groups: vec![GroupRef { group: "web-ha".into() }],
             pins: vec![Pin { host: "h1".into() }, Pin { host: "h2".into() }],
             spec,
         }

@@ -155,7 +155,7 @@ fn question(verb: &str, names: &[String], loses: &str) -> String {
     format!("{verb} {}: {listed}{more}?{loses}", counted(names.len()))
 }
 
-fn counted(count: usize) -> String {
+pub(super) fn counted(count: usize) -> String {
     if count == 1 { "1 VM".to_owned() } else { format!("{count} VMs") }
 }
 

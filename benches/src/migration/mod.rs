@@ -1,0 +1,24 @@
+//! Live migration: the policy beside Xen's, QEMU's and the clairvoyant bound, and the rates of what it is made of.
+//!
+//! - [`guest`], [`world`]: a guest that writes, and a driver that runs any policy against it. Synthetic traces: directions, not absolutes.
+//! - [`policies`], [`table`]: who takes part, and how they do; ours with each part switched off in turn.
+//! - [`clairvoyant`]: the bound of the same trace.
+//! - [`rates`]: a harvest of 64 GiB, the encoders, the state of a page.
+
+mod clairvoyant;
+mod guest;
+mod policies;
+mod rates;
+mod table;
+mod world;
+
+use anyhow::Result;
+
+use crate::report::Report;
+
+pub(crate) fn run() -> Result<Report> {
+    let mut report = Report::new("migration");
+    rates::run(&mut report)?;
+    table::run(&mut report);
+    Ok(report)
+}

@@ -1,0 +1,106 @@
+//! After each harvest of the sprint: on, stop, brake, or give up.
+//!
+//! Let `x` be the seconds that what is pending needs on the link, `r` what is written again for each byte that is sent. Another pass costs
+//! `r·x` in all and takes `(1-r)·x` off the downtime. So it goes on while `r < w/(1+w)`, with `w` the worth of downtime, and stops
+//! when that no longer holds and the downtime is allowed. Stopping at the first downtime that is allowed, as QEMU does, leaves what a few
+//! milliseconds more would save; sending on while anything is gained takes passes that gain next to nothing.
+//!
+//! It has stalled when `x` was not a tenth less for [`STALL_EPOCHS`] and for as long as `x` itself: then nothing gets shorter by waiting, and
+//! the brake is asked for ([`crate::migration::brake`]), then the longer downtime, then it is given up.
+
+use std::time::Duration;
+
+use super::{Layered, Phase};
+use crate::migration::brake::{STRONGEST, Situation};
+use crate::migration::rate::Undone;
+use crate::migration::{Action, Brake, EPOCH, Reason};
+
+/// Nothing got shorter for so long: it will not.
+pub(super) const STALL_EPOCHS: u32 = 10;
+/// A rest that is as short as this is not worth another harvest.
+const SHORT_S: f64 = 0.002;
+const LESS: f64 = 0.9;
+
+/// The shortest rest so far.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Best {
+    rest_s: f64,
+    at: Duration,
+}
+
+impl Layered {
+    /// Seconds that what is pending needs, on the link or in the encoders.
+    pub(super) fn rest_s(&self) -> f64 {
+        let pages = f64::from(self.pages.pending().count());
+        let on_link = self.pages.pending_bytes(self.sizes.fresh) / self.link.low();
+        on_link.max(pages * self.sizes.nanos / 1e9 / f64::from(self.guest.threads.max(1)))
+    }
+
+    pub(super) fn downtime_s(&self) -> f64 {
+        self.rest_s() + self.guest.fixed.as_secs_f64()
+    }
+
+    pub(super) fn judge(&mut self, now: Duration) {
+        let rest_s = self.rest_s();
+        let is_allowed = self.downtime_s() <= self.limits.downtime_target.as_secs_f64();
+        let is_stalled = self.is_stalled(rest_s, now);
+        let is_braked = self.meter.brake() > Brake::OFF;
+        let gains = self.undone.ratio() < self.limits.ratio_max() && !is_braked;
+        if rest_s <= SHORT_S || is_allowed && (!gains || is_stalled) {
+            self.stop();
+        } else if is_stalled {
+            self.brake_or_give_up(now);
+        }
+    }
+
+    fn is_stalled(&mut self, rest_s: f64, now: Duration) -> bool {
+        match self.best {
+            Some(best) if rest_s >= best.rest_s * LESS => {
+                let patience = (EPOCH * STALL_EPOCHS).as_secs_f64().max(best.rest_s);
+                now.saturating_sub(best.at).as_secs_f64() >= patience
+            }
+            _ => {
+                self.best = Some(Best { rest_s, at: now });
+                false
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        self.phase = Phase::Stopping;
+        self.orders.push_back(Action::Suspend);
+    }
+
+    fn brake_or_give_up(&mut self, now: Duration) {
+        let budget_s = self.limits.brake_budget.as_secs_f64() - self.meter.lost_s(now);
+        let kept = 1.0 - self.meter.brake().denied();
+        let ratio = self.dirty_rate / self.link.low() / kept;
+        let situation = Situation { excess_s: self.rest_s(), ratio, budget_s };
+        let found = situation.brake().filter(|_| self.options.brake);
+        // One that was found too weak is not tried again.
+        let stronger = |found| if found > self.meter.brake() { found } else { STRONGEST };
+        let Some(brake) = found.map(stronger).filter(|brake| *brake > self.meter.brake()) else {
+            return self.give_up(now, false);
+        };
+        self.meter.set(brake, now);
+        self.undone = Undone::default();
+        self.best = None;
+        self.orders.push_back(Action::Cap(brake));
+    }
+
+    /// The longer downtime if it is allowed, or the end.
+    pub(super) fn give_up(&mut self, now: Duration, is_late: bool) {
+        let downtime_s = self.downtime_s();
+        if downtime_s <= self.limits.downtime_max.as_secs_f64() {
+            return self.stop();
+        }
+        let reason = if is_late {
+            let left_bytes = super::whole(self.pages.pending_bytes(self.sizes.fresh));
+            Reason::Deadline { seconds: self.limits.deadline.as_secs(), left_bytes }
+        } else {
+            let allowed_ms = super::whole(self.limits.downtime_max.as_secs_f64() * 1e3);
+            Reason::DoesNotConverge { downtime_ms: super::whole(downtime_s * 1e3), allowed_ms }
+        };
+        self.abort(reason, now);
+    }
+}

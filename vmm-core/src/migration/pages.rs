@@ -1,0 +1,256 @@
+//! What is known of each page: three bytes in three arrays and two bits in two bitmaps, 3.25 bytes a page in all.
+//!
+//! - `pending`: it must be sent (again) before the end.
+//! - `sent`: it was sent, or told to be free, at least once.
+//! - its [layer](super::layer), the epoch in which it was last seen written (a byte that wraps),
+//! - what it will take on the wire next time, in steps of 16 bytes.
+//!
+//! An epoch's number is a byte. A page that was left alone for [`COOL_EPOCHS`] is put back to layer 0 by a sweep that goes around all
+//! pages in [`SWEEP_EPOCHS`], so that no age grows past what a byte holds.
+
+use super::layer::{after_write, decayed, need};
+use super::{Bitmap, Pfn};
+
+/// Quiet for so long, a page is as cool as one that was never written.
+pub const COOL_EPOCHS: u8 = 128;
+/// The sweep sees every page once in so many epochs.
+pub const SWEEP_EPOCHS: u8 = 64;
+
+const LAYER: u8 = 0b0111;
+const STEP_BYTES: u32 = 16;
+
+/// What is known of all pages.
+#[derive(Debug)]
+pub struct Pages {
+    pending: Bitmap,
+    sent: Bitmap,
+    written_epoch: Vec<u8>,
+    marks: Vec<u8>,
+    steps: Vec<u8>,
+    fresh_count: u32,
+    known_bytes: u64,
+    epoch: u64,
+    sweep_at: u32,
+}
+
+/// What a harvest brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Inflow {
+    /// Pages in it.
+    pub dirty_count: u32,
+    /// Their expected bytes; those that were never sent left out.
+    pub dirty_bytes: u64,
+    /// Of that, what was clean before: it must be sent once more.
+    pub new_bytes: u64,
+}
+
+impl Pages {
+    /// All must be sent.
+    #[must_use]
+    pub fn new(pages: u32) -> Self {
+        let bytes = || vec![0; pages as usize];
+        Self {
+            pending: Bitmap::full(pages),
+            sent: Bitmap::empty(pages),
+            written_epoch: bytes(),
+            marks: bytes(),
+            steps: bytes(),
+            fresh_count: pages,
+            known_bytes: 0,
+            epoch: 0,
+            sweep_at: 0,
+        }
+    }
+
+    /// Heap memory that it takes, in bytes.
+    #[must_use]
+    pub fn state_bytes(&self) -> usize {
+        3 * self.marks.len() + 2 * self.marks.len().div_ceil(64) * 8
+    }
+
+    /// How many pages there are.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.pending.pages()
+    }
+
+    /// What must be sent.
+    #[must_use]
+    pub fn pending(&self) -> &Bitmap {
+        &self.pending
+    }
+
+    /// Pages that must be sent and never were.
+    #[must_use]
+    pub fn fresh_count(&self) -> u32 {
+        self.fresh_count
+    }
+
+    /// Whether it was sent before.
+    #[must_use]
+    pub fn was_sent(&self, page: Pfn) -> bool {
+        self.sent.has(page)
+    }
+
+    /// What everything pending will take, when a page that was never sent takes `fresh_bytes`.
+    #[must_use]
+    pub fn pending_bytes(&self, fresh_bytes: f64) -> f64 {
+        self.known_bytes as f64 + f64::from(self.fresh_count) * fresh_bytes
+    }
+
+    fn bytes(&self, page: Pfn) -> u64 {
+        u64::from(u32::from(self.steps[page.0 as usize]) * STEP_BYTES)
+    }
+
+    fn layer(&self, page: Pfn) -> u8 {
+        self.marks[page.0 as usize] & LAYER
+    }
+
+    fn quiet(&self, page: Pfn) -> u8 {
+        self.epoch_byte().wrapping_sub(self.written_epoch[page.0 as usize])
+    }
+
+    fn epoch_byte(&self) -> u8 {
+        (self.epoch % 256).try_into().expect("a remainder of 256 is a byte")
+    }
+
+    /// Where it stands in the order of sending: 0 for a page that is cool, then by layer; those that were written too lately for
+    /// their layer come after all that were not.
+    #[must_use]
+    pub fn rank(&self, page: Pfn) -> u8 {
+        match (self.layer(page), self.quiet(page)) {
+            (0, _) => 0,
+            (layer, quiet) if quiet >= need(layer) => decayed(layer, quiet),
+            (layer, _) => LAYER + layer,
+        }
+    }
+
+    /// The highest rank.
+    pub const RANK_MAX: u8 = 2 * LAYER;
+
+    /// These hold nothing, or do not exist: nobody waits for their contents.
+    pub fn release(&mut self, pages: &Bitmap) {
+        for page in pages.below(self.count()) {
+            self.drop_pending(page);
+            self.sent.insert(page);
+        }
+    }
+
+    fn drop_pending(&mut self, page: Pfn) {
+        if self.pending.remove(page) {
+            if self.sent.has(page) {
+                self.known_bytes -= self.bytes(page);
+            } else {
+                self.fresh_count -= 1;
+            }
+        }
+    }
+
+    fn add_pending(&mut self, page: Pfn) -> bool {
+        let is_new = self.pending.insert(page);
+        if is_new && self.sent.has(page) {
+            self.known_bytes += self.bytes(page);
+        } else if is_new {
+            self.fresh_count += 1;
+        }
+        is_new
+    }
+
+    /// Time has come to this epoch, counted from 0.
+    pub fn advance(&mut self, epoch: u64) {
+        let passed = epoch.saturating_sub(self.epoch);
+        if passed == 0 {
+            return;
+        }
+        if passed >= u64::from(COOL_EPOCHS) {
+            self.marks.iter_mut().for_each(|mark| *mark &= !LAYER);
+        }
+        self.epoch = epoch;
+        let share = u64::from(self.count()).div_ceil(SWEEP_EPOCHS.into());
+        let steps = (share * passed).min(self.count().into());
+        for _ in 0..steps {
+            let page = Pfn(self.sweep_at);
+            if self.layer(page) > 0 && self.quiet(page) >= COOL_EPOCHS {
+                self.marks[page.0 as usize] &= !LAYER;
+            }
+            self.sweep_at = (self.sweep_at + 1) % self.count();
+        }
+    }
+
+    /// These were written. A page that was never written before comes with the layer 1.
+    pub fn written(&mut self, dirty: &Bitmap) -> Inflow {
+        let mut inflow = Inflow::default();
+        for page in dirty.below(self.count()) {
+            self.heat(page);
+            // What was released before it was written has no size yet.
+            if self.sent.has(page) && self.steps[page.0 as usize] == 0 {
+                self.drop_pending(page);
+                self.sent.remove(page);
+            }
+            let is_new = self.add_pending(page);
+            let bytes = if self.sent.has(page) { self.bytes(page) } else { 0 };
+            inflow.dirty_count += 1;
+            inflow.dirty_bytes += bytes;
+            inflow.new_bytes += if is_new { bytes } else { 0 };
+        }
+        inflow
+    }
+
+    /// These are in the log, which was not cleaned: those not seen before are warm.
+    pub fn peeked(&mut self, dirty: &Bitmap) {
+        for page in dirty.below(self.count()) {
+            if self.layer(page) == 0 {
+                self.heat(page);
+            }
+        }
+    }
+
+    fn heat(&mut self, page: Pfn) {
+        let (layer, at) = (self.layer(page), page.0 as usize);
+        let quiet = if layer == 0 { u8::MAX } else { self.quiet(page) };
+        self.marks[at] = self.marks[at] & !LAYER | after_write(layer, quiet);
+        self.written_epoch[at] = self.epoch_byte();
+    }
+
+    /// These may not have arrived. Next time they go as a whole: a driver remembers nothing of what may not be there.
+    pub fn lost(&mut self, pages: &Bitmap, full_bytes: f64) {
+        for page in pages.below(self.count()) {
+            self.drop_pending(page);
+            self.set_bytes(page, full_bytes);
+            self.add_pending(page);
+        }
+    }
+
+    /// It is handed over to be sent: whatever is written from now on makes it pending again. Until it is known better, it will take `bytes`
+    /// the next time.
+    pub fn hand_over(&mut self, page: Pfn, bytes: f64) {
+        self.drop_pending(page);
+        if self.sent.insert(page) || self.steps[page.0 as usize] == 0 {
+            self.set_bytes(page, bytes);
+        }
+    }
+
+    /// How it went, and what it will take the next time.
+    pub fn learn(&mut self, page: Pfn, next_bytes: f64) {
+        let was_pending = self.pending.has(page) && self.sent.has(page);
+        if was_pending {
+            self.known_bytes -= self.bytes(page);
+        }
+        self.set_bytes(page, next_bytes);
+        if was_pending {
+            self.known_bytes += self.bytes(page);
+        }
+    }
+
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a byte")]
+    fn set_bytes(&mut self, page: Pfn, bytes: f64) {
+        let steps = (bytes / f64::from(STEP_BYTES)).ceil().clamp(1.0, 255.0);
+        self.steps[page.0 as usize] = steps as u8;
+    }
+
+    /// What it will take next time, in bytes; 0 for one that was never sent.
+    #[must_use]
+    pub fn next_bytes(&self, page: Pfn) -> u64 {
+        self.bytes(page)
+    }
+}
