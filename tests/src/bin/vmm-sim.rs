@@ -10,6 +10,9 @@ use anyhow::{Result, ensure};
 use clap::Parser;
 use vmm_e2e::pool::{Day, DayReport, Size};
 
+/// A long run says each time that so many more have passed.
+const PASSED_TOLD: u64 = 50;
+
 /// Runs a random day of a pool for each seed and asserts the invariants.
 #[derive(Parser)]
 struct Arguments {
@@ -114,6 +117,9 @@ fn tell(
     match outcome {
         Ok(report) => {
             sum.passed += 1;
+            if sum.passed.is_multiple_of(PASSED_TOLD) {
+                eprintln!("{} of {} passed", sum.passed, arguments.seeds);
+            }
             sum.days.add(&report);
             if arguments.verbose {
                 println!("seed {seed}:\n{}", report.lines.join("\n"));

@@ -6,7 +6,7 @@ use anyhow::Result;
 use vmm_core::id::VmId;
 use vmm_core::invariant::HostFacts;
 use vmm_core::units::Kib;
-use xen_bindings::{DomId, DomainInfo, RunState, StorePath};
+use xen_bindings::{DomId, DomainInfo, RunState, ShutdownReason, StorePath};
 
 use super::SimHost;
 
@@ -20,7 +20,7 @@ pub fn host_facts(host: &SimHost, quiet: bool) -> Result<HostFacts> {
         xen.control.list()?.into_iter().filter(|d| d.domid != DomId::DOM0).collect();
     let running = guests
         .iter()
-        .filter(|guest| !matches!(guest.state, RunState::Dying | RunState::Shutdown(_)))
+        .filter(|guest| !has_ended(guest))
         // A domain that is paused and has never run is a build under way: it runs nothing yet.
         .filter(|guest| guest.cpu_time_ns > 0 || guest.state != RunState::Paused)
         .map(|guest| VmId::from_bytes(guest.handle.0))
@@ -32,6 +32,15 @@ pub fn host_facts(host: &SimHost, quiet: bool) -> Result<HostFacts> {
         facts.half_devices = half_devices(host)?;
     }
     Ok(facts)
+}
+
+/// A suspended guest has not: it goes on when it is told to.
+fn has_ended(guest: &DomainInfo) -> bool {
+    match guest.state {
+        RunState::Dying => true,
+        RunState::Shutdown(reason) => reason != ShutdownReason::Suspend,
+        _ => false,
+    }
 }
 
 fn children(host: &SimHost, path: &str) -> Result<Vec<String>> {
@@ -57,7 +66,7 @@ fn leftovers(host: &SimHost, guests: &[DomainInfo]) -> Result<Vec<String>> {
     found.extend(
         guests
             .iter()
-            .filter(|guest| matches!(guest.state, RunState::Dying | RunState::Shutdown(_)))
+            .filter(|guest| has_ended(guest))
             .map(|guest| format!("domain {} {:?}", guest.domid, guest.state)),
     );
     let backends = children(host, "/local/domain/0/backend/vbd")?.len();

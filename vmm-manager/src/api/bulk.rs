@@ -140,7 +140,7 @@ struct Standing {
 }
 
 impl Standing {
-    /// Takes up to `open_max` into view that were begun by an earlier manager, or are begun by `begin`.
+    /// Looks at what is open, and at what was begun by others; calls `begin` for further parts while less than `open_max` are open.
     fn look(
         &mut self,
         state: &mut State,
@@ -149,17 +149,16 @@ impl Standing {
         mut begin: impl FnMut(&mut State, &Item),
     ) {
         self.open.retain(|vm| is_open(state, record, *vm).unwrap_or(false));
-        while self.open.len() < open_max
-            && let Some(item) = record.items.get(self.next)
-        {
-            if is_open(state, record, item.vm).is_none() {
+        while let Some(item) = record.items.get(self.next) {
+            let mut open = is_open(state, record, item.vm);
+            if open.is_none() && self.open.len() < open_max {
                 begin(state, item);
+                open = is_open(state, record, item.vm);
             }
-            match is_open(state, record, item.vm) {
-                Some(true) => drop(self.open.insert(item.vm)),
-                Some(false) => {}
-                // It was not begun: a cancelled task begins no more, and a store that takes nothing more ends this manager's part.
-                None => break,
+            // Not begun: enough are open, or a store that takes nothing more ends this manager's part.
+            let Some(open) = open else { break };
+            if open {
+                self.open.insert(item.vm);
             }
             self.next += 1;
         }
@@ -214,10 +213,9 @@ fn steps_shown(over: usize, all: usize) -> usize {
 fn advance(app: &Arc<App>, record: &TaskRecord, standing: &mut Standing, cancelled: bool) {
     let mut state = app.lock();
     if cancelled {
-        // Parts that an earlier manager began may be anywhere.
-        standing.look(&mut state, record, usize::MAX, |_, _| {});
+        standing.look(&mut state, record, 0, |_, _| {});
         cancel_waiting(app, &mut state, record, standing);
-        standing.look(&mut state, record, usize::MAX, |_, _| {});
+        standing.look(&mut state, record, 0, |_, _| {});
         return;
     }
     standing.look(&mut state, record, app.config.bulk_open_max, |state, item| {

@@ -28,6 +28,8 @@ use super::{Day, TICK};
 const TASKS_END: Duration = Duration::from_secs(900);
 /// Requests that operators send before the first one is answered.
 const AT_ONCE: usize = 32;
+/// VMs that one bulk operation takes.
+const BULK_MAX: usize = 1000;
 /// How long a guest is given to do what it is asked.
 const WAIT_MS: u64 = 20_000;
 /// How often a manager is started before that is called a failure.
@@ -147,7 +149,7 @@ impl Large<'_> {
 
     /// A pool for each ten hosts, and a site for each two pools.
     async fn morning(&mut self) -> Result<()> {
-        let pool_count = (self.day.pool.hosts.len() / 10).max(1);
+        let pool_count = self.pool_count();
         for n in 0..pool_count {
             let site = format!("site{}", n / 2);
             let define = v1::DefineSite { site: site.clone(), new_name: None, notes: None };
@@ -164,6 +166,10 @@ impl Large<'_> {
         Ok(())
     }
 
+    fn pool_count(&self) -> usize {
+        (self.day.pool.hosts.len() / 10).max(1)
+    }
+
     /// In the morning nothing is broken yet.
     async fn must(&mut self, request: Request) -> Result<()> {
         self.day.pool.ask(request.clone()).await.map(drop).with_context(|| format!("{request:?}"))
@@ -172,7 +178,8 @@ impl Large<'_> {
     fn act(&mut self, deed: Deed) -> Result<String> {
         Ok(match deed {
             Deed::Create => {
-                let room = self.day.size.vms.saturating_sub(self.follower.known().vms.len());
+                let there = self.follower.known().vms.len() + self.errands.len();
+                let room = self.day.size.vms.saturating_sub(there);
                 let count = self.some(10, 10).min(room);
                 format!("{} VMs", self.create(count))
             }
@@ -236,7 +243,10 @@ impl Large<'_> {
     fn create(&mut self, count: usize) -> usize {
         for _ in 0..count {
             let (spec, dry_run) = (self.day.spec(), self.day.rng.random_bool(0.02));
-            self.send(Request::CreateVm(v1::CreateVm { dry_run, spec, ..v1::CreateVm::default() }));
+            let pool = self.day.rng.random_range(0..2 * self.pool_count());
+            let pool = (pool < self.pool_count()).then(|| format!("pool{pool}"));
+            let create = v1::CreateVm { dry_run, pool, spec, ..v1::CreateVm::default() };
+            self.send(Request::CreateVm(create));
         }
         count
     }
@@ -256,14 +266,13 @@ impl Large<'_> {
     }
 
     fn send_bulk(&mut self, operation: BulkOperation, vms: Vec<String>) {
-        if vms.is_empty() {
-            return;
-        }
         let files = self.day.pool.files.path().to_string_lossy().into_owned();
         let directory = (operation == BulkOperation::Save).then_some(files);
-        let vms = vms.into_iter().map(|vm| v1::VmRef { vm }).collect();
-        let wait_ms_max = Some(WAIT_MS);
-        self.send(Request::BulkVms(v1::BulkVms { operation, wait_ms_max, directory, vms }));
+        for vms in vms.chunks(BULK_MAX) {
+            let vms = vms.iter().map(|vm| v1::VmRef { vm: vm.clone() }).collect();
+            let (directory, wait_ms_max) = (directory.clone(), Some(WAIT_MS));
+            self.send(Request::BulkVms(v1::BulkVms { operation, wait_ms_max, directory, vms }));
+        }
     }
 
     fn singles(&mut self) -> String {
