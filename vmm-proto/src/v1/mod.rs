@@ -6,8 +6,8 @@
 //!
 //! One table, [`verb()`], says of each request what it is called, who may send it, whether it changes anything, and what it costs.
 
-mod batch;
 mod certificate;
+mod create;
 mod decision;
 mod device;
 mod event;
@@ -27,10 +27,10 @@ mod task;
 mod verb;
 mod vm;
 
-pub use batch::{CreateVms, NewVm, PlacedVm, Placements, UnplacedVm};
 pub use certificate::{
     Certificate, InstallCertificate, PrepareKeys, RenewCertificate, ShowCertificate, SigningRequest,
 };
+pub use create::{CreateVm, CreateVms, NewVm, PlacedVm, Placements, UnplacedVm};
 pub use decision::{
     Decision, DecisionKind, DecisionText, Decisions, ListDecisions, ReadDecision, ShowDecision,
 };
@@ -67,10 +67,10 @@ pub use task::{
 };
 pub use verb::{Cost, Permission, Verb, verb};
 pub use vm::{
-    BuildVm, Candidate, ConfigureVm, ConsoleText, CreateVm, DeleteVm, DestroyVm, DiscardSaved,
-    ListVms, Memory, PauseVm, Placement, ReadConsole, RebootVm, RenameVm, RestoreVm, ResumeVm,
-    SaveVm, SetMemory, SetVcpus, ShowVm, ShutdownVm, Spec, StartVm, SuspendVm, UnpauseVm, Vcpus,
-    Vm, VmPhase, VmRates, VmTotals, Vms,
+    BuildVm, Candidate, ConfigureVm, ConsoleText, DeleteVm, DestroyVm, DiscardSaved, ListVms,
+    Memory, PauseVm, Placement, ReadConsole, RebootVm, RenameVm, RestoreVm, ResumeVm, SaveVm,
+    SetMemory, SetVcpus, ShowVm, ShutdownVm, Spec, StartVm, SuspendVm, UnpauseVm, Vcpus, Vm,
+    VmPhase, VmRates, VmTotals, Vms,
 };
 
 /// The namespace of every element.

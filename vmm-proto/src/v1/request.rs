@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    batch, certificate, decision, device, event, group, host, label, orphan, pin, place, plan,
+    certificate, create, decision, device, event, group, host, label, orphan, pin, place, plan,
     stats, task, vm,
 };
 
@@ -50,8 +50,8 @@ pub enum Request {
     ListDecisions(decision::ListDecisions),
     ShowDecision(decision::ShowDecision),
     ReadDecision(decision::ReadDecision),
-    CreateVm(vm::CreateVm),
-    CreateVms(batch::CreateVms),
+    CreateVm(create::CreateVm),
+    CreateVms(create::CreateVms),
     BuildVm(vm::BuildVm),
     StartVm(vm::StartVm),
     PauseVm(vm::PauseVm),
@@ -108,7 +108,7 @@ pub enum Reply {
     Groups(group::Groups),
     Group(Box<group::Group>),
     Placement(vm::Placement),
-    Placements(batch::Placements),
+    Placements(create::Placements),
     Plan(plan::Plan),
     Growth(plan::Growth),
     Decision(Box<decision::Decision>),

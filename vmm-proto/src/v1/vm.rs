@@ -65,26 +65,6 @@ pub struct Spec {
     pub autostart: Option<Autostart>,
 }
 
-/// To the manager: define a VM, choose its host and start it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CreateVm {
-    /// Only say where it would go, and why.
-    #[serde(rename = "@dry-run")]
-    pub dry_run: bool,
-    /// The pool that it shall be in, by id or name; wherever it costs least when it is not said.
-    #[serde(rename = "@pool", default, skip_serializing_if = "Option::is_none")]
-    pub pool: Option<String>,
-    /// What it shall be.
-    #[serde(rename = "Spec")]
-    pub spec: Spec,
-    /// The hosts that it may be on, as [`super::PinVm`] says it.
-    #[serde(rename = "Pin", default, skip_serializing_if = "Vec::is_empty")]
-    pub pins: Vec<Pin>,
-    /// The groups that it shall be in.
-    #[serde(rename = "GroupRef", default, skip_serializing_if = "Vec::is_empty")]
-    pub groups: Vec<GroupRef>,
-}
-
 macro_rules! vm_request {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
