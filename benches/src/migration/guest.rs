@@ -170,7 +170,7 @@ impl Guest {
     pub(crate) fn is_zero(&self, page: Pfn) -> bool {
         match self.content(page) {
             Content::Zero => true,
-            Content::Free => page.0 % 4 == 0,
+            Content::Free => page.0.is_multiple_of(4),
             _ => false,
         }
     }

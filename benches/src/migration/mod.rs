@@ -5,6 +5,12 @@
 //! - [`clairvoyant`]: the bound of the same trace.
 //! - [`rates`]: a harvest of 64 GiB, the encoders, the state of a page.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "figures of a simulator are small and not negative"
+)]
+
 mod clairvoyant;
 mod guest;
 mod policies;

@@ -19,6 +19,12 @@ const FIXED_S: f64 = 0.02;
 pub(super) const REFERENCE: &str = "QEMU zstd+hints+auto-converge";
 pub(super) const OURS: &str = "ours";
 
+/// For whom does without sums there is room for none: then a copy that finds no room is not replaced by them.
+pub(super) fn setting_of(name: &str) -> Setting {
+    let has_sums = name.starts_with(OURS) && name != "ours, no sums";
+    Setting { sums_max: if has_sums { PAGES } else { 0 }, ..setting() }
+}
+
 pub(super) fn setting() -> Setting {
     Setting { link: LINK, threads: 2, fixed_s: FIXED_S, copies_max: PAGES / 8, sums_max: PAGES }
 }

@@ -4,11 +4,15 @@ use vmm_core::migration::Reason;
 
 use super::clairvoyant::bound;
 use super::guest::{Guest, WORKLOADS, Workload};
-use super::policies::{ABLATIONS, ALLOWED, NAMES, OURS, PAGES, REFERENCE, limits, make, setting};
+use super::policies::{
+    ABLATIONS, ALLOWED, NAMES, OURS, PAGES, REFERENCE, limits, make, setting, setting_of,
+};
 use super::world::{Outcomes, World};
 use crate::report::Report;
 
 const SEEDS: u64 = 3;
+/// Names and rates of writing.
+const REGIMES: [(&str, f64); 2] = [("", 1.0), ("contended ", 4.0)];
 /// Traces longer than this do not converge.
 const LIMIT_S: f64 = 60.0;
 const BOUND_LIMIT_S: f64 = 20.0;
@@ -26,7 +30,7 @@ struct Mean {
 
 pub(super) fn run(report: &mut Report) {
     let mut lost = 0;
-    for (regime, scale) in [("", 1.0), ("contended ", 4.0)] {
+    for (regime, scale) in REGIMES {
         for workload in WORKLOADS {
             lost += trace(&format!("{regime}{}", workload.name), workload, scale, report);
         }
@@ -68,7 +72,7 @@ fn mean(name: &str, workload: Workload, scale: f64) -> Mean {
     for seed in 1..=SEEDS {
         let guest = Guest::new(PAGES, workload, scale, seed);
         let mut policy = make(name, &guest);
-        let of = World::new(guest, setting()).run(policy.as_mut(), LIMIT_S);
+        let of = World::new(guest, setting_of(name)).run(policy.as_mut(), LIMIT_S);
         mean.of.total_s += of.total_s * share;
         mean.of.downtime_s += of.downtime_s * share;
         mean.of.bytes += of.bytes * share;

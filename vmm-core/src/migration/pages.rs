@@ -1,12 +1,12 @@
 //! What is known of each page: three bytes in three arrays and two bits in two bitmaps, 3.25 bytes a page in all.
 //!
 //! - `pending`: it must be sent (again) before the end.
-//! - `sent`: it was sent, or told to be free, at least once.
-//! - its [layer](super::layer), the epoch in which it was last seen written (a byte that wraps),
+//! - `sent`: it was handed over, or told to be free, at least once.
+//! - its [layer](super::layer), and the epoch in which it was last seen written, a byte that wraps,
 //! - what it will take on the wire next time, in steps of 16 bytes.
 //!
-//! An epoch's number is a byte. A page that was left alone for [`COOL_EPOCHS`] is put back to layer 0 by a sweep that goes around all
-//! pages in [`SWEEP_EPOCHS`], so that no age grows past what a byte holds.
+//! A page that was left alone for [`COOL_EPOCHS`] is put back to layer 0 by a sweep that goes around all pages in [`SWEEP_EPOCHS`], so that
+//! no age grows past what a byte holds.
 
 use super::layer::{after_write, decayed, need};
 use super::{Bitmap, Pfn};
@@ -252,5 +252,88 @@ impl Pages {
     #[must_use]
     pub fn next_bytes(&self, page: Pfn) -> u64 {
         self.bytes(page)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Change {
+        Written(u32),
+        HandOver(u32),
+        Learn(u32, u16),
+        Lost(u32),
+        Release(u32),
+        Advance(u64),
+    }
+
+    fn change() -> impl Strategy<Value = Change> {
+        let page = || 0_u32..80;
+        prop_oneof![
+            page().prop_map(Change::Written),
+            page().prop_map(Change::HandOver),
+            (page(), 0_u16..5000).prop_map(|(page, bytes)| Change::Learn(page, bytes)),
+            page().prop_map(Change::Lost),
+            page().prop_map(Change::Release),
+            (0_u64..300).prop_map(Change::Advance),
+        ]
+    }
+
+    fn one(page: u32) -> Bitmap {
+        let mut set = Bitmap::empty(80);
+        set.insert(Pfn(page));
+        set
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_pending_is_counted_right_whatever_happened(changes in prop::collection::vec(change(), 0..200)) {
+            let mut pages = Pages::new(70);
+            let mut epoch = 0;
+            for change in changes {
+                match change {
+                    Change::Written(page) => {
+                        pages.written(&one(page));
+                        prop_assert_eq!(pages.pending().has(Pfn(page)), page < 70);
+                    }
+                    Change::HandOver(page) if page < 70 => {
+                        pages.hand_over(Pfn(page), 900.0);
+                        prop_assert!(!pages.pending().has(Pfn(page)));
+                    }
+                    Change::Learn(page, bytes) if page < 70 => pages.learn(Pfn(page), bytes.into()),
+                    Change::Lost(page) => pages.lost(&one(page), 800.0),
+                    Change::Release(page) => pages.release(&one(page)),
+                    Change::Advance(by) => {
+                        epoch += by;
+                        pages.advance(epoch);
+                    }
+                    Change::HandOver(_) | Change::Learn(..) => {}
+                }
+                let (fresh, known): (Vec<_>, Vec<_>) =
+                    pages.pending().iter().partition(|page| !pages.was_sent(*page));
+                let bytes: u64 = known.iter().map(|page| pages.next_bytes(*page)).sum();
+                prop_assert_eq!(pages.fresh_count() as usize, fresh.len());
+                prop_assert_eq!(pages.pending_bytes(1000.0), bytes as f64 + 1000.0 * fresh.len() as f64);
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_that_is_left_alone_becomes_cool_and_its_age_never_wraps_to_young() {
+        let mut pages = Pages::new(100);
+        (0..20).for_each(|epoch| {
+            pages.advance(epoch);
+            pages.written(&one(3));
+        });
+        assert!(pages.rank(Pfn(3)) > LAYER, "written in every epoch, it is not quiet");
+        (20..1000).for_each(|epoch| {
+            pages.advance(epoch);
+            assert!(epoch < 20 + 64 || pages.rank(Pfn(3)) <= 6, "epoch {epoch}");
+        });
+        assert_eq!(pages.rank(Pfn(3)), 0);
     }
 }

@@ -87,6 +87,33 @@ impl Undone {
     }
 }
 
+/// What pages took that were sent again, against what was expected of them. A page that waits is written again and again, and what differs grows:
+/// what is expected of those that still wait is corrected by those that went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Drift {
+    expected: f64,
+    took: f64,
+}
+
+impl Drift {
+    const FACTOR_MAX: f64 = 16.0;
+
+    /// A window has passed.
+    pub fn window(&mut self, expected_bytes: u64, took_bytes: u64) {
+        if expected_bytes == 0 {
+            return;
+        }
+        self.expected = self.expected * FADE + expected_bytes as f64;
+        self.took = self.took * FADE + took_bytes as f64;
+    }
+
+    /// To be multiplied with what is expected: never less than 1.
+    #[must_use]
+    pub fn factor(&self) -> f64 {
+        (self.took / self.expected.max(1.0)).clamp(1.0, Self::FACTOR_MAX)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +130,18 @@ mod tests {
         assert_eq!(link.low(), 5e7);
         link.acked(1, Duration::ZERO);
         assert_eq!(link.low(), 5e7, "what was too short to be timed says nothing");
+    }
+
+    #[test]
+    fn expectations_are_corrected_upwards_only() {
+        let mut drift = Drift::default();
+        assert_eq!(drift.factor(), 1.0);
+        drift.window(100, 400);
+        assert_eq!(drift.factor(), 4.0);
+        drift.window(0, 1000);
+        assert_eq!(drift.factor(), 4.0, "a window without expectations says nothing");
+        (0..20).for_each(|_| drift.window(100, 50));
+        assert_eq!(drift.factor(), 1.0);
     }
 
     #[test]

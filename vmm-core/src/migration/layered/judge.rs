@@ -32,7 +32,8 @@ impl Layered {
     /// Seconds that what is pending needs, on the link or in the encoders.
     pub(super) fn rest_s(&self) -> f64 {
         let pages = f64::from(self.pages.pending().count());
-        let on_link = self.pages.pending_bytes(self.sizes.fresh) / self.link.low();
+        let bytes = self.pages.pending_bytes(self.sizes.fresh) * self.drift.factor();
+        let on_link = bytes / self.link.low();
         on_link.max(pages * self.sizes.nanos / 1e9 / f64::from(self.guest.threads.max(1)))
     }
 

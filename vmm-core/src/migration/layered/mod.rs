@@ -28,7 +28,7 @@ use super::choose::Chooser;
 use super::compaction::{self, Squeeze};
 use super::forecast::Curve;
 use super::pages::Pages;
-use super::rate::{Link, Undone};
+use super::rate::{Drift, Link, Undone};
 use super::{Action, Bitmap, Brake, EPOCH, Event, Guest, Limits, Pack, Policy, Reason, Tricks};
 use crate::units::BytesPerSecond;
 use judge::Best;
@@ -157,6 +157,8 @@ pub struct Layered {
     looks: u32,
     first_pass_is_done: bool,
     window_bytes: u64,
+    expected_bytes: u64,
+    drift: Drift,
     sent_pages: u64,
     sent_bytes: u64,
     undone: Undone,
@@ -189,6 +191,8 @@ impl Layered {
             looks: 0,
             first_pass_is_done: false,
             window_bytes: 0,
+            expected_bytes: 0,
+            drift: Drift::default(),
             sent_pages: 0,
             sent_bytes: 0,
             undone: Undone::default(),
@@ -375,10 +379,12 @@ impl Layered {
         self.harvested_at = now;
         self.harvests += 1;
         let sent = std::mem::take(&mut self.window_bytes);
+        self.drift.window(std::mem::take(&mut self.expected_bytes), sent);
+        let drift = self.drift.factor();
         self.walk.reorder();
         if self.phase == Phase::Sprint {
-            self.undone.window(sent, inflow.new_bytes);
-            let rate = inflow.dirty_bytes as f64 / window;
+            self.undone.window(sent, whole(inflow.new_bytes as f64 * drift));
+            let rate = inflow.dirty_bytes as f64 * drift / window;
             let weight = if self.undone.windows() <= 1 { 1.0 } else { 0.3 };
             self.dirty_rate += weight * (rate - self.dirty_rate);
             self.judge(now);

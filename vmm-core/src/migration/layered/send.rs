@@ -156,6 +156,9 @@ impl Layered {
         for (item, outcome) in batch.items.iter().zip(outcomes) {
             self.chooser.learn(item.pack, *outcome);
             self.sizes.learn(*outcome);
+            if self.phase == Phase::Sprint {
+                self.expected_bytes += self.pages.next_bytes(item.page);
+            }
             let next = self.sizes.next(*outcome);
             self.pages.learn(item.page, next);
             self.window_bytes += u64::from(outcome.bytes);

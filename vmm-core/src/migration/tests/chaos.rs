@@ -141,7 +141,8 @@ impl Chaos {
         self.now += step;
         if !self.is_stopped {
             self.story.braked_s += step.as_secs_f64() * self.brake.denied();
-            let most = step.as_micros() as u64 * u64::from(self.script.writes_per_ms) / 1000 + 1;
+            let most =
+                u64::from(step.subsec_micros()) * u64::from(self.script.writes_per_ms) / 1000 + 1;
             for _ in 0..self.dice(most + 1) {
                 self.write();
             }
@@ -158,7 +159,7 @@ impl Chaos {
         let pages = u64::from(self.script.pages);
         let hot = (pages * u64::from(self.script.hot_percent) / 100).max(1);
         let within = if self.dice(10) > 0 { hot } else { pages };
-        let page = Pfn(self.dice(within) as u32);
+        let page = Pfn(self.dice(within).try_into().expect("pages are numbered by u32"));
         self.version[page.0 as usize] += 1;
         self.dirty.insert(page);
     }

@@ -11,6 +11,12 @@ use super::reference::xen::Xen;
 use super::*;
 use chaos::{Chaos, End, Script};
 
+/// A thousand, or as many as the environment asks for.
+fn config() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    ProptestConfig { cases: config.cases.max(1000), ..config }
+}
+
 prop_compose! {
     fn script()(
         seed in any::<u64>(),
@@ -66,7 +72,7 @@ fn longest_step(script: &Script) -> f64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn ours_loses_no_page_keeps_its_budget_and_ends(
