@@ -24,10 +24,14 @@ pub mod evtchn;
 pub mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+pub mod gfn_set;
 pub mod guest_image;
+pub mod guest_memory;
+pub mod guest_state;
 pub mod host;
 #[cfg(feature = "libxc")]
 pub mod libxc;
+pub mod log_dirty;
 pub mod memory;
 pub mod page_type;
 pub mod sim;
@@ -43,8 +47,12 @@ pub use domid::{DomId, DomainHandle};
 pub use error::{XenError, XenErrorKind};
 pub use evtchn::{EventChannels, Port};
 pub use frame::{Gfn, Mfn, PageCount, Pfn};
+pub use gfn_set::{GfnBatch, GfnSet};
 pub use guest_image::{BuildSpec, BuiltGuest, GuestImage, RestoreSpec};
+pub use guest_memory::{GuestMemory, MappedPages};
+pub use guest_state::GuestState;
 pub use host::{HostInfo, PcpuTime, Physinfo, XenVersion};
+pub use log_dirty::{DirtyCounts, DirtyLog, Leftover};
 pub use memory::DomainMemory;
 pub use page_type::{PageTable, PageType};
 pub use store::{Store, StoreError, StoreOps, StorePath, StoreTransaction};
@@ -65,6 +73,10 @@ pub struct Xen {
     pub evtchn: Arc<dyn EventChannels>,
     /// Kernel and initramfs into a domain's memory.
     pub image: Arc<dyn GuestImage>,
+    /// A PVH guest's memory, while it runs.
+    pub guest_memory: Arc<dyn GuestMemory>,
+    /// What a guest is besides its memory.
+    pub guest_state: Arc<dyn GuestState>,
     /// Xenstore.
     pub store: Arc<dyn Store>,
 }

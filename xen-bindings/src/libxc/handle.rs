@@ -25,7 +25,7 @@ pub(super) struct Handle {
 unsafe impl Send for Handle {}
 
 impl Handle {
-    fn open() -> Result<Self, XenError> {
+    pub(super) fn open() -> Result<Self, XenError> {
         const OPERATION: &str = "xc_interface_open";
         let log = Box::new(Log::new());
         clear_errno();

@@ -1,8 +1,8 @@
 //! The real hypervisor, through libxenctrl and libxenguest.
 //!
 //! ```text
-//!   Xen { control, vcpu, memory, host, evtchn, image }      store
-//!              all the same  Arc<Libxc>                      store::client::Client (no C in it)
+//!   Xen { control, vcpu, memory, host, evtchn, image, guest_memory, guest_state }      store
+//!              all the same  Arc<Libxc>                                                store::client::Client (no C in it)
 //!                       │
 //!                 handle.rs   a pool: an xc_interface belongs to one thread at a time
 //!                       │     call() = clear the log, clear errno, run, then errno + log → XenError
@@ -15,6 +15,7 @@
 //! - Out-parameters are plain C structs that live on this side's stack or in a `Vec` of the stated length.
 //! - xenctrl-sys has C's enums as Rust enums, where an unknown value is undefined behaviour. We use its integer constants and
 //!   convert at the edge; the one enum that C hands to us (a log level) is bound again as a number in [`ffi`].
+//! - A guest's memory is never referred to where it lies, since the guest writes to it: it is copied, page by page.
 //! - What libxenguest keeps a pointer to (e820, firmware modules) is owned by the object whose `Drop` ends libxenguest's use.
 //!
 //! What Xen does not tell: a PVH guest is an HVM guest without a device model, so any HVM guest is listed as PVH. A PV guest
@@ -31,11 +32,15 @@ mod dom_image;
 mod error;
 mod evtchn;
 mod ffi;
+mod foreign;
+mod guest_memory;
+mod guest_state;
 mod handle;
 mod host;
 mod image;
 mod kernel;
 mod log;
+mod log_dirty;
 mod machine;
 mod memory;
 mod saved;
@@ -43,7 +48,7 @@ mod vcpu;
 
 use std::ffi::c_int;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use xenctrl_sys::xc_interface;
 
@@ -52,6 +57,7 @@ use crate::error::{XenError, XenErrorKind};
 use crate::store::client::{self, Client};
 use crate::{Loader, StoreError, Xen};
 
+use self::foreign::ForeignMemory;
 use self::handle::Handles;
 
 /// The tracing target of one event a library call: its `operation` and `elapsed_us`.
@@ -78,7 +84,9 @@ pub fn open_at(store_socket: &Path) -> Result<Xen, XenError> {
         memory: libxc.clone(),
         host: libxc.clone(),
         evtchn: libxc.clone(),
-        image: libxc,
+        image: libxc.clone(),
+        guest_memory: libxc.clone(),
+        guest_state: libxc,
         store: Arc::new(store),
     })
 }
@@ -89,7 +97,7 @@ pub fn open_at(store_socket: &Path) -> Result<Xen, XenError> {
 /// # Errors
 /// As [`open`].
 pub fn open_loader() -> Result<Loader, XenError> {
-    let libxc = Arc::new(Libxc { handles: Handles::open()?, leaves_mapped: true });
+    let libxc = Arc::new(Libxc { leaves_mapped: true, ..Libxc::new()? });
     Ok(Loader { vcpu: libxc.clone(), image: libxc })
 }
 
@@ -108,13 +116,15 @@ fn store_unreachable(error: StoreError) -> XenError {
 /// Implements every capability but the store.
 struct Libxc {
     handles: Handles,
+    /// Opened when somebody maps a guest's memory.
+    memory: Mutex<Option<Arc<ForeignMemory>>>,
     /// What a build has mapped of a PVH guest is left to the end of the process.
     leaves_mapped: bool,
 }
 
 impl Libxc {
     fn new() -> Result<Self, XenError> {
-        Ok(Self { handles: Handles::open()?, leaves_mapped: false })
+        Ok(Self { handles: Handles::open()?, memory: Mutex::default(), leaves_mapped: false })
     }
 
     /// One libxc call about the host.

@@ -5,3 +5,4 @@
 #include <xentoollog.h>
 #include <xenctrl.h>
 #include <xenguest.h>
+#include <xenforeignmemory.h>

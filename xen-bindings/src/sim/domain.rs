@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::cpu::WHOLE;
+use super::memory::Ram;
 use crate::control::{DomainConfig, DomainInfo, GuestKind, RunState, ShutdownReason};
+use crate::cpu_policy::CpuPolicy;
 use crate::domid::{DomId, DomainHandle};
 use crate::frame::PageCount;
+use crate::stream::image::TscInfo;
 use crate::vcpu::{Affinity, Credit2};
 
 /// Xen's own structures for a domain.
@@ -37,6 +40,10 @@ pub(crate) struct Domain {
     pub(crate) shutdown: Option<ShutdownReason>,
     pub(crate) dying: bool,
     pub(crate) pages: u64,
+    /// All of `pages`, but for dom0's.
+    pub(crate) ram: Ram,
+    /// How often dom0 has mapped some of it.
+    pub(crate) mappings: u32,
     /// Pages that are no RAM of the guest's: rings, firmware tables.
     pub(crate) special_pages: u64,
     pub(crate) pool_pages: u64,
@@ -48,6 +55,9 @@ pub(crate) struct Domain {
     /// Some of its memory is still populated on demand.
     pub(crate) pod: bool,
     pub(crate) credit2: Credit2,
+    /// Unless it is the host's own.
+    pub(crate) cpu_policy: Option<CpuPolicy>,
+    pub(crate) tsc: TscInfo,
     /// vCPUs that compute without end, at most those online.
     pub(crate) busy_vcpus: u32,
 }
@@ -66,6 +76,8 @@ impl Domain {
             shutdown: None,
             dying: false,
             pages: 0,
+            ram: Ram::default(),
+            mappings: 0,
             special_pages: 0,
             pool_pages: if config.kind == GuestKind::Pvh { POOL_PAGES_AT_BIRTH } else { 0 },
             overhead_pages: DOMAIN_PAGES,
@@ -74,6 +86,8 @@ impl Domain {
             built: false,
             pod: false,
             credit2: Credit2 { weight: 256, cap_percent: 0 },
+            cpu_policy: None,
+            tsc: TscInfo::default(),
             busy_vcpus: 0,
         }
     }

@@ -29,6 +29,8 @@ pub(crate) fn bundle(inner: &Arc<Inner>) -> Xen {
         host: handle.clone(),
         evtchn: handle.clone(),
         image: handle.clone(),
+        guest_memory: handle.clone(),
+        guest_state: handle.clone(),
         store: handle,
     }
 }

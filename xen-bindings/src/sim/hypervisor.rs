@@ -27,7 +27,7 @@ const XEN_PAGES_DIVISOR: u64 = 64;
 const VCPUS_MAX: u32 = 128;
 
 pub(crate) struct Hypervisor {
-    domains: BTreeMap<u16, Domain>,
+    pub(super) domains: BTreeMap<u16, Domain>,
     pub(crate) memory: Pages,
     pub(crate) pcpus: u32,
     hvm: bool,
@@ -86,6 +86,9 @@ impl Hypervisor {
         for (domain, share) in self.domains.values_mut().zip(&shares) {
             let each = domain.demands();
             let all = each.iter().sum::<u64>().max(1);
+            if domain.runs() {
+                domain.ram.run(slowed(elapsed, domain.credit2.cap_percent));
+            }
             for (vcpu, wanted) in domain.vcpus.iter_mut().zip(each) {
                 let ppm = share * wanted / all;
                 vcpu.cpu_time_ns += scale(elapsed_ns, ppm);
@@ -193,20 +196,6 @@ impl Hypervisor {
         Ok(())
     }
 
-    /// Changes what a domain holds, as far as its maximum and the host allow; what it holds then.
-    pub(crate) fn resize(&mut self, id: DomId, wanted: u64) -> Result<u64, XenErrorKind> {
-        let domain = self.domains.get_mut(&id.get()).ok_or(XenErrorKind::NoSuchDomain)?;
-        if wanted <= domain.pages {
-            self.memory.give_back(domain.pages - wanted, &mut domain.claimed_pages);
-            domain.pages = wanted;
-        } else {
-            let most = wanted.min(domain.memory_max_kib / PAGE_KIB).max(domain.pages);
-            let wanted = most - domain.pages;
-            domain.pages += self.memory.take_up_to(wanted, &mut domain.claimed_pages);
-        }
-        Ok(domain.pages)
-    }
-
     /// Promises free memory to a domain, with Xen's own checks in its own order.
     pub(crate) fn claim(&mut self, id: DomId, pages: u64) -> Result<(), XenErrorKind> {
         let domain = self.domains.get_mut(&id.get()).ok_or(XenErrorKind::NoSuchDomain)?;
@@ -224,6 +213,12 @@ impl Hypervisor {
         }
         domain.claimed_pages = claim;
         Ok(())
+    }
+
+    /// All guests' memory is where it is counted.
+    #[cfg(test)]
+    pub(crate) fn frames_are_counted(&self) -> bool {
+        self.domains.iter().all(|(id, domain)| *id == 0 || domain.pages == domain.ram.count())
     }
 
     #[cfg(test)]
@@ -273,6 +268,14 @@ impl Hypervisor {
 
 pub(crate) fn domid(raw: u16) -> Option<DomId> {
     DomId::new(u32::from(raw)).ok()
+}
+
+/// What a vCPU that never waits has of a time, under credit2's cap.
+fn slowed(elapsed: Duration, cap_percent: u16) -> Duration {
+    match cap_percent {
+        0 | 100.. => elapsed,
+        cap => elapsed * u32::from(cap) / 100,
+    }
 }
 
 fn scale(elapsed_ns: u64, ppm: u64) -> u64 {

@@ -10,6 +10,7 @@ use super::domain::Domain;
 use super::guest::Guest;
 use super::hypervisor::PAGE_KIB;
 use super::machine::State;
+use super::memory::SPECIAL_GFNS;
 use crate::control::GuestKind;
 use crate::error::{XenError, XenErrorKind};
 use crate::frame::Gfn;
@@ -20,7 +21,7 @@ const OPERATION: &str = "guest_build";
 /// Where a bzImage says what it is.
 const BZIMAGE_MAGIC_AT: usize = 0x202;
 /// Rings, firmware tables and their like.
-const SPECIAL_PAGES: u64 = 16;
+const SPECIAL_PAGES: u64 = SPECIAL_GFNS.end - SPECIAL_GFNS.start;
 /// A paging pool below this cannot map a guest at all.
 pub(crate) const POOL_PAGES_MIN: u64 = 32;
 /// One page of page tables maps 512 pages; a guest needs some slack over that.
@@ -86,21 +87,18 @@ pub(crate) fn build(
     populate(state, shell, spec).map_err(named)?;
     let domain = state.hypervisor.get_mut(id).map_err(named)?;
     domain.built = true;
-    domain.special_pages = SPECIAL_PAGES;
+    domain.ram.load_kernel();
     domain.pod = shell.kind() == GuestKind::Pvh && spec.memory_max_kib > spec.memory_target_kib;
     if let Some(first) = domain.vcpus.first_mut() {
         first.online = true;
     }
-    let top = spec.memory_max_kib / PAGE_KIB;
-    state.guests.insert(id.get(), Guest::new(spec, shell.kind(), top));
-    let (store_gfn, console_gfn) = ring_gfns(top);
-    Ok(BuiltGuest { store_gfn, console_gfn })
+    state.guests.insert(id.get(), Guest::new(spec, shell.kind()));
+    Ok(RINGS)
 }
 
-/// Of xenstore's and of the console's ring, behind the guest's memory.
-pub(crate) fn ring_gfns(top: u64) -> (Gfn, Gfn) {
-    (Gfn(top), Gfn(top + 1))
-}
+/// Where a guest's rings are, high above its memory.
+pub(crate) const RINGS: BuiltGuest =
+    BuiltGuest { store_gfn: Gfn(SPECIAL_GFNS.start), console_gfn: Gfn(SPECIAL_GFNS.start + 1) };
 
 fn check(domain: &Domain, spec: &BuildSpec) -> Result<(), XenErrorKind> {
     let needed = spec.memory_target_kib / PAGE_KIB + SPECIAL_PAGES;
@@ -126,10 +124,5 @@ fn populate(state: &mut State, shell: &Shell, spec: &BuildSpec) -> Result<(), Xe
     if populated || shell.kind() == GuestKind::Pvh {
         hypervisor.claim(id, 0)?;
     }
-    let needed = memory + SPECIAL_PAGES;
-    if populated && hypervisor.resize(id, needed)? >= needed {
-        Ok(())
-    } else {
-        Err(XenErrorKind::OutOfMemory)
-    }
+    if populated && hypervisor.add_special(id)? { Ok(()) } else { Err(XenErrorKind::OutOfMemory) }
 }

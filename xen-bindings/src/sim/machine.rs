@@ -179,13 +179,15 @@ impl State {
         }
     }
 
-    /// A dying domain is dead to xenstored; it goes when no backend maps its pages any more.
+    /// A dying domain is dead to xenstored; it goes when nobody in dom0 maps its pages any more.
     fn release_last_page(&mut self, domid: u16) {
         if let Ok(id) = DomId::new(u32::from(domid)) {
             self.store.domain_died(id);
         }
         let mapped = |(key, b): (&DeviceKey, &Backend)| key.frontend == domid && b.mapped;
-        if self.backends.iter().any(mapped) {
+        let domain = DomId::new(u32::from(domid)).map(|id| self.hypervisor.get(id));
+        let looked_at = domain.is_ok_and(|domain| domain.is_ok_and(|domain| domain.mappings > 0));
+        if looked_at || self.backends.iter().any(mapped) {
             return;
         }
         if self.hypervisor.remove(domid) {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   trait calls ──► handle ──► faults, recorder ──► State (one lock)
-//!                                                    ├── hypervisor   domains, memory and claims, CPU time and affinity
+//!                                                    ├── hypervisor   domains, memory in bytes, claims, CPU time and affinity
 //!                                                    ├── store        the tree, transactions, watches
 //!                                                    ├── guests       scripted Linux, one state machine a domain, saved and restored
 //!                                                    ├── backend      dom0's blkback and netback, and what they count
@@ -30,11 +30,13 @@ mod hypervisor;
 mod image;
 mod ledger;
 mod machine;
+mod memory;
 mod ops;
 mod probe;
 mod recorder;
 mod rng;
 mod saved;
+mod saved_stream;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -50,9 +52,12 @@ use crate::Xen;
 pub use crate::contract::StoreFlavour;
 use crate::control::ShutdownReason;
 use crate::domid::DomId;
+use crate::frame::Gfn;
+use crate::stream::image::PageBytes;
 pub use clock::ManualClock;
 pub use config::SimConfig;
 pub use faults::{Fault, Faults};
+pub use memory::{MemoryDifference, MemoryImage, MemoryWriter};
 pub use ops::Op;
 pub use probe::{Behaviour, GuestProbe, MemoryLedger, VbdCounters, VifCounters, VifInterface};
 pub use recorder::{CALLS_MAX, Call, Recorder};
@@ -96,6 +101,30 @@ impl SimMachine {
     #[must_use]
     pub fn guest(&self, domid: DomId) -> Option<GuestProbe> {
         self.inner.with(|state| state.probe(domid))
+    }
+
+    /// All memory of a domain as it is now; `None` when there is no such domain.
+    #[must_use]
+    pub fn guest_memory(&self, domid: DomId) -> Option<MemoryImage> {
+        self.inner.with(|state| Some(state.hypervisor.get_mut(domid).ok()?.ram.image()))
+    }
+
+    /// Changes what a guest writes to its memory from now on. A boot begins with [`MemoryWriter::idle`] and what the kernel's command line
+    /// says (`workload=dirty:MIB_PER_S:SET_MIB`).
+    pub fn set_memory_writers(&self, domid: DomId, writers: &[MemoryWriter]) {
+        self.inner.with(|state| {
+            if let Ok(domain) = state.hypervisor.get_mut(domid) {
+                domain.ram.set_writers(writers);
+            }
+        });
+    }
+
+    /// A guest writes a page now, whether it runs or not. False when it has no such frame.
+    pub fn write_guest_page(&self, domid: DomId, gfn: Gfn, page: &PageBytes) -> bool {
+        self.inner.with(|state| {
+            let domain = state.hypervisor.get_mut(domid);
+            domain.is_ok_and(|domain| domain.ram.write_page(gfn.0, page))
+        })
     }
 
     /// The guest's kernel panics now.

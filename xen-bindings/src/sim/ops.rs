@@ -82,6 +82,30 @@ operations! {
     GuestSave = "guest_save",
     /// [`crate::GuestImage::restore`]
     GuestRestore = "guest_restore",
+    /// [`crate::GuestMemory::gfn_end`]
+    MemoryGfnEnd = "memory_gfn_end",
+    /// [`crate::GuestMemory::page_types`]
+    MemoryPageTypes = "memory_page_types",
+    /// [`crate::GuestMemory::map`]
+    MemoryMap = "memory_map",
+    /// [`crate::GuestMemory::release`]
+    MemoryRelease = "memory_release",
+    /// [`crate::GuestMemory::log_dirty`]
+    LogBegin = "log_begin",
+    /// [`crate::DirtyLog::clean`], [`crate::DirtyLog::clean_final`] and [`crate::DirtyLog::peek`]
+    LogRead = "log_read",
+    /// [`crate::DirtyLog::counts`]
+    LogCounts = "log_counts",
+    /// [`crate::DirtyLog::end`], or its drop
+    LogEnd = "log_end",
+    /// [`crate::GuestState::cpu_policy`]
+    StateCpuPolicy = "state_cpu_policy",
+    /// [`crate::GuestState::tsc`]
+    StateTsc = "state_tsc",
+    /// [`crate::GuestState::hvm_context`]
+    StateHvmContext = "state_hvm_context",
+    /// [`crate::GuestState::hvm_params`]
+    StateHvmParams = "state_hvm_params",
     /// [`crate::StoreOps::read`]
     StoreRead = "store_read",
     /// [`crate::StoreOps::write`]

@@ -1,35 +1,35 @@
-//! A saved guest, as a stream of the simulator's own.
+//! What a saved guest is to the machine: memory, and a text that stands where Xen's own context of its virtual machine would.
 //!
 //! ```text
 //!   magic, 8 bytes │ length of the text, 4 │ text: a word and its value a line │ checksum of the text, 8
 //! ```
 //!
-//! It carries what the model has of a guest, and no memory: a stream is a few KiB long. As with libxc, a reader takes just its
-//! own bytes and no more, so that a caller may put more behind them.
-//!
-//! What fails: a stream that ends early, is none, or does not fit the shell is `BadImage`; a descriptor that cannot be read or
-//! written answers with its own errno; a host without the memory `OutOfMemory`.
+//! The text carries what the model has of a guest besides its memory. Around it is libxc's own format ([`super::saved_stream`]), so
+//! that one sender and one receiver serve the simulator and Xen.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::BorrowedFd;
 
 use super::guest::Guest;
 use super::hypervisor::PAGE_KIB;
-use super::image::{POOL_PAGES_MIN, ring_gfns};
+use super::image::{POOL_PAGES_MIN, RINGS};
 use super::machine::State;
+use super::memory::MemoryImage;
 use crate::control::{GuestKind, ShutdownReason};
+use crate::cpu_policy::{CpuPolicy, CpuidLeaf, MsrEntry};
 use crate::domid::DomId;
 use crate::error::XenErrorKind;
 use crate::guest_image::BuiltGuest;
+use crate::stream::image::{HvmParam, Page, Pages, TscInfo};
 use crate::vcpu::Shell;
 
-const MAGIC: &[u8; 8] = b"SIMSAVE1";
+const MAGIC: &[u8; 8] = b"SIMSAVE2";
 /// Longer ones were not written here.
-const TEXT_BYTES_MAX: u32 = 1 << 20;
+const TEXT_BYTES_MAX: usize = 1 << 20;
+/// `MSR_ARCH_CAPABILITIES`' neighbour that Xen promises of every processor: `MSR_INTEL_PLATFORM_INFO`.
+const PLATFORM_INFO: u32 = 0xce;
+const TSC_KHZ: u32 = 2_400_000;
 
-/// What is in a stream.
+/// A guest's text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Saved {
     values: BTreeMap<String, String>,
@@ -56,15 +56,27 @@ impl Saved {
         self.text(word)?.parse().ok()
     }
 
-    fn encode(&self) -> String {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let values = self.values.iter().map(|(word, value)| format!("{word} {value}\n"));
         let console = self.console.iter().map(|line| format!("> {}\n", line.replace('\n', " ")));
-        values.chain(console).collect()
+        let text: String = values.chain(console).collect();
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+        bytes.extend(text.as_bytes());
+        bytes.extend(checksum(text.as_bytes()).to_le_bytes());
+        bytes
     }
 
-    fn decode(text: &str) -> Option<Self> {
+    /// `None` for bytes that are not all of a text of ours and no more.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (length, rest) = bytes.strip_prefix(MAGIC)?.split_first_chunk()?;
+        let (text, sum) = rest.split_last_chunk()?;
+        let whole = u32::try_from(text.len()) == Ok(u32::from_le_bytes(*length));
+        if !whole || text.len() > TEXT_BYTES_MAX || u64::from_le_bytes(*sum) != checksum(text) {
+            return None;
+        }
         let mut saved = Self::default();
-        for line in text.lines() {
+        for line in std::str::from_utf8(text).ok()?.lines() {
             match line.split_once(' ')? {
                 (">", said) => saved.console.push(said.to_owned()),
                 (word, value) => {
@@ -74,44 +86,6 @@ impl Saved {
         }
         Some(saved)
     }
-
-    pub(crate) fn write(&self, stream: BorrowedFd<'_>) -> Result<(), XenErrorKind> {
-        let text = self.encode();
-        let length = u32::try_from(text.len()).map_err(|_| XenErrorKind::BadImage)?;
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend(length.to_le_bytes());
-        bytes.extend(text.as_bytes());
-        bytes.extend(checksum(text.as_bytes()).to_le_bytes());
-        let mut file = File::from(stream.try_clone_to_owned().map_err(|error| errno(&error))?);
-        file.write_all(&bytes).map_err(|error| errno(&error))
-    }
-
-    pub(crate) fn read(stream: BorrowedFd<'_>) -> Result<Self, XenErrorKind> {
-        let mut file = File::from(stream.try_clone_to_owned().map_err(|error| errno(&error))?);
-        let magic: [u8; 8] = exactly(&mut file)?;
-        let length = u32::from_le_bytes(exactly(&mut file)?);
-        if &magic != MAGIC || length > TEXT_BYTES_MAX {
-            return Err(XenErrorKind::BadImage);
-        }
-        let mut text = vec![0; length as usize];
-        file.read_exact(&mut text).map_err(|error| errno(&error))?;
-        let sum = u64::from_le_bytes(exactly(&mut file)?);
-        let text = std::str::from_utf8(&text).ok().filter(|text| sum == checksum(text.as_bytes()));
-        text.and_then(Self::decode).ok_or(XenErrorKind::BadImage)
-    }
-}
-
-fn exactly<const BYTES: usize>(file: &mut File) -> Result<[u8; BYTES], XenErrorKind> {
-    let mut bytes = [0; BYTES];
-    file.read_exact(&mut bytes).map_err(|error| errno(&error))?;
-    Ok(bytes)
-}
-
-fn errno(error: &io::Error) -> XenErrorKind {
-    match (error.kind(), error.raw_os_error()) {
-        (ErrorKind::UnexpectedEof, _) => XenErrorKind::BadImage,
-        (_, code) => XenErrorKind::Other(code.unwrap_or(5)),
-    }
 }
 
 /// FNV-1a.
@@ -120,52 +94,163 @@ fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
+/// What the stream that a text goes into has for a page of zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Zeros {
+    /// The page: as libxc, and as everybody else must.
+    Sent,
+    /// A frame to allocate: the machine's own save, so that a test's streams stay short.
+    Allocated,
+}
+
+/// Everything that goes into a stream.
+pub(crate) struct Snapshot {
+    pub(crate) kind: GuestKind,
+    pub(crate) memory: MemoryImage,
+    pub(crate) policy: CpuPolicy,
+    pub(crate) tsc: TscInfo,
+    pub(crate) context: Vec<u8>,
+}
+
 impl State {
-    pub(crate) fn save_guest(&mut self, id: DomId) -> Result<Saved, XenErrorKind> {
+    /// All of a suspended guest.
+    pub(crate) fn snapshot(&mut self, id: DomId) -> Result<Snapshot, XenErrorKind> {
         self.settle_guest(id.get());
-        let now = self.now;
         let domain = self.hypervisor.get(id)?;
-        let suspended = domain.shutdown == Some(ShutdownReason::Suspend) && !domain.dying;
-        let guest =
-            self.guests.get(&id.get()).filter(|_| suspended).ok_or(XenErrorKind::Invalid)?;
-        let mut saved = guest.save(now);
+        if domain.shutdown != Some(ShutdownReason::Suspend) || domain.dying {
+            return Err(XenErrorKind::Invalid);
+        }
+        Ok(Snapshot {
+            kind: domain.kind,
+            policy: self.cpu_policy(id)?,
+            tsc: self.tsc(id)?,
+            context: self.context(id, Zeros::Allocated)?,
+            memory: self.hypervisor.get_mut(id)?.ram.image(),
+        })
+    }
+
+    /// What a domain was promised, or would be.
+    pub(crate) fn cpu_policy(&self, id: DomId) -> Result<CpuPolicy, XenErrorKind> {
+        let promised = self.hypervisor.get(id)?.cpu_policy.clone();
+        Ok(promised.unwrap_or_else(|| self.host_policy()))
+    }
+
+    fn host_policy(&self) -> CpuPolicy {
+        let basic = CpuidLeaf { leaf: 0, subleaf: !0, eax: 1, ..CpuidLeaf::default() };
+        let features = CpuidLeaf { leaf: 1, subleaf: !0, ecx: self.config.cpu_features, ..basic };
+        let msr = MsrEntry { index: PLATFORM_INFO, value: 1 << 31 };
+        CpuPolicy { leaves: vec![basic, features], msrs: vec![msr] }
+    }
+
+    /// Can this processor keep what a guest was promised?
+    pub(crate) fn promise(&mut self, id: DomId, policy: CpuPolicy) -> Result<(), XenErrorKind> {
+        let host = self.config.cpu_features;
+        let beyond = policy.leaves.iter().any(|leaf| leaf.leaf == 1 && leaf.ecx & !host != 0);
+        if beyond || policy.leaves.is_empty() || policy.msrs.is_empty() {
+            return Err(XenErrorKind::BadImage);
+        }
+        self.hypervisor.get_mut(id)?.cpu_policy = Some(policy);
+        Ok(())
+    }
+
+    pub(crate) fn tsc(&self, id: DomId) -> Result<TscInfo, XenErrorKind> {
+        let domain = self.hypervisor.get(id)?;
+        let nsec = domain.vcpus.first().map_or(0, |vcpu| vcpu.cpu_time_ns);
+        Ok(TscInfo { mode: 0, khz: TSC_KHZ, nsec, incarnation: domain.tsc.incarnation })
+    }
+
+    /// A guest's text, whatever it does now.
+    pub(crate) fn context(&mut self, id: DomId, zeros: Zeros) -> Result<Vec<u8>, XenErrorKind> {
+        let now = self.now;
+        let domain = self.hypervisor.get_mut(id)?;
+        if domain.vcpus.is_empty() {
+            return Err(XenErrorKind::Invalid);
+        }
+        let mut saved = self.guests.get(&id.get()).map_or_else(Saved::default, |g| g.save(now));
         saved.set("kind", kind_word(domain.kind));
         saved.set("vcpus", domain.vcpus.len());
         for (index, vcpu) in domain.vcpus.iter().enumerate() {
             saved.set(&format!("vcpu-{index}"), u8::from(vcpu.online));
         }
-        saved.set("pages", domain.pages);
         saved.set("special-pages", domain.special_pages);
         saved.set("busy-vcpus", domain.busy_vcpus);
         saved.set("pod", u8::from(domain.pod));
-        Ok(saved)
+        saved.set("zeros-allocated", u8::from(zeros == Zeros::Allocated));
+        let (ran_ns, writers) = domain.ram.encode();
+        saved.set("ran-ns", ran_ns);
+        for (index, writer) in writers.iter().enumerate() {
+            saved.set(&format!("writer-{index}"), writer);
+        }
+        Ok(saved.encode())
     }
 
-    pub(crate) fn restore_guest(
-        &mut self,
-        shell: &Shell,
-        saved: &Saved,
-    ) -> Result<BuiltGuest, XenErrorKind> {
-        let (id, bad) = (shell.domid(), XenErrorKind::BadImage);
-        let number = |word| saved.number(word).ok_or(bad);
-        let (pages, special) = (number("pages")?, number("special-pages")?);
-        let (vcpus, busy) = (number("vcpus")?, number("busy-vcpus")?);
-        let guest = Guest::restored(saved, self.now).ok_or(bad)?;
-        let domain = self.hypervisor.get(id)?;
+    pub(crate) fn hvm_params(&self, id: DomId) -> Result<Vec<HvmParam>, XenErrorKind> {
+        let built = self.hypervisor.get(id)?.built;
+        let param = |index, value| HvmParam { index, value };
+        let rings = [
+            param(HvmParam::STORE_PFN, RINGS.store_gfn.0),
+            param(HvmParam::CONSOLE_PFN, RINGS.console_gfn.0),
+        ];
+        Ok(if built { rings.to_vec() } else { Vec::new() })
+    }
+
+    /// A shell that a guest may be restored into.
+    pub(crate) fn check_target(&self, shell: &Shell, kind: GuestKind) -> Result<(), XenErrorKind> {
+        let domain = self.hypervisor.get(shell.domid())?;
         if domain.built || domain.dying || domain.has_run || domain.vcpus.is_empty() {
             return Err(XenErrorKind::Invalid);
         }
-        if saved.text("kind") != Some(kind_word(domain.kind))
-            || pages > domain.memory_max_kib / PAGE_KIB
-        {
-            return Err(bad);
+        if domain.kind != kind {
+            return Err(XenErrorKind::BadImage);
         }
-        if domain.kind == GuestKind::Pvh && domain.pool_pages < POOL_PAGES_MIN {
+        if kind == GuestKind::Pvh && domain.pool_pages < POOL_PAGES_MIN {
             return Err(XenErrorKind::OutOfMemory);
         }
-        if self.hypervisor.resize(id, pages)? < pages {
-            return Err(XenErrorKind::OutOfMemory);
+        Ok(())
+    }
+
+    /// Memory out of a stream: populated where it is mentioned first, overwritten later.
+    pub(crate) fn fill_memory(&mut self, id: DomId, pages: &Pages<'_>) -> Result<(), XenErrorKind> {
+        for page in pages.iter().filter(|page| page.kind().is_populated()) {
+            let gfn = page.pfn().0;
+            self.hypervisor.populate(id, gfn).map_err(|kind| self.whose_fault(id, kind))?;
+            self.load_page(id, page)?;
         }
+        Ok(())
+    }
+
+    fn load_page(&mut self, id: DomId, page: &Page<'_>) -> Result<(), XenErrorKind> {
+        if let Some(bytes) = page.bytes() {
+            self.hypervisor.get_mut(id)?.ram.load(page.pfn().0, bytes);
+        }
+        Ok(())
+    }
+
+    /// Populating fails alike for a full host and for a full shell.
+    fn whose_fault(&self, id: DomId, kind: XenErrorKind) -> XenErrorKind {
+        let full = self
+            .hypervisor
+            .get(id)
+            .is_ok_and(|domain| domain.pages >= domain.memory_max_kib / PAGE_KIB);
+        match kind {
+            XenErrorKind::Busy if full => XenErrorKind::BadImage,
+            XenErrorKind::Busy => XenErrorKind::OutOfMemory,
+            other => other,
+        }
+    }
+
+    /// The guest goes on from its text, once all its memory is there.
+    pub(crate) fn revive(
+        &mut self,
+        id: DomId,
+        context: &[u8],
+        tsc: TscInfo,
+    ) -> Result<BuiltGuest, XenErrorKind> {
+        let bad = XenErrorKind::BadImage;
+        let saved = Saved::decode(context).ok_or(bad)?;
+        let number = |word| saved.number(word).ok_or(bad);
+        let (vcpus, busy) = (number("vcpus")?, number("busy-vcpus")?);
+        let guest = Guest::restored(&saved, self.now).ok_or(bad)?;
         let domain = self.hypervisor.get_mut(id)?;
         // Noticed after all pages, as by Xen.
         if usize::try_from(vcpus).map_or(true, |vcpus| vcpus > domain.vcpus.len()) {
@@ -174,14 +259,23 @@ impl State {
         for (index, vcpu) in domain.vcpus.iter_mut().enumerate() {
             vcpu.online = saved.number(&format!("vcpu-{index}")) == Some(1);
         }
-        domain.special_pages = special;
+        domain.special_pages = number("special-pages")?;
         domain.busy_vcpus = u32::try_from(busy).map_err(|_| bad)?;
         domain.pod = saved.number("pod") == Some(1);
+        domain.tsc = TscInfo { incarnation: tsc.incarnation.wrapping_add(1), ..tsc };
+        if saved.number("zeros-allocated") == Some(1) {
+            domain.ram.zero_allocated();
+        }
+        domain.ram.clear_rings();
+        domain.ram.resume(number("ran-ns")?, &writers(&saved)).ok_or(bad)?;
         domain.built = true;
-        let (store_gfn, console_gfn) = ring_gfns(guest.ring_gfn);
         self.guests.insert(id.get(), guest);
-        Ok(BuiltGuest { store_gfn, console_gfn })
+        Ok(RINGS)
     }
+}
+
+fn writers(saved: &Saved) -> Vec<&str> {
+    (0..).map_while(|index| saved.text(&format!("writer-{index}"))).collect()
 }
 
 fn kind_word(kind: GuestKind) -> &'static str {

@@ -7,7 +7,7 @@ use super::handle::{Handle, POWER_LOST};
 use super::image;
 use super::machine::State;
 use super::ops::Op;
-use super::saved::Saved;
+use super::saved_stream;
 use super::timeline::Event;
 use crate::control::{DomainConfig, DomainControl, DomainInfo, GuestKind, ShutdownReason};
 use crate::domid::{DomId, DomainHandle};
@@ -208,8 +208,9 @@ impl GuestImage for Handle {
 
     fn save(&self, domid: DomId, stream: BorrowedFd<'_>) -> Result<(), XenError> {
         let op = Op::GuestSave;
-        let saved = self.xen(op, Some(domid), |state| state.save_guest(domid))?;
-        saved.write(stream).map_err(|kind| XenError::new(op.name(), kind).domain(domid))
+        let snapshot = self.xen(op, Some(domid), |state| state.snapshot(domid))?;
+        saved_stream::write(&snapshot, stream)
+            .map_err(|kind| XenError::new(op.name(), kind).domain(domid))
     }
 
     fn restore(
@@ -220,13 +221,6 @@ impl GuestImage for Handle {
     ) -> Result<BuiltGuest, XenError> {
         let (op, domid) = (Op::GuestRestore, shell.domid());
         self.admit(op, Some(domid), None).map_err(|fault| fault.into_xen(op).domain(domid))?;
-        let failed = |kind| XenError::new(op.name(), kind).domain(domid);
-        let saved = Saved::read(stream).map_err(failed)?;
-        self.inner.with(|state| {
-            if state.epoch != self.epoch {
-                return Err(failed(POWER_LOST));
-            }
-            state.restore_guest(shell, &saved).map_err(failed)
-        })
+        self.restore_stream(shell, stream)
     }
 }

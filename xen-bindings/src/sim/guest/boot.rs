@@ -27,6 +27,8 @@ impl Guest {
                 vcpu.online = true;
             }
             domain.busy_vcpus = self.workload.busy_vcpus;
+            domain.ram.use_rings();
+            domain.ram.set_writers(&self.workload.memory_writers());
             // The balloon driver has given back what was never populated.
             domain.pod = false;
         }

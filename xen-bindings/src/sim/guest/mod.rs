@@ -54,8 +54,6 @@ pub(crate) struct Guest {
     cmdline: String,
     behaviour: Behaviour,
     workload: Workload,
-    /// Where its rings are.
-    pub(crate) ring_gfn: u64,
     /// When a slow guest looks at what it is asked.
     looks_at: Option<Duration>,
     /// When a hostile one strikes again.
@@ -135,13 +133,12 @@ impl Step<'_> {
 }
 
 impl Guest {
-    pub(crate) fn new(spec: &BuildSpec, kind: GuestKind, ring_gfn: u64) -> Self {
+    pub(crate) fn new(spec: &BuildSpec, kind: GuestKind) -> Self {
         let workload = Workload::parse(&spec.cmdline);
         Self {
             phase: Phase::Built,
             kind,
             cmdline: spec.cmdline.clone(),
-            ring_gfn,
             looks_at: None,
             mischief_at: Duration::ZERO,
             junk_count: 0,

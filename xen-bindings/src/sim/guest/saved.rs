@@ -17,7 +17,6 @@ impl Guest {
         let mut saved = Saved::with_console(self.console.clone());
         saved.set("cmdline", &self.cmdline);
         saved.set("behaviour", self.behaviour.name());
-        saved.set("ring-gfn", self.ring_gfn);
         saved.set("vcpus-at-boot", self.vcpus_at_boot);
         saved.set("map-end-kib", self.balloon.map_end_kib());
         for (word, bytes) in [
@@ -49,7 +48,6 @@ impl Guest {
             behaviour: Behaviour::named(saved.text("behaviour")?)?,
             workload: Workload::parse(&cmdline),
             cmdline,
-            ring_gfn: saved.number("ring-gfn")?,
             looks_at: None,
             mischief_at: Duration::ZERO,
             junk_count: 0,

@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use crate::sim::memory::MemoryWriter;
 use crate::sim::probe::Behaviour;
 
 const MIB: u64 = 1 << 20;
+const PAGES_PER_MIB: u64 = 256;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Workload {
@@ -15,6 +17,8 @@ pub(super) struct Workload {
     pub(super) disk_bytes_per_s: u64,
     /// Sent and received each second by the first NIC.
     pub(super) net_bytes_per_s: u64,
+    /// Memory rewritten in turn.
+    dirty: Vec<MemoryWriter>,
     pub(super) crash_after: Option<Duration>,
     pub(super) behaviour: Behaviour,
 }
@@ -43,8 +47,16 @@ impl Workload {
         if let Some(behaviour) = misbehaviour(work) {
             self.behaviour = behaviour;
         }
-        let (name, number) = (parts.next(), parts.next().and_then(|n| n.parse::<u32>().ok()));
-        match (name, number) {
+        let name = parts.next();
+        let mut number = || parts.next().and_then(|n| n.parse::<u32>().ok());
+        if name == Some("dirty") {
+            if let (Some(rate_mib), Some(set_mib)) = (number(), number()) {
+                let pages = |mib| u64::from(mib) * PAGES_PER_MIB;
+                self.dirty.push(MemoryWriter::muncher(pages(set_mib), pages(rate_mib)));
+            }
+            return;
+        }
+        match (name, number()) {
             (Some("burn"), Some(threads)) => {
                 self.busy_vcpus = self.busy_vcpus.saturating_add(threads);
             }
@@ -52,6 +64,13 @@ impl Workload {
             (Some("net"), Some(mib)) => self.net_bytes_per_s += u64::from(mib) * MIB,
             _ => {}
         }
+    }
+}
+
+impl Workload {
+    /// What its kernel does by itself, and what it was told to do.
+    pub(super) fn memory_writers(&self) -> Vec<MemoryWriter> {
+        std::iter::once(MemoryWriter::idle()).chain(self.dirty.iter().copied()).collect()
     }
 }
 
@@ -77,6 +96,8 @@ mod tests {
     fn the_command_line_says_what_to_do() {
         let load = Workload::parse("console=hvc0 quiet workload=burn:2,disk:3,echo crash=5");
         assert_eq!((load.busy_vcpus, load.disk_bytes_per_s), (2, 3 * MIB));
+        let writes = Workload::parse("workload=dirty:8:32,dirty:8").memory_writers();
+        assert_eq!(writes, [MemoryWriter::idle(), MemoryWriter::muncher(8192, 2048)]);
         assert_eq!(Workload::parse("workload=net:2").net_bytes_per_s, 2 * MIB);
         assert_eq!(load.crash_after, Some(Duration::from_secs(5)));
         assert_eq!(Workload::parse("workload=burn:x root=/dev/xvda"), Workload::default());

@@ -103,6 +103,7 @@ fn every_page_is_somewhere(lab: &Lab) {
     assert_eq!(memory.xen + memory.free + memory.domains, memory.total, "{memory:?}");
     let claims = lab.machine.inner.with(|state| state.hypervisor.claims());
     assert_eq!(memory.claimed, claims);
+    assert!(lab.machine.inner.with(|state| state.hypervisor.frames_are_counted()));
     let listed: u64 = lab.xen.control.list().unwrap().iter().map(|info| info.pages.0).sum();
     assert!(listed <= memory.domains);
     for info in lab.xen.control.list().unwrap() {

@@ -6,6 +6,7 @@ mod hostile;
 mod invariants;
 mod limits;
 mod machine;
+mod memory;
 mod nics;
 mod plug;
 mod pv;

@@ -145,9 +145,15 @@ fn a_saved_guest_comes_back_with_its_devices_where_it_was() {
     }
 }
 
-/// A guest of 256 MiB and 2 vCPUs, in a file.
+const SMALL: u64 = 64 * MIB;
+
+fn small() -> Order {
+    Order { memory_kib: SMALL, ..Order::default() }
+}
+
+/// A guest of 64 MiB and 2 vCPUs, in a file.
 fn usual(lab: &Lab) -> Vec<u8> {
-    let domid = lab.boot(&Order::default());
+    let domid = lab.boot(&small());
     suspend(lab, domid);
     let mut bytes = Vec::new();
     saved(lab, domid).read_to_end(&mut bytes).unwrap();
@@ -163,22 +169,28 @@ fn filled(bytes: &[u8]) -> File {
 }
 
 #[test]
-fn a_stream_that_is_cut_or_changed_anywhere_is_refused() {
+fn a_stream_that_is_cut_or_whose_frame_is_changed_is_refused() {
     let lab = Lab::new();
     let bytes = usual(&lab);
-    let shell = lab.shell(&Order::default());
-    for cut in [0, 7, 8, 11, 12, 40, bytes.len() - 9, bytes.len() - 1] {
-        let outcome = restore(&lab, &shell, filled(&bytes[..cut]));
-        assert_eq!(outcome, Err(XenErrorKind::BadImage), "cut at {cut}");
+    let attempt = |bytes: &[u8]| {
+        let shell = lab.shell(&small());
+        let outcome = restore(&lab, &shell, filled(bytes));
+        lab.xen.control.destroy(shell.domid()).unwrap();
+        lab.run(1000);
+        outcome
+    };
+    for cut in [0, 7, 24, 39, 40, 100, bytes.len() / 2, bytes.len() - 9, bytes.len() - 1] {
+        assert_eq!(attempt(&bytes[..cut]), Err(XenErrorKind::BadImage), "cut at {cut}");
     }
-    for at in [0, 9, 11, 12, bytes.len() / 2, bytes.len() - 9, bytes.len() - 1] {
+    // Headers, the number of the first record, the guest's own state, the end. Memory has no checksum.
+    for at in [0, 9, 24, 28, 40, bytes.len() - 70, bytes.len() - 8] {
         let mut garbled = bytes.clone();
         garbled[at] ^= 0x40;
-        assert!(restore(&lab, &shell, filled(&garbled)).is_err(), "changed at {at}");
+        assert_eq!(attempt(&garbled), Err(XenErrorKind::BadImage), "changed at {at}");
     }
     let mut longer = bytes.clone();
     longer.extend(b"somebody else's");
-    restore(&lab, &shell, filled(&longer)).unwrap();
+    assert_eq!(attempt(&longer), Ok(()));
 }
 
 #[test]
@@ -186,22 +198,40 @@ fn a_stream_that_does_not_fit_the_shell_or_the_host_is_refused() {
     let lab = Lab::with(SimConfig { memory_total_kib: 2 << 20, ..SimConfig::default() });
     let bytes = usual(&lab);
     for (order, expect) in [
-        (Order { vcpus: 1, ..Order::default() }, XenErrorKind::BadImage),
-        (Order { kind: GuestKind::Pv, ..Order::default() }, XenErrorKind::BadImage),
-        (Order { memory_kib: 200 * MIB, ..Order::default() }, XenErrorKind::BadImage),
+        (Order { vcpus: 1, ..small() }, XenErrorKind::BadImage),
+        (Order { kind: GuestKind::Pv, ..small() }, XenErrorKind::BadImage),
+        (Order { memory_kib: 50 * MIB, ..small() }, XenErrorKind::BadImage),
     ] {
         let shell = lab.shell(&order);
         assert_eq!(restore(&lab, &shell, filled(&bytes)), Err(expect));
         lab.xen.control.destroy(shell.domid()).unwrap();
         lab.run(1000);
     }
-    let large = lab.build(&Order { memory_kib: 800 * MIB, ..Order::default() });
-    let shell = lab.shell(&Order::default());
+    let large = lab.build(&Order { memory_kib: 930 * MIB, ..Order::default() });
+    let shell = lab.shell(&small());
     assert_eq!(restore(&lab, &shell, filled(&bytes)), Err(XenErrorKind::OutOfMemory));
+    lab.xen.control.destroy(shell.domid()).unwrap();
     lab.xen.control.destroy(large).unwrap();
     lab.run(1000);
+    let shell = lab.shell(&small());
     restore(&lab, &shell, filled(&bytes)).unwrap();
     assert_eq!(restore(&lab, &shell, filled(&bytes)), Err(XenErrorKind::Invalid), "twice");
+}
+
+#[test]
+fn a_processor_that_can_less_than_was_promised_is_refused() {
+    let there = Lab::new();
+    let bytes = usual(&there);
+    for (cpu_features, expect) in
+        [(0x7fff, Ok(())), (0x3fff, Err(XenErrorKind::BadImage)), (0xffff, Ok(()))]
+    {
+        let here = Lab::with(SimConfig { cpu_features, ..SimConfig::default() });
+        let shell = here.shell(&small());
+        assert_eq!(restore(&here, &shell, filled(&bytes)), expect, "{cpu_features:#x}");
+        let told = here.xen.guest_state.cpu_policy(shell.domid()).unwrap();
+        let promised = expect.map_or(cpu_features, |()| 0x7fff);
+        assert_eq!(told.leaves[1].ecx, promised);
+    }
 }
 
 #[test]
