@@ -2,10 +2,13 @@
 
 use std::os::fd::AsFd;
 
+use super::memory::batch;
 use super::subject::{Case, Outcome, Subject, denied, ensure, refused, same, text};
+use crate::Xen;
 use crate::control::{GuestKind, ShutdownReason};
 use crate::domid::{DomId, DomainHandle};
 use crate::error::XenErrorKind;
+use crate::log_dirty::Leftover;
 use crate::vcpu::{Affinity, Credit2};
 
 pub(super) const CASES: &[Case] = &[
@@ -45,9 +48,25 @@ fn every_operation(subject: &Subject, id: DomId) -> Outcome {
     refused("alloc_unbound", xen.evtchn.alloc_unbound(id, DomId::DOM0), missing)?;
     let (_reader, writer) = std::io::pipe().map_err(text)?;
     refused("save", xen.image.save(id, writer.as_fd()), missing)?;
+    memory_and_state(xen, id)?;
     same("introduced", xen.store.is_introduced(id).map_err(text)?, false)?;
     denied("the store's release", xen.store.release(id), |_| true)?;
     denied("the store's resume", xen.store.resume(id), |_| true)
+}
+
+fn memory_and_state(xen: &Xen, id: DomId) -> Outcome {
+    let (memory, state, missing) =
+        (&xen.guest_memory, &xen.guest_state, XenErrorKind::NoSuchDomain);
+    let some = batch([1]);
+    refused("its end", memory.gfn_end(id), missing)?;
+    refused("types", memory.page_types(id, &some), missing)?;
+    refused("a mapping", memory.map(id, &some).map(|_| ()), missing)?;
+    refused("giving back", memory.release(id, &some), missing)?;
+    refused("a log", memory.log_dirty(id, Leftover::Replace).map(|_| ()), missing)?;
+    refused("its processor", state.cpu_policy(id), missing)?;
+    refused("its clock", state.tsc(id), missing)?;
+    refused("its machine", state.hvm_context(id), missing)?;
+    refused("its parameters", state.hvm_params(id), missing)
 }
 
 fn next_higher(subject: &Subject) -> Outcome {

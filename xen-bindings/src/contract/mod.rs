@@ -17,6 +17,8 @@ mod host;
 mod hostile;
 mod image;
 mod limits;
+mod live;
+mod memory;
 mod missing;
 mod moved;
 mod saved;
@@ -37,8 +39,9 @@ pub use subject::{Case, Subject, Wait};
 pub fn cases() -> Vec<Case> {
     [host::CASES, store::CASES, store_transaction::CASES, store_nodes::CASES, store_watch::CASES]
         .into_iter()
-        .chain([domain::CASES, missing::CASES, limits::CASES, image::CASES, guest::CASES])
-        .chain([suspend::CASES, saved::CASES, moved::CASES, device::CASES, hostile::CASES])
+        .chain([domain::CASES, missing::CASES, limits::CASES, image::CASES, memory::CASES])
+        .chain([guest::CASES, suspend::CASES, saved::CASES, moved::CASES, live::CASES])
+        .chain([device::CASES, hostile::CASES])
         .flatten()
         .copied()
         .collect()
