@@ -8,6 +8,7 @@
 //! that one sender and one receiver serve the simulator and Xen.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::guest::Guest;
 use super::hypervisor::PAGE_KIB;
@@ -211,12 +212,13 @@ impl State {
 
     /// Memory out of a stream: populated where it is mentioned first, overwritten later.
     pub(crate) fn fill_memory(&mut self, id: DomId, pages: &Pages<'_>) -> Result<(), XenErrorKind> {
-        for page in pages.iter().filter(|page| page.kind().is_populated()) {
-            let gfn = page.pfn().0;
-            self.hypervisor.populate(id, gfn).map_err(|kind| self.whose_fault(id, kind))?;
-            self.load_page(id, page)?;
+        let ram = &self.hypervisor.get(id)?.ram;
+        let mentioned = pages.iter().filter(|page| page.kind().is_populated());
+        let missing = mentioned.map(|page| page.pfn().0).filter(|gfn| !ram.has(*gfn));
+        for run in runs(missing.collect()) {
+            self.hypervisor.populate(id, run).map_err(|kind| self.whose_fault(id, kind))?;
         }
-        Ok(())
+        pages.iter().try_for_each(|page| self.load_page(id, page))
     }
 
     fn load_page(&mut self, id: DomId, page: &Page<'_>) -> Result<(), XenErrorKind> {
@@ -274,6 +276,20 @@ impl State {
     }
 }
 
+/// Frames in any order, some perhaps twice, as ranges.
+fn runs(mut gfns: Vec<u64>) -> Vec<Range<u64>> {
+    gfns.sort_unstable();
+    let mut runs: Vec<Range<u64>> = Vec::new();
+    for gfn in gfns {
+        match runs.last_mut() {
+            Some(run) if gfn < run.end => {}
+            Some(run) if gfn == run.end => run.end += 1,
+            _ => runs.push(gfn..gfn + 1),
+        }
+    }
+    runs
+}
+
 fn writers(saved: &Saved) -> Vec<&str> {
     (0..).map_while(|index| saved.text(&format!("writer-{index}"))).collect()
 }
@@ -282,5 +298,20 @@ fn kind_word(kind: GuestKind) -> &'static str {
     match kind {
         GuestKind::Pvh => "pvh",
         GuestKind::Pv => "pv",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_populated_once_and_in_ranges() {
+        let none: [Range<u64>; 0] = [];
+        for (gfns, expect) in
+            [(&[][..], &none[..]), (&[3, 1, 2, 2], &[1..4]), (&[9, 7, 8, 5], &[5..6, 7..10])]
+        {
+            assert_eq!(runs(gfns.to_vec()), expect);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What a domain holds: pages out of the machine's, and frames of its own for them.
 
+use std::ops::Range;
+
 use super::ram::SPECIAL_GFNS;
 use crate::domid::DomId;
 use crate::error::XenErrorKind;
@@ -35,15 +37,17 @@ impl Hypervisor {
         Ok(taken)
     }
 
-    /// Gives a domain a frame that it has not got. `Busy` when it is full, as populating says on Xen.
-    pub(crate) fn populate(&mut self, id: DomId, gfn: u64) -> Result<(), XenErrorKind> {
-        if !self.get(id)?.ram.has(gfn) {
-            if !self.take_all(id, 1)? {
-                return Err(XenErrorKind::Busy);
-            }
-            self.get_mut(id)?.ram.populate(gfn);
+    /// Gives a domain frames that it has not got: as many as fit. `Busy` when that is not all, as populating says on Xen.
+    pub(crate) fn populate(&mut self, id: DomId, gfns: Range<u64>) -> Result<(), XenErrorKind> {
+        let domain = self.domains.get_mut(&id.get()).ok_or(XenErrorKind::NoSuchDomain)?;
+        let (wanted, max) = (gfns.end - gfns.start, domain.memory_max_kib / PAGE_KIB);
+        let room = wanted.min(max.saturating_sub(domain.pages));
+        let taken = self.memory.take_up_to(room, &mut domain.claimed_pages);
+        domain.pages += taken;
+        if taken > 0 {
+            domain.ram.populate(gfns.start..gfns.start + taken);
         }
-        Ok(())
+        if taken == wanted { Ok(()) } else { Err(XenErrorKind::Busy) }
     }
 
     /// So many pages for a domain, or none.

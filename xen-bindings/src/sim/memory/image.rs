@@ -47,10 +47,10 @@ impl Frames {
         self.extents.contains(gfn)
     }
 
-    /// A frame that was not there is, and nobody has looked what it holds.
-    pub(super) fn allocate(&mut self, gfn: u64) {
-        self.extents.insert(gfn..gfn + 1);
-        self.allocated.insert(gfn..gfn + 1);
+    /// Frames that were not there are, and nobody has looked what they hold.
+    pub(super) fn allocate(&mut self, gfns: Range<u64>) {
+        self.extents.insert(gfns.clone());
+        self.allocated.insert(gfns);
     }
 
     /// Who allocated them meant zeros.

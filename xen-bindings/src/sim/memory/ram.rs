@@ -94,9 +94,9 @@ impl Ram {
         self.frames.extents.insert(SPECIAL_GFNS);
     }
 
-    /// A frame that was not there. What it holds is what somebody else left in it.
-    pub(crate) fn populate(&mut self, gfn: u64) {
-        self.frames.allocate(gfn);
+    /// Frames that were not there. What they hold is what somebody else left in them.
+    pub(crate) fn populate(&mut self, gfns: Range<u64>) {
+        self.frames.allocate(gfns);
     }
 
     /// A frame that was there.

@@ -9,7 +9,7 @@
 //! and nothing says so; a frame is populated when it is mentioned first, and what comes later overwrites it; a page that is only allocated
 //! ([`PageType::AllocOnly`](crate::PageType)) holds whatever was there before, which may be another domain's.
 //!
-//! [`Record`] is one record, typed; the order (`order.rs`) knows which may follow which, and reader and writer ask it alike. Nothing here
+//! [`Record`] is one record, typed. Reader and writer share one set of rules for which may follow which. Nothing here
 //! knows what a policy, a context or a parameter means to Xen.
 //!
 //! Refused as well, although libxc reads them: images before version 3 (Xen 4.13 and older: they lack the CPU policies), checkpoints of
