@@ -116,8 +116,14 @@ async fn a_store_that_can_fail_conforms_until_it_does() {
 #[tokio::test]
 async fn what_was_stored_is_there_after_a_reopen() {
     let memory = memory();
-    store(&memory, &[&[Put::Host(Box::new(host(1))), Put::Host(Box::new(host(2)))], &[Put::DropHost(host(1).id)]])
-        .await;
+    store(
+        &memory,
+        &[
+            &[Put::Host(Box::new(host(1))), Put::Host(Box::new(host(2)))],
+            &[Put::DropHost(host(1).id)],
+        ],
+    )
+    .await;
     assert_eq!(hosts(&memory).await, [host(2)]);
 }
 
