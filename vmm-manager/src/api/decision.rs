@@ -2,7 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use vmm_core::scheduler::record::Answer;
+use vmm_core::scheduler::Vm;
+use vmm_core::scheduler::record::{Answer, Question};
+use vmm_proto::convert::batch::shown_batch;
 use vmm_proto::convert::plan::{shown_growth, shown_plan};
 use vmm_proto::v1::{
     Decision, DecisionText, Decisions, Fault, FaultCode, ListDecisions, Placement, ReadDecision,
@@ -43,7 +45,14 @@ pub(super) fn show(app: &App, asked: &ShowDecision) -> Result<Reply, Fault> {
         Answer::Grow(growth) => {
             decision.growth = growth.map(|growth| shown_growth(&record.pool, &growth));
         }
-        Answer::Batch(_) => {}
+        Answer::Batch(batch) => {
+            let is_new = |vm: &&Vm| match &record.question {
+                Question::Batch(new, _) => new.contains(&vm.id),
+                _ => false,
+            };
+            let vms: Vec<Vm> = record.pool.vms.iter().filter(is_new).cloned().collect();
+            decision.placements = Some(shown_batch(&record.pool, &vms, &batch));
+        }
     }
     Ok(Reply::Decision(Box::new(decision)))
 }

@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use vmm_core::host::Ledger;
 use vmm_core::id::{HostId, VmId};
 use vmm_core::scheduler::batch::{Placed, Unplaced};
 use vmm_core::scheduler::record::{Question, Record};
@@ -27,7 +28,7 @@ use super::change::Change;
 use super::create::{Draft, draft, reserved};
 use super::{Asked, asked, bulk};
 use crate::app::{App, Begin, Detail, Made, Newcomer, Origin, Part, State};
-use crate::store::{Item, Put};
+use crate::store::{Charge, Item, Put};
 use crate::workflow::{Construction, Plan};
 
 /// VMs of one request.
@@ -212,7 +213,20 @@ fn holds(app: &Arc<App>, state: &mut State, problem: &Problem, solved: &Batch) -
     pool.groups.extend(writers(&problem.drafts));
     let places: Vec<(VmId, HostId)> =
         solved.placed.iter().map(|placed| (placed.vm, placed.host)).collect();
-    still_fits(&pool, &vms, &places).is_ok()
+    still_fits(&pool, &vms, &places).is_ok() && is_within_ledgers(change.state, problem, &places)
+}
+
+/// CAP1: the scheduler has looked already, the ledgers have the last word.
+fn is_within_ledgers(state: &State, problem: &Problem, places: &[(VmId, HostId)]) -> bool {
+    let charges: BTreeMap<VmId, Charge> =
+        problem.drafts.iter().map(|draft| (draft.record.id, draft.charge)).collect();
+    let mut ledgers: BTreeMap<HostId, Ledger> = BTreeMap::new();
+    places.iter().all(|(vm, host)| {
+        let there = || state.hosts.get(host).map(|host| host.ledger.clone()).unwrap_or_default();
+        let charge = charges.get(vm).copied();
+        let ledger = ledgers.entry(*host).or_insert_with(there);
+        charge.is_some_and(|charge| ledger.reserve(*vm, charge.into()).is_ok())
+    })
 }
 
 fn parts(problem: &Problem, solved: &Batch) -> Vec<Part> {

@@ -85,6 +85,20 @@ async fn each_vm_has_a_task_of_its_own_and_goes_where_the_dry_run_said() {
         assert_eq!(placement.chosen, child.host);
     }
     assert_eq!(builds(&pool, &["a", "b", "c"]), 6);
+    pool.settle().await;
+    let list = Request::ListDecisions(v1::ListDecisions::default());
+    let Reply::Decisions(kept) = pool.ok(list).await else { panic!("decisions") };
+    let made = kept.decisions.iter().find(|made| made.task.as_ref() == Some(&parent.task));
+    let decision = made.expect("the decision is kept").decision;
+    let show = Request::ShowDecision(v1::ShowDecision { decision });
+    let Reply::Decision(made) = pool.ok(show).await else { panic!("a decision") };
+    assert_eq!((made.question, made.answer.as_str()), (v1::DecisionKind::Batch, "6 of 6 VMs"));
+    let again = made.placements.expect("made again");
+    let host = |place: &v1::PlacedVm| (place.name.clone(), place.host.clone());
+    assert_eq!(
+        again.placed.iter().map(host).collect::<Vec<_>>(),
+        planned.placed.iter().map(host).collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -266,6 +266,7 @@ fn decision() -> v1::Decision {
         task: Some(vm()),
         answer: "to h1".into(),
         placement: Some(placement()),
+        placements: Some(placements()),
         plan: Some(plan()),
         growth: Some(growth()),
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::create::Placements;
 use super::{Growth, Placement, Plan};
 
 /// To the manager: decisions, the latest first.
@@ -80,6 +81,9 @@ pub struct Decision {
     /// Of one that places a VM, when it is shown.
     #[serde(rename = "Placement", default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,
+    /// Of one that places several, when it is shown.
+    #[serde(rename = "Placements", default, skip_serializing_if = "Option::is_none")]
+    pub placements: Option<Placements>,
     /// Of one that moves VMs, when it is shown.
     #[serde(rename = "Plan", default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Plan>,

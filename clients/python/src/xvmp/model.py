@@ -747,6 +747,7 @@ class Decision:
     task: str | None = None
     answer: str
     placement: Placement | None = None
+    placements: Placements | None = None
     plan: Plan | None = None
     growth: Growth | None = None
 

@@ -7,7 +7,7 @@ use vmm_proto::v1::{Decision, ReadDecision, Reply, Request, ShowDecision};
 use super::list::word;
 use crate::commands::plan::{told_growth, told_plan};
 use crate::commands::task::utc;
-use crate::commands::vm::told_placement;
+use crate::commands::vm::{told_placement, told_placements};
 use crate::failure::Failure;
 use crate::output::{Answer, Column, Told, write};
 use crate::session::{Session, unexpected};
@@ -36,6 +36,7 @@ fn told(made: &Decision) -> Told {
     );
     let parts = [
         made.placement.as_ref().map(told_placement),
+        made.placements.as_ref().map(told_placements),
         made.plan.as_ref().map(told_plan),
         made.growth.as_ref().map(told_growth),
     ];

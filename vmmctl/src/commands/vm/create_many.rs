@@ -8,7 +8,7 @@ use vmm_proto::v1::{
 use super::targets::counted;
 use crate::commands::each::{Acted, each};
 use crate::failure::Failure;
-use crate::output::{Answer, Column, Look};
+use crate::output::{Answer, Column, Look, Told};
 use crate::session::{Session, unexpected};
 use crate::wait::{Waiting, begin, finished, follow};
 
@@ -90,6 +90,11 @@ fn answer(look: &Look, placements: &Placements) -> Result<(), Failure> {
         placements.unplaced.len()
     );
     Err(Failure::Fault(Fault::new(FaultCode::NoCapacity, message)))
+}
+
+/// Where they went, for people.
+pub(crate) fn told_placements(placements: &Placements) -> Told {
+    Told::default().table(COLUMNS, &rows(placements))
 }
 
 /// A VM, and where it would go, or why nowhere.
