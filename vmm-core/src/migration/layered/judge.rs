@@ -96,12 +96,21 @@ impl Layered {
             return self.stop();
         }
         let reason = if is_late {
-            let left_bytes = super::whole(self.pages.pending_bytes(self.sizes.fresh));
+            let left_bytes = whole(self.pages.pending_bytes(self.sizes.fresh));
             Reason::Deadline { seconds: self.limits.deadline.as_secs(), left_bytes }
         } else {
-            let allowed_ms = super::whole(self.limits.downtime_max.as_secs_f64() * 1e3);
-            Reason::DoesNotConverge { downtime_ms: super::whole(downtime_s * 1e3), allowed_ms }
+            let allowed_ms = whole(self.limits.downtime_max.as_secs_f64() * 1e3);
+            Reason::DoesNotConverge { downtime_ms: whole(downtime_s * 1e3), allowed_ms }
         };
         self.abort(reason, now);
     }
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float's cast to an integer saturates"
+)]
+pub(super) fn whole(value: f64) -> u64 {
+    value as u64
 }

@@ -31,7 +31,7 @@ use super::pages::Pages;
 use super::rate::{Drift, Link, Undone};
 use super::{Action, Bitmap, Brake, EPOCH, Event, Guest, Limits, Pack, Policy, Reason, Tricks};
 use crate::units::BytesPerSecond;
-use judge::Best;
+use judge::{Best, whole};
 
 /// For so long the log is only looked at.
 pub const PROBE_EPOCHS: u32 = 6;
@@ -490,13 +490,4 @@ impl Policy for Layered {
 
 fn epoch(elapsed: Duration) -> u64 {
     u64::try_from(elapsed.as_nanos() / EPOCH.as_nanos()).unwrap_or(u64::MAX)
-}
-
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a float's cast to an integer saturates"
-)]
-fn whole(value: f64) -> u64 {
-    value as u64
 }
