@@ -20,7 +20,7 @@ pub(super) const CONSOLE_GFN: u64 = SPECIAL_GFNS.start + 1;
 /// Xen itself writes here while the guest runs.
 const XEN_WRITES_GFN: u64 = SPECIAL_GFNS.start + 2;
 /// Where a kernel is loaded, and what it has at most.
-const KERNEL: Range<u64> = 0x100..0x300;
+const KERNEL: Range<u64> = 0x100..0x120;
 /// Where writers begin.
 const WORK_GFN: u64 = 0x1000;
 

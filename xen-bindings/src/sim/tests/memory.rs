@@ -186,13 +186,24 @@ fn a_round() -> impl Strategy<Value = Round> {
     })
 }
 
+/// A balloon that only takes. Of a frame that goes and comes back between two readings nobody is told: not even a sender that looks
+/// again at the end can know that what it has sent is old, so that a balloon must be held while a guest is copied.
+fn downwards(mut rounds: Vec<Round>) -> Vec<Round> {
+    let mut targets: Vec<u64> = rounds.iter().filter_map(|round| round.target_kib).collect();
+    targets.sort_unstable();
+    for round in rounds.iter_mut().filter(|round| round.target_kib.is_some()) {
+        round.target_kib = targets.pop();
+    }
+    rounds
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_a_guest_writes_and_its_balloon_does_it_arrives_byte_by_byte(
         writers in vec(a_writer(), 0..4),
-        rounds in vec(a_round(), 0..4),
+        rounds in vec(a_round(), 0..4).prop_map(downwards),
     ) {
         prop_assert_eq!(moved(&writers, &rounds, Mistake::None), []);
     }
@@ -203,8 +214,11 @@ fn each_mistake_of_a_sender_shows() {
     let writers = [MemoryWriter::idle(), MemoryWriter::muncher(64, 1000)];
     let round = |target_kib| Round { run_ms: 300, target_kib, writes: Vec::new() };
     let (down, up) = (Some(36 * MIB), Some(MEMORY_KIB));
+    let written = Round { writes: vec![(9588, 14)], ..round(None) };
     for (mistake, rounds, shows) in [
         (Mistake::None, vec![round(down), round(up)], None),
+        // Nobody held the balloon: a frame that was written to went, and came back empty.
+        (Mistake::None, vec![written, round(down), round(up)], Some(MemoryDifference::Contents)),
         (Mistake::AllocatesZeros, vec![round(None)], Some(MemoryDifference::Contents)),
         (Mistake::LastReadingAsAllOthers, vec![round(None)], Some(MemoryDifference::Contents)),
         (Mistake::ForgetsTheLastRound, vec![round(None)], Some(MemoryDifference::Contents)),
