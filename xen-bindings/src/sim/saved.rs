@@ -307,11 +307,13 @@ mod tests {
 
     #[test]
     fn frames_are_populated_once_and_in_ranges() {
-        let none: [Range<u64>; 0] = [];
-        for (gfns, expect) in
-            [(&[][..], &none[..]), (&[3, 1, 2, 2], &[1..4]), (&[9, 7, 8, 5], &[5..6, 7..10])]
-        {
-            assert_eq!(runs(gfns.to_vec()), expect);
-        }
+        let check = |gfns: &[u64], expect: &[(u64, u64)]| {
+            let found: Vec<(u64, u64)> =
+                runs(gfns.to_vec()).into_iter().map(|run| (run.start, run.end)).collect();
+            assert_eq!(found, expect, "{gfns:?}");
+        };
+        check(&[], &[]);
+        check(&[3, 1, 2, 2], &[(1, 4)]);
+        check(&[9, 7, 8, 5], &[(5, 6), (7, 10)]);
     }
 }

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use vmm_proto::client::CallError;
 use vmm_proto::v1::{self, BulkOperation, Reply, Request, VmPhase};
 
+use super::deeds::{BULKS, DEEDS, Deed};
 use super::follower::Follower;
 use super::{Day, TICK};
 
@@ -36,53 +37,6 @@ const WAIT_MS: u64 = 20_000;
 const STARTS_MAX: u32 = 100;
 /// The manager's place in the network.
 const MANAGER: &str = "manager";
-
-#[derive(Clone, Copy, Debug)]
-enum Deed {
-    Create,
-    Bulk,
-    Singles,
-    Cancel,
-    Retry,
-    Maintenance,
-    CrashGuests,
-    KillAgents,
-    PowerLoss,
-    KillManager,
-    PullCables,
-    Nothing,
-}
-
-/// What happens how often.
-const DEEDS: &[(Deed, u32)] = &[
-    (Deed::Create, 14),
-    (Deed::Bulk, 20),
-    (Deed::Singles, 20),
-    (Deed::Cancel, 5),
-    (Deed::Retry, 4),
-    (Deed::Maintenance, 3),
-    (Deed::CrashGuests, 6),
-    (Deed::KillAgents, 8),
-    (Deed::PowerLoss, 8),
-    (Deed::KillManager, 4),
-    (Deed::PullCables, 12),
-    (Deed::Nothing, 3),
-];
-
-/// Bulk operations, and how often each.
-const BULKS: &[(BulkOperation, u32)] = &[
-    (BulkOperation::Start, 10),
-    (BulkOperation::Shutdown, 6),
-    (BulkOperation::Reboot, 6),
-    (BulkOperation::Pause, 4),
-    (BulkOperation::Unpause, 4),
-    (BulkOperation::Suspend, 3),
-    (BulkOperation::Resume, 3),
-    (BulkOperation::Save, 3),
-    (BulkOperation::Restore, 4),
-    (BulkOperation::Destroy, 6),
-    (BulkOperation::Delete, 6),
-];
 
 /// What is to happen at its time.
 enum Due {

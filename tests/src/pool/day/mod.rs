@@ -11,6 +11,7 @@
 //! rest with nothing left over, the manager must believe just what is true, and when every VM is destroyed nothing may remain. Whoever
 //! followed the events of a large day must know then what the lists say.
 
+mod deeds;
 mod evening;
 mod follower;
 mod large;

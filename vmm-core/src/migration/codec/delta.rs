@@ -6,7 +6,7 @@
 //!   skip, length = u7, or u14 as (low 7 bits | 0x80), high 7 bits
 //! ```
 //!
-//! After the last run the page is as it was. Runs that are nearer than [`GAP`] are one. An empty body is a page that did not change.
+//! After the last run the page is as it was. Runs that are nearer than `GAP` are one. An empty body is a page that did not change.
 
 use super::{DecodeError, PAGE, Page};
 

@@ -10,7 +10,7 @@
 //!   first [`PROBE_EPOCHS`] the log is only looked at, which is the probe (its counts are the dirty-rate curve) and costs
 //!   the guest no second write fault; then it is taken once an epoch. It is one walk, so nothing can keep it from ending.
 //! - **Sprint** sends what is pending, coolest first, and takes the log when that is done or an epoch is over. The link never waits for a page to
-//!   calm down: who is held back only comes later. After each harvest [`judge`] decides: on, stop, brake, give up.
+//!   calm down: who is held back only comes later. After each harvest `judge` decides: on, stop, brake, give up.
 //! - **Rest**: the guest stands still; what is pending goes, and when all of it has arrived, the hand-over is ordered.
 //!
 //! Every page leaves sums of its blocks when it is sent, and a copy once it is sent again, while there is room: the next time only what differs travels. So a page
