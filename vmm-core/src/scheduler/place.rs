@@ -7,6 +7,8 @@ use crate::id::HostId;
 
 /// What a second of fetching an image costs: an hour of it is as bad as an idle host.
 const FETCH_COST_PER_S: f64 = 1.0 / 3600.0;
+/// A difference below this would read 0.000.
+const SHOWN_MIN: f64 = 0.0005;
 
 /// What became of one host.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +62,9 @@ impl Decision {
                 Some(Candidate { name, verdict: Verdict::Eligible(best), .. }),
             ) => {
                 let more = terms.beyond(best);
+                if more.total() < SHOWN_MIN {
+                    return format!("as good as {name}");
+                }
                 format!("{:.3} more than {name}, mostly {}", more.total(), more.dominant().name())
             }
             (Verdict::Eligible(_), _) => String::new(),

@@ -69,7 +69,7 @@ pub(super) fn read(app: &App, asked: &ReadDecision) -> Result<Reply, Fault> {
 
 fn find(app: &App, number: u64) -> Result<DecisionRecord, Fault> {
     app.lock().decisions.get(number).cloned().ok_or_else(|| {
-        let message = format!("no decision {number}; only the latest are kept, ask ListDecisions");
+        let message = format!("no decision {number}; only the latest are kept, see `vmmctl decision list` (ListDecisions)");
         Fault::new(FaultCode::BadRequest, message)
     })
 }

@@ -2,8 +2,8 @@
 
 use clap::{Args, Subcommand};
 use vmm_proto::v1::{
-    Fault, FaultCode, Growth, KeptVm, Plan, PlanEvacuation, PlanGrowth, PlanMoves, PlannedMove,
-    RefusedHost, Reply, Request, Way,
+    Fault, FaultCode, Growth, KeptVm, Part, Plan, PlanEvacuation, PlanGrowth, PlanMoves,
+    PlannedMove, RefusedHost, Reply, Request, Way,
 };
 
 use crate::complete;
@@ -146,8 +146,13 @@ const REFUSED: &[OfRefused] = &[
 ];
 
 fn parts(way: &Way) -> String {
-    let part = |part: &vmm_proto::v1::Part| format!("{} {:.3}", part.name, part.cost);
-    way.parts.iter().map(part).collect::<Vec<_>>().join(", ")
+    in_words(&way.parts)
+}
+
+/// Each part with its cost, but for those that would read 0.000.
+pub(in crate::commands) fn in_words(parts: &[Part]) -> String {
+    let told = parts.iter().filter(|part| part.cost.abs() >= 0.0005);
+    told.map(|part| format!("{} {:.3}", part.name, part.cost)).collect::<Vec<_>>().join(", ")
 }
 
 pub(in crate::commands) fn told_plan(plan: &Plan) -> Told {
@@ -178,8 +183,6 @@ pub(in crate::commands) fn told_growth(growth: &Growth) -> Told {
 
 #[cfg(test)]
 mod tests {
-    use vmm_proto::v1::Part;
-
     use super::*;
     use crate::screen::Screen;
 

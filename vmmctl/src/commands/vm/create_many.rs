@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 use vmm_proto::v1::{
-    CreateVms, Fault, FaultCode, NewVm, Part, PlacedVm, Placements, Reply, Request, UnplacedVm,
+    CreateVms, Fault, FaultCode, NewVm, PlacedVm, Placements, Reply, Request, UnplacedVm,
 };
 
 use super::targets::counted;
 use crate::commands::each::{Acted, each};
+use crate::commands::plan::in_words;
 use crate::failure::Failure;
 use crate::output::{Answer, Column, Look, Told};
 use crate::session::{Session, unexpected};
@@ -116,12 +117,11 @@ const COLUMNS: &[OfRow] = &[
 ];
 
 fn rows(placements: &Placements) -> Vec<Row> {
-    let term = |part: &Part| format!("{} {:.3}", part.name, part.cost);
     let placed = placements.placed.iter().map(|vm: &PlacedVm| Row {
         name: vm.name.clone(),
         host: Some(vm.host.clone()),
         cost: Some(vm.cost),
-        why: vm.parts.iter().map(term).collect::<Vec<_>>().join(", "),
+        why: in_words(&vm.parts),
     });
     let refused = |vm: &UnplacedVm| {
         let reasons = vm.refused.iter().map(|host| format!("{} ({})", host.host, host.reason));
@@ -139,6 +139,8 @@ fn rows(placements: &Placements) -> Vec<Row> {
 #[cfg(test)]
 mod tests {
     use vmm_proto::v1::RefusedHost;
+
+    use vmm_proto::v1::Part;
 
     use super::*;
 
