@@ -70,6 +70,7 @@ impl Farm {
                     memory_kib: build.spec.memory_kib,
                     domid: Some(1),
                     rates: None,
+                    migration: None,
                 };
                 self.with(|hosts| hosts.entry(host).or_default().insert(build.vm, vm));
                 Ok(Reply::Done(v1::Done {}))
@@ -86,9 +87,11 @@ impl Farm {
                         disk_bytes_per_s: 10_000_000_000,
                         disk_requests_per_s: None,
                         network_bytes_per_s: None,
+                        migration_address: None,
                         ..HostFacts::default()
                     },
                     load: v1::HostLoad { memory_free_kib: 4 << 30, ..v1::HostLoad::default() },
+                    stores: Vec::new(),
                     vms: vms.into_values().collect(),
                 }))
             }

@@ -78,6 +78,7 @@ impl Farm {
             memory_kib: spec.memory_kib,
             domid: Some(1),
             rates: Some(rates),
+            migration: None,
         };
         here.insert(vm, seen);
     }
@@ -94,9 +95,11 @@ impl Farm {
                 disk_bytes_per_s: 1_000_000_000,
                 disk_requests_per_s: None,
                 network_bytes_per_s: None,
+                migration_address: None,
                 ..HostFacts::default()
             },
             load: v1::HostLoad { memory_free_kib: 128 << 20, ..v1::HostLoad::default() },
+            stores: Vec::new(),
             vms: vms.unwrap_or_default(),
         }
     }

@@ -7,6 +7,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use thiserror::Error;
 use vmm_core::id::HostId;
+use vmm_proto::bulk::{BulkService, IncomingStream};
 use vmm_proto::server::{Caller, Service};
 use vmm_proto::v1::{Fault, Reply, Request};
 use xen_bindings::XenError;
@@ -99,6 +100,13 @@ impl Agent {
 impl Drop for Agent {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+impl BulkService for Agent {
+    fn stream(&self, incoming: IncomingStream) -> BoxFuture<'_, ()> {
+        let core = self.core.clone();
+        async move { server::migration::stream(&core, incoming).await }.boxed()
     }
 }
 

@@ -14,10 +14,15 @@
 //! kernel_cache_mib = 512                 # unpacked kernels kept on disk; 0: none
 //! kernel_unpackings = 1                  # at once; each takes dom0 some 100 MB of memory
 //! workers_max = 4                        # guests loaded, saved or restored at once
+//! # migration_address = "10.9.0.1:8443"  # where agents of other hosts reach this one; as the manager does when it is not said
+//!
+//! [[shared_stores]]                      # directories whose files other hosts have too, under the same name: VMs whose disks
+//! name = "nfs1"                          # are there can move to them
+//! path = "/srv/nfs1"
 //! ```
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -81,6 +86,21 @@ pub struct RawConfig {
     /// How long a flavour keeps them without being asked for.
     #[serde(default = "default_shell_ttl")]
     pub shell_ttl_s: u64,
+    /// Where agents of other hosts reach this one.
+    pub migration_address: Option<String>,
+    /// Directories whose files other hosts have too.
+    #[serde(default)]
+    pub shared_stores: Vec<SharedStore>,
+}
+
+/// A directory in which files are the same on every host that has one of this name.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SharedStore {
+    /// Which.
+    pub name: String,
+    /// Where it is on this host.
+    pub path: PathBuf,
 }
 
 fn default_shell_ttl() -> u64 {
@@ -136,6 +156,10 @@ pub struct AgentConfig {
     pub workers_max: u32,
     /// Prepared guests.
     pub shells: ShellLimits,
+    /// Where agents of other hosts reach this one; `None`: as the manager does.
+    pub migration_address: Option<String>,
+    /// Directories whose files other hosts have too.
+    pub shared_stores: Vec<SharedStore>,
 }
 
 /// Why a configuration is refused.
@@ -162,6 +186,12 @@ pub enum ConfigError {
     /// The name cannot stand in a certificate.
     #[error("name {0:?} is refused: use 1 to 128 of A-Z a-z 0-9 . _ -")]
     Name(String),
+    /// A shared store that cannot be one.
+    #[error("shared store {0:?} is refused: give each a name of its own and an absolute path")]
+    SharedStore(String),
+    /// No address with a port.
+    #[error("migration_address {0:?} is refused: write a host and a port, such as 10.9.0.1:8443")]
+    MigrationAddress(String),
     /// The address cannot be listened at.
     #[error("listen {0:?} is refused: write an IP address and a port, such as 0.0.0.0:8443")]
     Listen(String),
@@ -175,6 +205,12 @@ impl RawConfig {
     pub fn validated(self) -> Result<AgentConfig, ConfigError> {
         if Principal::agent(self.name.clone()).check().is_err() {
             return Err(ConfigError::Name(self.name));
+        }
+        if let Some(store) = unusable(&self.shared_stores) {
+            return Err(ConfigError::SharedStore(store.name.clone()));
+        }
+        if let Some(address) = self.migration_address.as_ref().filter(|text| !has_port(text)) {
+            return Err(ConfigError::MigrationAddress(address.clone()));
         }
         let listen = self.listen.parse().map_err(|_| ConfigError::Listen(self.listen.clone()))?;
         Ok(AgentConfig {
@@ -195,8 +231,27 @@ impl RawConfig {
                 per_flavour: usize::try_from(self.shells).unwrap_or(usize::MAX),
                 time_to_live: Duration::from_secs(self.shell_ttl_s),
             },
+            migration_address: self.migration_address,
+            shared_stores: self.shared_stores,
         })
     }
+}
+
+/// A host, by name or address, and a port.
+fn has_port(address: &str) -> bool {
+    address
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+/// One without a name, with a name that another has, or that is no absolute path.
+fn unusable(stores: &[SharedStore]) -> Option<&SharedStore> {
+    stores.iter().enumerate().find_map(|(index, store)| {
+        let plain = store.path.components().all(|part| part != Component::ParentDir);
+        let is_named = stores[..index].iter().all(|other| other.name != store.name);
+        let usable = !store.name.is_empty() && is_named && plain && store.path.is_absolute();
+        (!usable).then_some(store)
+    })
 }
 
 impl AgentConfig {
@@ -219,6 +274,8 @@ impl AgentConfig {
             workers_max: WORKERS_DEFAULT,
             shells: 0,
             shell_ttl_s: SHELL_TTL_S_DEFAULT,
+            migration_address: None,
+            shared_stores: Vec::new(),
         }
         .validated()
     }
@@ -254,6 +311,11 @@ mod tests {
         check("listen = \"nowhere\"", false);
         check("memory_reserve_mib = 512", true);
         check("memory_reserve = 512", false);
+        check("migration_address = \"h1.example:8443\"", true);
+        check("migration_address = \"h1.example\"", false);
+        check("[[shared_stores]]\nname = \"a\"\npath = \"/srv\"", true);
+        check("[[shared_stores]]\nname = \"a\"\npath = \"srv\"", false);
+        check("[[shared_stores]]\nname = \"a\"\npath = \"/srv/../etc\"", false);
         check("kernel_cache_mib = 0\nkernel_unpackings = 2\nworkers_max = 1", true);
     }
 }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::AgentConfig;
 use crate::device::leases::Leases;
+use crate::domain::migration::Migrations;
 use crate::domain::registry::Registry;
 use crate::domain::room::Promises;
 use crate::domain::shells::Shells;
@@ -42,6 +43,8 @@ pub(crate) struct Core {
     /// Memory promised to builds and growth under way.
     pub(crate) promises: Mutex<Promises>,
     pub(crate) balloons: Balloons,
+    /// VMs that come and go while they run.
+    pub(crate) migrations: Migrations,
     /// Cancelled: finish nothing new, leave guests running.
     pub(crate) stop: CancellationToken,
     /// `None` when the agent was killed: nothing begins any more.
@@ -71,6 +74,7 @@ impl Core {
             generation: watch::Sender::new(first),
             promises: Mutex::default(),
             balloons: Balloons::default(),
+            migrations: Migrations::default(),
             stop: CancellationToken::new(),
             tasks: Mutex::new(Some(JoinSet::new())),
         }

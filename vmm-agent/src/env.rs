@@ -5,6 +5,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use vmm_proto::aead::Backend as SealBackend;
+use vmm_proto::client::{Client, ClientOptions, Connector, TcpConnector};
+use vmm_proto::clock::{SystemClock, WallClock};
+use vmm_proto::credentials::LiveCredentials;
+use vmm_proto::principal::Principal;
 use xen_bindings::Xen;
 
 use crate::dom0::Dom0;
@@ -42,6 +47,46 @@ impl Blocking {
 /// 16 random bytes at each call.
 pub type Random = Arc<dyn Fn() -> [u8; 16] + Send + Sync>;
 
+/// Makes a connector to an address.
+pub type Dial = Arc<dyn Fn(&str) -> Arc<dyn Connector> + Send + Sync>;
+
+/// How this agent reaches those of other hosts.
+#[derive(Clone)]
+pub struct Peers {
+    /// What it says who it is with.
+    pub credentials: LiveCredentials,
+    /// Dates certificates.
+    pub clock: Arc<dyn WallClock>,
+    /// To an agent's address.
+    pub dial: Dial,
+    /// Seals its bulk streams.
+    pub seal: SealBackend,
+}
+
+impl Peers {
+    /// Over TCP.
+    #[must_use]
+    pub fn tcp(credentials: LiveCredentials) -> Self {
+        let dial = |address: &str| Arc::new(TcpConnector::new(address)) as Arc<dyn Connector>;
+        Self {
+            credentials,
+            clock: Arc::new(SystemClock),
+            dial: Arc::new(dial),
+            seal: SealBackend::Fast,
+        }
+    }
+
+    /// The agent of a host, which must be who its certificate says.
+    pub(crate) fn client(&self, host: &str, address: &str) -> Client {
+        Client::new(
+            self.credentials.clone(),
+            Principal::agent(host),
+            (self.dial)(address),
+            ClientOptions::new(self.clock.clone()),
+        )
+    }
+}
+
 /// The agent's surroundings.
 #[derive(Clone)]
 pub struct Env {
@@ -49,6 +94,8 @@ pub struct Env {
     pub blocking: Blocking,
     /// For the host's id and the report cursor.
     pub random: Random,
+    /// Agents of other hosts; one without them receives VMs and sends none.
+    pub peers: Option<Peers>,
 }
 
 /// The host: a real one or a simulated one. Chosen in `main`, once.

@@ -7,6 +7,7 @@
 //!                                     │   └── device/   disk trees, console
 //!      kernels/  unpacked once ────────┤
 //!      journal.rs ◄── intents ────────┤       stats/    samples every two seconds, rates
+//!      migrate/  pages to another host┤
 //!      (disk)                         │       watch.rs  xenstore says "look again"
 //!                       ┌─────────────┴─────────────┐
 //!                    Xen (xen-bindings)           Dom0 (dom0/)
@@ -46,10 +47,13 @@ mod device;
 pub mod dom0;
 mod domain;
 pub mod env;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod join;
 mod journal;
 pub mod kernels;
 mod memory;
+mod migrate;
 pub mod run;
 #[allow(dead_code, reason = "saving and restoring ask it from the next change on")]
 mod saved;
@@ -61,5 +65,5 @@ pub mod worker;
 
 pub use agent::{Agent, StartError};
 pub use config::AgentConfig;
-pub use env::{Backend, Blocking, Env};
+pub use env::{Backend, Blocking, Dial, Env, Peers};
 pub use journal::JournalError;

@@ -7,11 +7,13 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use vmm_proto::bulk::BulkService;
 use vmm_proto::clock::SystemClock;
 use vmm_proto::credentials::LiveCredentials;
 use vmm_proto::server::{Server, ServerOptions, TcpListenerAdapter};
 use xen_bindings::Store;
 
+use crate::env::Peers;
 use crate::{Agent, AgentConfig, Backend, Blocking, Env};
 
 /// Log filter when `RUST_LOG` says nothing.
@@ -40,12 +42,14 @@ pub async fn run(config: AgentConfig, backend: Backend) -> anyhow::Result<()> {
     let listen = config.listen;
     let listener =
         TcpListener::bind(listen).await.with_context(|| format!("cannot listen at {listen}"))?;
-    let env = Env { blocking: Blocking::Pool, random: Arc::new(random) };
+    let peers = Some(Peers::tcp(credentials.clone()));
+    let env = Env { blocking: Blocking::Pool, random: Arc::new(random), peers };
     let (name, kind) = (config.name.clone(), backend.name);
     let gone = store_gone(backend.xen.store.clone());
     let agent = Agent::start(config, backend, env).await?;
     let stop = CancellationToken::new();
-    let options = ServerOptions::new(Arc::new(SystemClock));
+    let bulk: Arc<dyn BulkService> = agent.clone();
+    let options = ServerOptions { bulk: Some(bulk), ..ServerOptions::new(Arc::new(SystemClock)) };
     let server = Server::new(credentials, agent.clone(), options);
     // One line on standard output, for whoever waits until the agent can be called.
     println!(

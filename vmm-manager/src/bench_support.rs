@@ -126,6 +126,7 @@ fn decision(number: u64) -> [Put; 3] {
         memory_target_kib: 1 << 20,
         vcpus_target: None,
         saved: None,
+        moving: None,
         labels: Labels::default(),
         pin: Vec::new(),
         groups: Vec::new(),

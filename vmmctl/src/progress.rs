@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use vmm_proto::v1::Task;
+use vmm_proto::v1::{Migration, Task};
 
 use crate::output::{cut, visible};
 use crate::screen::Screen;
@@ -130,6 +130,9 @@ fn line(under_way: &[Task], (over, all): (usize, usize), elapsed: Duration) -> S
 
 fn alone(task: &Task) -> String {
     let Task { vm_name, verb, .. } = task;
+    if let Some(migration) = &task.migration {
+        return format!("{vm_name}: {verb} {}", moving(migration));
+    }
     if let (Some(place), Some(what)) = (task.place, &task.waits_for) {
         return format!("{vm_name}: {verb} waits for {what}, at place {place}");
     }
@@ -144,6 +147,47 @@ fn alone(task: &Task) -> String {
 fn beside_others(task: &Task) -> String {
     let words = counted(&task.step).map_or(task.step.as_str(), |(words, ..)| words);
     if words.is_empty() { task.vm_name.clone() } else { format!("{} {words}", task.vm_name) }
+}
+
+/// How far a move is: what travelled of what is to travel, and how long it takes.
+fn moving(migration: &Migration) -> String {
+    let Migration { sent_bytes, left_bytes, rounds, .. } = migration;
+    let doing = migration
+        .activity
+        .map_or_else(|| format!("{:?}", migration.stage), |activity| format!("{activity:?}"));
+    let mib = |bytes: u64| bytes >> 20;
+    let mut text = format!(
+        "[{}] {}: {} MiB sent, {} MiB left",
+        bar(mib(*sent_bytes).saturating_add(1), mib(sent_bytes.saturating_add(*left_bytes)).max(1)),
+        hyphenated(&doing),
+        mib(*sent_bytes),
+        mib(*left_bytes)
+    );
+    if *rounds > 1 {
+        text.push_str(&format!(", round {rounds}"));
+    }
+    let mut add = |value: Option<u64>, before: &str, unit: &str| {
+        if let Some(value) = value {
+            text.push_str(&format!(", {before}{value} {unit}"));
+        }
+    };
+    add(migration.dirty_bytes_per_s.map(mib), "", "MiB/s written");
+    add(migration.downtime_ms, "standstill ", "ms");
+    add(migration.brake_percent.map(u64::from), "slowed by ", "%");
+    add(migration.left_ms.map(|ms| ms.div_ceil(1000)), "about ", "s left");
+    text
+}
+
+/// `FirstPass` is first-pass.
+fn hyphenated(name: &str) -> String {
+    let mut words = String::with_capacity(name.len() + 1);
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !words.is_empty() {
+            words.push('-');
+        }
+        words.push(c.to_ascii_lowercase());
+    }
+    words
 }
 
 /// `build (2 of 3)` is build, 2 and 3.
@@ -161,7 +205,7 @@ fn bar(step: u64, all: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use vmm_proto::v1::TaskState;
+    use vmm_proto::v1::{MigrationActivity, MigrationRole, MigrationStage, TaskState};
 
     use super::*;
 
@@ -188,6 +232,29 @@ mod tests {
         check(&[("web", "build (3 of 0)")], (0, 1), "web: StartVm [----------] 3 of 0: build, 4 s");
         check(&[("a", "build (2 of 4)"), ("b", "")], (3, 9), "3 of 9 done, 4 s: a build; b");
         check(&[], (1, 1), "");
+    }
+
+    #[test]
+    fn a_move_says_how_far_it_is() {
+        let migration = Migration {
+            migration: String::new(),
+            role: MigrationRole::Source,
+            peer: "h2".into(),
+            stage: MigrationStage::Sending,
+            activity: Some(MigrationActivity::FirstPass),
+            rounds: 2,
+            sent_bytes: 300 << 20,
+            left_bytes: 100 << 20,
+            dirty_bytes_per_s: Some(12 << 20),
+            downtime_ms: Some(45),
+            left_ms: Some(1500),
+            brake_percent: None,
+        };
+        let moves =
+            Task { verb: "MigrateVm".into(), migration: Some(migration), ..task("web", "") };
+        let expect = "web: MigrateVm [#######---] first-pass: 300 MiB sent, 100 MiB left, round 2, \
+            12 MiB/s written, standstill 45 ms, about 2 s left, 4 s";
+        assert_eq!(line(&[moves], (0, 1), Duration::from_millis(4900)), expect);
     }
 
     #[test]

@@ -53,12 +53,18 @@ fn falls_short(fault: Fault) -> Failure {
 }
 
 /// Waits until a task is over, or the time is; then the task goes on.
-pub(crate) async fn follow(
+pub(crate) async fn follow(session: &Session, task: Task, board: &Board) -> Result<Task, Failure> {
+    follow_for(session, task, board, session.timeout).await
+}
+
+/// As [`follow`], for so long.
+pub(crate) async fn follow_for(
     session: &Session,
     mut task: Task,
     board: &Board,
+    time: Duration,
 ) -> Result<Task, Failure> {
-    let end = Instant::now() + session.timeout + MARGIN;
+    let end = Instant::now() + time + MARGIN;
     loop {
         board.show(&task);
         if task.state.is_over() {
@@ -67,7 +73,7 @@ pub(crate) async fn follow(
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             let goes_on = goes_on(std::slice::from_ref(&task.task));
-            let message = format!("not over within {:?}; {goes_on}", session.timeout);
+            let message = format!("not over within {time:?}; {goes_on}");
             return Err(Failure::TimedOut(message));
         }
         let wait_ms_max = u64::try_from(left.min(POLL).as_millis()).unwrap_or(u64::MAX);

@@ -18,6 +18,7 @@ const TARGETS: &[Target] = &[
     Target { name: "bulk", seeds: GOLDEN, bytes_max: 4096 },
     // A page of memory and what stands around it.
     Target { name: "stream", seeds: &[], bytes_max: 3 * 4096 },
+    Target { name: "migration", seeds: &[], bytes_max: 3 * 4096 },
 ];
 const GOLDEN: &[&str] = &[
     "docs/schema/xvmp-1.0/golden",

@@ -20,7 +20,9 @@ PUBLISHED = Path(__file__).parents[3] / "docs/schema/xvmp-1.0"
 HEADER = Header("000102030405060708090a0b0c0d0e0f", Direction.C2S, 7, "m-7")
 AGENT_ONLY = {
     "AwaitReport", "BuildVm", "AgentReport", "ShowCertificate",
-    "PrepareKeys", "InstallCertificate", "SigningRequest",
+    "PrepareKeys", "InstallCertificate", "SigningRequest", "ReceiveVm",
+    "SendVm", "SettleMigration", "AwaitMigration", "Receiving", "Offered",
+    "MigrationState",
 }
 
 

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use vmm_agent::{Blocking, Env, Peers};
 use vmm_e2e::pool::SimHost;
 use vmm_manager::enrolment::{Enrolment, Invitations};
 use vmm_manager::{MANAGER_ID, Manager, ManagerConfig, StoreLocation};
@@ -157,7 +158,9 @@ impl Demo {
         );
         let credentials = Arc::new(authority.issue(&Principal::agent(name.clone()), clock.now())?);
         let state = self.directory.join(&name);
-        let mut host = SimHost::new(&name, machine, state, credentials, random_bytes())?;
+        let peers = Some(Peers::tcp(credentials.clone().into()));
+        let env = Env { blocking: Blocking::Inline, random: random_bytes(), peers };
+        let mut host = SimHost::new(&name, machine, state, credentials, env)?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?.to_string();
         host.start_agent(TcpListenerAdapter(listener), clock).await?;

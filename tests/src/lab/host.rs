@@ -166,10 +166,17 @@ impl LabHost {
         let config = format!(
             "name = \"{}\"\nlisten = \"0.0.0.0:7443\"\ncredentials = \"{AGENT_DIR}/credentials\"\n\
              state = \"/var/lib/vmm\"\ndisk_bytes_per_s = 100000000\n\
-             disk_requests_per_s = 1000\nnetwork_bytes_per_s = 125000000\nkernel_cache_mib = {KERNEL_CACHE_MIB}\n{more}",
-            self.name
+             disk_requests_per_s = 1000\nnetwork_bytes_per_s = 125000000\nkernel_cache_mib = {KERNEL_CACHE_MIB}\n\
+             migration_address = \"{}\"\n{more}",
+            self.name,
+            self.agent_in_dom0()
         );
         self.upload(&format!("{AGENT_DIR}/agent.toml"), config.as_bytes())
+    }
+
+    /// The agent's address as a dom0 of the lab sees it: the machine that emulates both is 10.0.2.2 there.
+    fn agent_in_dom0(&self) -> String {
+        self.agent.replace("127.0.0.1", "10.0.2.2")
     }
 
     fn start_anew(&self) -> Result<()> {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use vmm_agent::{Agent, AgentConfig, Backend, Blocking, Env};
+use vmm_agent::{Agent, AgentConfig, Backend, Env};
+use vmm_proto::bulk::BulkService;
 use vmm_proto::clock::WallClock;
 use vmm_proto::credentials::Credentials;
 use vmm_proto::server::{Listener, Server, ServerOptions};
@@ -42,7 +43,7 @@ impl SimHost {
         machine: SimMachine,
         state: PathBuf,
         credentials: Arc<Credentials>,
-        random: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
+        env: Env,
     ) -> Result<Self> {
         let backend = vmm_agent::sim::backend(&machine);
         let driver = CancellationToken::new();
@@ -53,7 +54,7 @@ impl SimHost {
             backend,
             config: AgentConfig::new(name, &state)?,
             credentials,
-            env: Env { blocking: Blocking::Inline, random },
+            env,
             driver,
             running: None,
         })
@@ -72,7 +73,8 @@ impl SimHost {
             .await
             .with_context(|| format!("start the agent on {}", self.name))?;
         let stop = CancellationToken::new();
-        let options = ServerOptions::new(clock);
+        let bulk: Arc<dyn BulkService> = Arc::<Agent>::clone(&agent);
+        let options = ServerOptions { bulk: Some(bulk), ..ServerOptions::new(clock) };
         let service: Arc<Agent> = Arc::clone(&agent);
         let server = Server::new(Arc::clone(&self.credentials), service, options);
         let token = stop.clone();

@@ -10,6 +10,7 @@ use rand::{RngCore, SeedableRng};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use vmm_agent::{Blocking, Env, Peers};
 use vmm_core::id::HostId;
 use vmm_core::invariant::{HostFacts, Violation, check_pool};
 use vmm_manager::{MANAGER_ID, Manager, ManagerConfig, MemoryStore, StoreLocation};
@@ -114,8 +115,18 @@ impl Pool {
             let machine = machine(seed.wrapping_mul(31).wrapping_add(n), size);
             let state = files.path().join(&name);
             let credentials = issue(Principal::agent(name.clone()))?;
+            let dial = network.clone();
+            let peers = Peers {
+                credentials: credentials.clone().into(),
+                clock: Arc::clone(&clock),
+                dial: Arc::new(move |address| {
+                    Arc::new(dial.connector(address)) as Arc<dyn Connector>
+                }),
+                seal: vmm_proto::aead::Backend::Fast,
+            };
             let random = random_bytes(seed.wrapping_mul(1009).wrapping_add(n));
-            let mut host = SimHost::new(&name, machine, state, credentials, random)?;
+            let env = Env { blocking: Blocking::Inline, random, peers: Some(peers) };
+            let mut host = SimHost::new(&name, machine, state, credentials, env)?;
             host.start_agent(network.listener(&name), Arc::clone(&clock)).await?;
             hosts.push(host);
         }

@@ -72,6 +72,8 @@ async fn main() -> anyhow::Result<()> {
         workers_max: 4,
         shells: args.shells,
         shell_ttl_s: 600,
+        migration_address: None,
+        shared_stores: Vec::new(),
     }
     .validated()?;
     let started = Instant::now();

@@ -6,6 +6,11 @@
 //! | running, to be started with its host | no such domain, and the host has booted since | started again, in its turn ([`super::autostart`]) |
 //! | running | no such domain | lost; what is left of it is removed, a file that it may have gone on from too |
 //! | building | whatever there is of it | removed; failed, or saved as before when it was being restored |
+//! | running, being sent to another host | its domain | the guest goes on here: the destination cannot have started it |
+//! | running, offered to another host | its domain, suspended | it stands still until the verdict is told |
+//! | running, offered to another host | no such domain | lost; never started with its host, since it may run elsewhere |
+//! | committed to this host | its domain, perhaps paused | started, and adopted |
+//! | half of it come from another host | whatever there is of it | removed and forgotten: the source has the guest |
 //! | rebuilding | whatever there is of it | removed; built again |
 //! | taking down | whatever there is of it | removed; stopped for the reason that was recorded |
 //! | stopped | | remembered until the manager forgets it |
@@ -15,16 +20,18 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use vmm_core::id::VmId;
 use vmm_core::vm::{StopReason, VmState};
 use xen_bindings::{DomainInfo, RunState, XenError};
 
 use super::error::ChangeError;
+use super::migration::{Migration, Side, Stage};
 use super::runner::Runner;
 use super::site::{Site, is_suspended};
 use super::{autostart, registry};
 use crate::core::Core;
-use crate::journal::{Intent, Record};
+use crate::journal::{Intent, Moved, Record};
 
 /// Adopts, cleans up or remembers every VM of the journal.
 pub(crate) async fn reconcile(core: &Arc<Core>) -> Result<(), XenError> {
@@ -32,11 +39,16 @@ pub(crate) async fn reconcile(core: &Arc<Core>) -> Result<(), XenError> {
     let has_booted = autostart::host_has_booted(core).await;
     let (mut to_start, mut to_rebuild) = (Vec::new(), Vec::new());
     for record in core.journal.records() {
+        tell_of_ended(core, &record);
         let own = |domain: &&DomainInfo| domain.handle.0 == record.vm.bytes();
         let found: Vec<&DomainInfo> = domains.iter().filter(own).collect();
         match record.intent {
             Intent::Rest => registry::remember(core, record, false),
             Intent::Run => to_start.extend(running(core, record, &found, has_booted).await),
+            Intent::Arrive => {
+                let record = started(core, record, &found).await;
+                to_start.extend(running(core, record, &found, has_booted).await);
+            }
             Intent::Shell => no_shell(core, record, &found).await,
             Intent::Build | Intent::Rebuild | Intent::Remove => {
                 to_rebuild.extend(interrupted(core, record, &found).await);
@@ -66,7 +78,8 @@ async fn running(
         adopted(core, record, domain).await;
         return None;
     }
-    if has_booted && record.spec.autostart.is_some() {
+    let offered = record.moving.as_ref().is_some_and(|moving| moving.stage == Moved::Offered);
+    if has_booted && record.spec.autostart.is_some() && !offered {
         // An agent that dies before the VM's turn leaves it to the next one.
         record.intent = Intent::Rebuild;
         record.stop = StopReason::Lost;
@@ -82,8 +95,46 @@ async fn running(
     clean(core, record).await
 }
 
+/// A VM that was committed to this host: it may not have been started yet.
+async fn started(core: &Arc<Core>, mut record: Record, found: &[&DomainInfo]) -> Record {
+    let ours = found.iter().map(|found| found.domid).find(|id| Some(*id) == record.domid);
+    if let Some(domid) = ours
+        && let Err(error) = core.run(move |host| host.xen.control.unpause(domid)).await
+    {
+        tracing::error!(vm_id = %record.vm, %error, "a VM that has come was not started");
+    }
+    record.intent = Intent::Run;
+    if let Err(error) = core.record(&record).await {
+        tracing::error!(vm_id = %record.vm, %error, "journal not written");
+    }
+    record
+}
+
+/// What whoever asks is told of the migration that a VM came or went by: also of one that does not run any more, for it has run, and its
+/// source must not go on.
+fn tell_of_ended(core: &Core, record: &Record) {
+    match record.moving.as_ref().map(|moving| moving.stage) {
+        Some(Moved::Arrived) => {
+            tell_of_migration(core, record, (Side::Destination, Stage::Started))
+        }
+        Some(Moved::Gone) => tell_of_migration(core, record, (Side::Source, Stage::Gone)),
+        Some(Moved::Sending | Moved::Offered | Moved::Arriving) | None => {}
+    }
+}
+
+fn tell_of_migration(core: &Core, record: &Record, (side, stage): (Side, Stage)) {
+    let Some(moving) = &record.moving else { return };
+    let migration = Migration::new(moving.migration, record.vm, (side, moving.peer.clone()));
+    core.migrations.open(migration).reach(stage, "");
+}
+
 async fn adopted(core: &Arc<Core>, record: Record, domain: &DomainInfo) {
+    let offered = record.moving.as_ref().is_some_and(|moving| moving.stage == Moved::Offered);
+    if offered {
+        tell_of_migration(core, &record, (Side::Source, Stage::Offered));
+    }
     let state = match domain.paused {
+        _ if offered => VmState::Migrating,
         _ if is_suspended(domain) => VmState::Suspended,
         true => VmState::Paused,
         false => VmState::Running,
@@ -99,6 +150,12 @@ impl Runner {
     /// A domain that an earlier agent has left running.
     pub(super) async fn take_over(&mut self) {
         self.open_console();
+        if let Some(moving) = self.site.record.moving.clone() {
+            self.settle_migration(moving).boxed().await;
+        }
+        if !self.state().has_domain() || self.state() == VmState::Migrating {
+            return;
+        }
         match self.site.is_described().await {
             Ok(true) => self.settle().await,
             // A xenstore that has lost its content would have the VM lose its disks.
@@ -137,6 +194,9 @@ async fn interrupted(
     if record.domid.is_none() && record.intent != Intent::Remove {
         record.domid = found.first().map(|domain| domain.domid);
     }
+    if record.moving.as_ref().is_some_and(|moving| moving.stage == Moved::Arriving) {
+        return discarded(core, record).await;
+    }
     if record.intent == Intent::Build {
         let (stop, reason) = match &record.saved {
             Some(_) => {
@@ -149,6 +209,17 @@ async fn interrupted(
         (record.stop, record.reason) = (stop, reason.into());
     }
     clean(core, record).await
+}
+
+/// Half of a VM that was to come: it is as if it had never been here.
+async fn discarded(core: &Arc<Core>, record: Record) -> Option<Record> {
+    let (record, left_over) = take_off(core, record).await;
+    if left_over {
+        remember(core, record, left_over).await;
+    } else {
+        registry::forget_arrival(core, record.vm).await;
+    }
+    None
 }
 
 /// A shell of an earlier agent; it goes.

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use vmm_core::vm::{StopReason, VmSpec, VmState};
 
 use super::alongside::alongside;
 use super::error::StepError;
+use super::migration::destination::Arriving;
 use super::room::{self, Promise};
 use super::runner::{Reply, Runner};
 use super::shells::{self, Flavour, Ready, Shells};
@@ -25,6 +27,8 @@ pub(crate) struct Construction {
     pub(crate) room: Option<Room>,
     /// The file that its memory is in; it boots when there is none.
     pub(crate) saved: Option<PathBuf>,
+    /// It comes from another host.
+    pub(crate) arriving: Option<Arriving>,
     pub(crate) when: When,
 }
 
@@ -38,7 +42,7 @@ pub(crate) enum When {
 
 impl Construction {
     pub(crate) fn now(intent: Intent) -> Self {
-        Self { intent, room: None, saved: None, when: When::Now }
+        Self { intent, room: None, saved: None, arriving: None, when: When::Now }
     }
 
     /// It will not be carried out.
@@ -57,7 +61,7 @@ impl Runner {
         let done = {
             let Self { site, wires, .. } = self;
             let stop = site.core.stop.clone();
-            let work = bring_up(site, construction, &cancel);
+            let work = bring_up(site, construction, &cancel).boxed();
             alongside(wires, None, (&cancel, stop), work).await
         };
         match done.value {
@@ -68,6 +72,7 @@ impl Runner {
 
     async fn is_built(&mut self, saved: Option<PathBuf>, terminators: Vec<Reply>) {
         self.pace.built();
+        self.has_arrived().await;
         self.publish(VmState::Running, "");
         self.open_console();
         if let Some(file) = saved {
@@ -112,6 +117,7 @@ impl Runner {
         };
         self.site.record.saved = saved;
         self.rest(stop, &error.to_string(), error.has_left_over()).await;
+        self.has_not_arrived(&error).await;
         self.answer_builders(&Err(error));
         for reply in terminators {
             let _ = reply.send(self.ended());
@@ -213,11 +219,12 @@ async fn bring_up(
     construction: Construction,
     cancel: &CancellationToken,
 ) -> Result<(), ChangeError> {
-    let Construction { intent, room, saved, when } = construction;
+    let Construction { intent, room, saved, arriving, when } = construction;
     when.wait(cancel).await?;
     let _busy = Shells::build_begins(&site.core);
     let spec = site.record.spec.clone();
-    let flavour = flavour(&site.core, &spec, saved.is_some()).await;
+    site.arriving = arriving;
+    let flavour = flavour(&site.core, &spec, saved.is_some() || site.arriving.is_some()).await;
     let room = match room {
         Some(room) => room,
         None => match shell(&site.core, flavour.as_ref()).await {
@@ -235,6 +242,9 @@ async fn bring_up(
         }
         (Room::Promise(_held), Some(file)) => {
             site.perform(plan::restore(&spec, file), cancel).await
+        }
+        (Room::Promise(_held), None) if site.arriving.is_some() => {
+            site.perform(plan::receive(&spec), cancel).await
         }
         (Room::Promise(_held), None) => site.perform(plan::start(&spec, intent), cancel).await,
     };

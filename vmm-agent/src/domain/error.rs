@@ -38,6 +38,10 @@ pub(crate) enum StepError {
     DiskInUseElsewhere { disk: String, by: String },
     #[error("the domain or its backend may still write to {0}")]
     ImageInUse(String),
+    #[error("the transfer between the hosts failed: {0}")]
+    Transfer(String),
+    #[error("the migration was taken back")]
+    Discarded,
     #[error("the change was cancelled")]
     Cancelled,
     #[error("{0} is missing, which an earlier step makes")]
@@ -127,6 +131,11 @@ impl StepError {
             Self::GuestDidNot { .. } | Self::GuestEnded => Remedy::LookAtTheGuest,
             _ => Remedy::None,
         }
+    }
+
+    /// Whoever decides has taken it back.
+    pub(crate) fn is_discard(&self) -> bool {
+        matches!(self, Self::Discarded)
     }
 
     pub(crate) fn is_cancel(&self) -> bool {

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 use vmm_core::vm::{EventAction, StopReason, VmState};
 use xen_bindings::store::{read_text, transact};
@@ -26,45 +27,50 @@ impl Runner {
     /// Begins a change that was admitted.
     pub(crate) async fn begin(&mut self, change: Change, reply: Reply) {
         match change {
-            Change::Shutdown { wait } => self.ask_down(Wish::Poweroff, wait, reply).await,
-            Change::Reboot { wait } => self.ask_down(Wish::Reboot, wait, reply).await,
+            Change::Shutdown { wait } => self.ask_down(Wish::Poweroff, wait, reply).boxed().await,
+            Change::Reboot { wait } => self.ask_down(Wish::Reboot, wait, reply).boxed().await,
             _ if self.pending.is_some() => {
                 let _ = reply.send(Err(ChangeError::Busy));
             }
             Change::Pause => {
-                let outcome = self.pause().await;
+                let outcome = self.pause().boxed().await;
                 let _ = reply.send(outcome);
             }
             Change::Unpause => {
-                let outcome = self.unpause().await;
+                let outcome = self.unpause().boxed().await;
                 let _ = reply.send(outcome);
             }
-            Change::SetVcpus { vcpus, wait } => self.set_vcpus(vcpus, bounded(wait), reply).await,
+            Change::SetVcpus { vcpus, wait } => {
+                self.set_vcpus(vcpus, bounded(wait), reply).boxed().await
+            }
             Change::Balloon { target } => {
-                let outcome = self.balloon(target).await;
+                let outcome = self.balloon(target).boxed().await;
                 let _ = reply.send(outcome);
             }
             Change::SetMemory { memory, wait } => {
-                self.set_memory(memory, bounded(wait), reply).await;
+                self.set_memory(memory, bounded(wait), reply).boxed().await;
             }
-            Change::Suspend { wait } => self.suspend(wait, reply).await,
-            Change::Save { file, wait } => self.save(file, wait, reply).await,
-            Change::Attach { device, wait } => self.attach(device, wait, reply).await,
-            Change::Detach { device, patience } => self.detach(device, patience, reply).await,
+            Change::Suspend { wait } => self.suspend(wait, reply).boxed().await,
+            Change::Migrate(send) => self.migrate(*send, reply).boxed().await,
+            Change::Save { file, wait } => self.save(file, wait, reply).boxed().await,
+            Change::Attach { device, wait } => self.attach(device, wait, reply).boxed().await,
+            Change::Detach { device, patience } => {
+                self.detach(device, patience, reply).boxed().await
+            }
             Change::Resume => {
-                let outcome = self.resume().await;
+                let outcome = self.resume().boxed().await;
                 let _ = reply.send(outcome);
             }
             Change::ResizeDisk { device, bytes, wait } => {
-                let outcome = self.resize_disk(&device, bytes, wait).await;
+                let outcome = self.resize_disk(&device, bytes, wait).boxed().await;
                 let _ = reply.send(outcome);
             }
             Change::Rename(name) => {
-                let outcome = self.rename(name).await;
+                let outcome = self.rename(name).boxed().await;
                 let _ = reply.send(outcome);
             }
             Change::Configure(knobs) => {
-                let outcome = self.configure(knobs).await;
+                let outcome = self.configure(knobs).boxed().await;
                 let _ = reply.send(outcome);
             }
         }

@@ -12,6 +12,7 @@
 //!     ├─ suspend    suspend, resume, save
 //!     ├─ configure  name, scheduling, what follows an end: all that needs no guest
 //!     └─ tree       the domain's nodes in xenstore
+//!   migration  VMs that come and go while they run
 //!   adopt      what a restarted agent makes of its journal and of what it finds
 //!   shells     guests built before their VM is asked for
 //!   room       memory promised to builds and growth under way
@@ -29,6 +30,7 @@ use vmm_core::vm::{Autostart, OnEvent, Scheduling, VmName, VmSpec, VmState};
 use xen_bindings::DomId;
 
 use crate::device::{Device, DeviceKey};
+use migration::source::{Offer, Send};
 use plan::Patience;
 
 pub(crate) mod adopt;
@@ -39,6 +41,7 @@ mod ends;
 mod error;
 pub(crate) mod hotplug;
 mod lifecycle;
+pub(crate) mod migration;
 mod pace;
 mod pending;
 mod perform;
@@ -113,6 +116,7 @@ pub(crate) enum Change {
         bytes: u64,
         wait: Duration,
     },
+    Migrate(Box<Send>),
     Rename(VmName),
     Configure(Knobs),
 }
@@ -131,8 +135,18 @@ pub(crate) struct Knobs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Done,
-    Vcpus { asked: u32, online: u32, note: String },
-    Memory { asked: Kib, reached: Kib, note: String },
+    Vcpus {
+        asked: u32,
+        online: u32,
+        note: String,
+    },
+    Memory {
+        asked: Kib,
+        reached: Kib,
+        note: String,
+    },
+    /// The destination has all of it.
+    Offered(Box<Offer>),
 }
 
 /// How a change ended.

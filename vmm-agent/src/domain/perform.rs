@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vmm_core::task::{Next, Outcome, Step, Workflow};
@@ -16,58 +18,77 @@ const UNDO_TRIES_MAX: u32 = 5;
 const UNDO_PAUSE: Duration = Duration::from_millis(100);
 
 impl Site {
-    async fn carry_out(&mut self, action: Action) -> Result<(), StepError> {
+    /// Each step is a future of its own kind: one that held all of them would be too large for the stack, and for the optimizer.
+    fn carry_out(&mut self, action: Action) -> BoxFuture<'_, Result<(), StepError>> {
         match action {
-            Action::RecordIntent(intent) => self.record_intent(intent).await,
-            Action::Create => self.create().await,
-            Action::TakeShell => self.take_shell().await,
-            Action::Destroy => {
+            Action::RecordIntent(intent) => self.record_intent(intent).boxed(),
+            Action::Create => self.create().boxed(),
+            Action::TakeShell => self.take_shell().boxed(),
+            Action::Destroy => async move {
                 self.kill().await?;
                 self.await_gone().await
             }
-            Action::AllocateVcpus => self.allocate_vcpus().await,
-            Action::SetLimits => self.set_limits().await,
-            Action::SetScheduling => self.set_scheduling().await,
-            Action::AllocatePorts => self.allocate_ports().await,
-            Action::ApplyCpuPolicy => self.apply_cpu_policy().await,
-            Action::BuildImage => self.build_image().await,
-            Action::RestoreImage => self.restore_image().await,
-            Action::WriteTree => self.write_tree().await,
-            Action::RemoveTree => self.remove_tree().await,
-            Action::Introduce => self.introduce().await,
-            Action::Unpause => self.unpause().await,
-            Action::RecordRunning => self.record_running().await,
-            Action::RecordNotRunning => self.record_not_running().await,
-            Action::Kill => self.kill().await,
-            Action::AwaitGone => self.await_gone().await,
-            Action::RecordSaving(file) => self.record_saving(Some(file)).await,
-            Action::RecordNotSaving => self.record_saving(None).await,
-            Action::AskSuspend => self.ask_suspend().await,
-            Action::GoOn => self.go_on().await,
-            Action::AwaitSuspended(limit) => self.await_suspended(limit).await,
-            Action::CheckFile(file) => self.check_file(file).await,
-            Action::OpenSaved(file) => self.open_saved(file).await,
-            Action::WriteSaved(file) => self.write_saved(file).await,
-            Action::RecordSaved => self.record_saved().await,
-            Action::RemoveSaved(file) => self.remove_saved(file).await,
-            Action::RemoveUsed => self.remove_used().await,
-            Action::ClaimMemory => self.claim_memory().await,
-            Action::ReleaseClaim => self.release_claim().await,
-            Action::Memory(act) => self.act_on_memory(act).await,
-            Action::OpenDisk(disk) => self.open_disk(disk).await,
-            Action::CloseDisk(disk) => self.close_disk(disk).await,
-            Action::CloseAllDisks => self.close_all_disks().await,
-            Action::AwaitBackend(device) => self.await_backend(&device).await,
-            Action::PlugPort(nic) => self.plug_port(nic).await,
-            Action::WriteDevice(device) => self.write_device(&device).await,
-            Action::Unplug(key) => self.unplug(key).await,
-            Action::AwaitConnected(device, limit) => self.await_connected(&device, limit).await,
-            Action::RecordWith(device) => self.record_with(&device).await,
-            Action::RecordWithout(device) => self.record_without(&device).await,
-            Action::AskClose(key) => self.ask_close(key).await,
-            Action::WithdrawClose(key) => self.withdraw_close(key).await,
-            Action::AwaitClosed(device, patience) => self.await_closed(&device, patience).await,
-            Action::RemoveDevice(key) => self.remove_device(key).await,
+            .boxed(),
+            Action::AllocateVcpus => self.allocate_vcpus().boxed(),
+            Action::SetLimits => self.set_limits().boxed(),
+            Action::SetScheduling => self.set_scheduling().boxed(),
+            Action::AllocatePorts => self.allocate_ports().boxed(),
+            Action::ApplyCpuPolicy => self.apply_cpu_policy().boxed(),
+            Action::BuildImage => self.build_image().boxed(),
+            Action::RestoreImage => self.restore_image().boxed(),
+            Action::WriteTree => self.write_tree().boxed(),
+            Action::RemoveTree => self.remove_tree().boxed(),
+            Action::Introduce => self.introduce().boxed(),
+            Action::Unpause => self.unpause().boxed(),
+            Action::RecordRunning => self.record_running().boxed(),
+            Action::RecordNotRunning => self.record_not_running().boxed(),
+            Action::Kill => self.kill().boxed(),
+            Action::AwaitGone => self.await_gone().boxed(),
+            Action::RecordSending(send) => async move { self.record_sending(&send).await }.boxed(),
+            Action::RecordNotSending => self.record_not_sending().boxed(),
+            Action::SendGuest(send) => self.send_guest(send).boxed(),
+            Action::AwaitReady(send) => async move { self.await_ready(&send).await }.boxed(),
+            Action::RecordOffered => self.record_offered().boxed(),
+            Action::ReceiveImage => self.receive_image().boxed(),
+            Action::AwaitVerdict => self.await_verdict().boxed(),
+            Action::RecordArrived => self.record_arrived().boxed(),
+            Action::RecordNotArrived => self.record_not_arrived().boxed(),
+            Action::RecordSaving(file) => self.record_saving(Some(file)).boxed(),
+            Action::RecordNotSaving => self.record_saving(None).boxed(),
+            Action::AskSuspend => self.ask_suspend().boxed(),
+            Action::GoOn => self.go_on().boxed(),
+            Action::AwaitSuspended(limit) => self.await_suspended(limit).boxed(),
+            Action::CheckFile(file) => self.check_file(file).boxed(),
+            Action::OpenSaved(file) => self.open_saved(file).boxed(),
+            Action::WriteSaved(file) => self.write_saved(file).boxed(),
+            Action::RecordSaved => self.record_saved().boxed(),
+            Action::RemoveSaved(file) => self.remove_saved(file).boxed(),
+            Action::RemoveUsed => self.remove_used().boxed(),
+            Action::ClaimMemory => self.claim_memory().boxed(),
+            Action::ReleaseClaim => self.release_claim().boxed(),
+            Action::Memory(act) => self.act_on_memory(act).boxed(),
+            Action::OpenDisk(disk) => self.open_disk(disk).boxed(),
+            Action::CloseDisk(disk) => self.close_disk(disk).boxed(),
+            Action::CloseAllDisks => self.close_all_disks().boxed(),
+            Action::AwaitBackend(device) => {
+                async move { self.await_backend(&device).await }.boxed()
+            }
+            Action::PlugPort(nic) => self.plug_port(nic).boxed(),
+            Action::WriteDevice(device) => async move { self.write_device(&device).await }.boxed(),
+            Action::Unplug(key) => self.unplug(key).boxed(),
+            Action::AwaitConnected(device, limit) => {
+                async move { self.await_connected(&device, limit).await }.boxed()
+            }
+            Action::RecordWith(device) => async move { self.record_with(&device).await }.boxed(),
+            Action::RecordWithout(device) => {
+                async move { self.record_without(&device).await }.boxed()
+            }
+            Action::AskClose(key) => self.ask_close(key).boxed(),
+            Action::WithdrawClose(key) => self.withdraw_close(key).boxed(),
+            Action::AwaitClosed(device, patience) => {
+                async move { self.await_closed(&device, patience).await }.boxed()
+            }
+            Action::RemoveDevice(key) => self.remove_device(key).boxed(),
         }
     }
 
@@ -76,13 +97,14 @@ impl Site {
         action: Action,
         cancel: &CancellationToken,
     ) -> Result<(), StepError> {
-        if !action.waits() {
-            return self.carry_out(action).await;
+        let (waits, step) = (action.waits(), self.carry_out(action));
+        if !waits {
+            return step.await;
         }
         tokio::select! {
             biased;
             () = cancel.cancelled() => Err(StepError::Cancelled),
-            outcome = self.carry_out(action) => outcome,
+            outcome = step => outcome,
         }
     }
 

@@ -9,6 +9,8 @@
 //!   detach    ask ─ guest ─ remove trees ─ close disk ─ record
 //!   suspend   ask ─ guest
 //!   save      check file ─ record ─ ask ─ guest ─ write the file ─ record          (then the end)
+//!   send      record ─ send the guest ─ await ready ─ record offered                                   (then the verdict)
+//!   receive   as a start, with the guest from the stream for the image, and: … ports on bridges ─ await verdict ─ record arrived ─ unpause
 //!   shell     record ─ create ─ vCPUs ─ limits ─ ports ─ CPU policy ─ image          (a guest that waits for its VM)
 //!   from shell  record ─ open disks ─ take the shell ─ scheduling ─ tree ─ …
 //!   end       destroy ─ remove tree ─ await gone ─ close disks ─ used file          (each tried, whatever the others did)
@@ -25,6 +27,7 @@ use vmm_core::task::Step;
 use vmm_core::vm::{NicSpec, VmSpec};
 
 use super::hotplug::MemoryAct;
+use super::migration::source::Send;
 use crate::device::{Device, DeviceKey};
 use crate::journal::Intent;
 
@@ -65,6 +68,15 @@ pub(crate) enum Action {
     WithdrawClose(DeviceKey),
     AwaitClosed(Device, Patience),
     RemoveDevice(DeviceKey),
+    RecordSending(Send),
+    RecordNotSending,
+    SendGuest(Send),
+    AwaitReady(Send),
+    RecordOffered,
+    ReceiveImage,
+    AwaitVerdict,
+    RecordArrived,
+    RecordNotArrived,
     RecordSaving(PathBuf),
     RecordNotSaving,
     CheckFile(PathBuf),
@@ -97,6 +109,8 @@ impl Action {
                 | Self::AwaitConnected(..)
                 | Self::AwaitClosed(..)
                 | Self::AwaitSuspended(_)
+                | Self::AwaitReady(_)
+                | Self::AwaitVerdict
         )
     }
 }
@@ -178,6 +192,9 @@ fn opened(spec: &VmSpec, intent: Intent) -> Vec<Step<Action>> {
     steps
 }
 
+/// How many steps at the end of [`described`] let the guest run.
+const RUN_STEPS: usize = 2;
+
 /// What comes after the guest is in its memory.
 fn described(spec: &VmSpec) -> Vec<Step<Action>> {
     let mut steps = vec![
@@ -246,6 +263,31 @@ pub(crate) fn suspend(limit: Duration) -> Vec<Step<Action>> {
         step("ask-guest", Action::AskSuspend, Some(Action::GoOn)),
         step("await-guest", Action::AwaitSuspended(limit), None),
     ]
+}
+
+/// The VM leaves while it runs: up to the point where the destination has all of it.
+pub(crate) fn send(send: Send) -> Vec<Step<Action>> {
+    let recorded = Action::RecordSending(send.clone());
+    vec![
+        step("record-sending", recorded, Some(Action::RecordNotSending)),
+        step("send-guest", Action::SendGuest(send.clone()), Some(Action::GoOn)),
+        step("await-ready", Action::AwaitReady(send), None),
+        step("record-offered", Action::RecordOffered, None),
+    ]
+}
+
+/// A VM comes while it runs: started when it is told to, and not before. The journal says so before it runs; after that nothing may fail.
+pub(crate) fn receive(spec: &VmSpec) -> Vec<Step<Action>> {
+    let image = step("receive-image", Action::ReceiveImage, None);
+    let mut steps = bring_up(spec, Intent::Build, vec![image]);
+    steps.truncate(steps.len() - RUN_STEPS);
+    let arrived = Action::RecordArrived;
+    steps.extend([
+        step("await-verdict", Action::AwaitVerdict, None),
+        step("record-arrived", arrived, Some(Action::RecordNotArrived)),
+        step("unpause", Action::Unpause, None),
+    ]);
+    steps
 }
 
 /// A guest's memory into a file; `suspended` when the guest is so already, and stays so when it fails.

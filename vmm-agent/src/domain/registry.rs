@@ -11,6 +11,8 @@ use vmm_core::vm::admission::{Admission, VmRequest, admit};
 use vmm_core::vm::{VmSpec, VmState};
 
 use super::ends::{Construction, Room, When, flavour, shell};
+use super::migration::Stage;
+use super::migration::destination::Arriving;
 use super::runner::{self, Begin, Command, Wires};
 use super::{Answer, Change, ChangeError, Outcome, VmView, room};
 use crate::core::Core;
@@ -218,31 +220,64 @@ pub(crate) struct Build {
     pub(crate) spec: VmSpec,
     /// The file that its memory is in; it boots when there is none.
     pub(crate) saved: Option<PathBuf>,
+    /// It comes from another host.
+    pub(crate) arriving: Option<Arriving>,
     pub(crate) key: Option<String>,
 }
 
 /// Builds a VM and waits until it runs, or until nothing of it is left.
 pub(crate) async fn build(core: &Arc<Core>, build: Build) -> Outcome {
-    let Build { vm, spec, saved, key } = build;
+    let (handle, outcome) = begin(core, build).await?;
+    handle.outcome(outcome, VmRequest::Unpause).await
+}
+
+/// Makes room and a shell for a VM that comes from another host. Answers when its pages may come.
+pub(crate) async fn receive(
+    core: &Arc<Core>,
+    vm: VmId,
+    spec: VmSpec,
+    arriving: Arriving,
+) -> Outcome {
+    let migration = arriving.migration.clone();
+    let build = Build { vm, spec, saved: None, arriving: Some(arriving), key: None };
+    let (handle, outcome) = begin(core, build).await?;
+    let mut stage = migration.stage();
+    tokio::select! {
+        biased;
+        outcome = handle.outcome(outcome, VmRequest::Unpause) => outcome,
+        _ = stage.wait_for(|(stage, _)| *stage == Stage::Receiving) => Ok(Answer::Done),
+    }
+}
+
+async fn begin(
+    core: &Arc<Core>,
+    build: Build,
+) -> Result<(VmHandle, oneshot::Receiver<Outcome>), ChangeError> {
+    let Build { vm, spec, saved, arriving, key } = build;
     let claim = Claim::take(core, vm)?;
     core.registry.admit(vm)?;
     refuse_shared_images(core, vm, &spec).await?;
     refuse_strange_domain(core, vm).await?;
-    let flavour = flavour(core, &spec, saved.is_some()).await;
+    let flavour = flavour(core, &spec, saved.is_some() || arriving.is_some()).await;
     let room = match shell(core, flavour.as_ref()).await {
         Some(shell) => Some(shell),
         None => {
-            let holds = match &saved {
-                Some(file) => as_saved(core, vm, &spec, file.clone()).await,
-                None => spec.clone(),
+            let holds = match (&saved, &arriving) {
+                (Some(file), _) => as_saved(core, vm, &spec, file.clone()).await,
+                (None, Some(arriving)) => with_memory(&spec, arriving.memory),
+                (None, None) => spec.clone(),
             };
             let promise = room::promise_or_later(core, room::Need::to_build(vm, &holds)).await?;
             promise.map(Room::Promise)
         }
     };
     let (reply, outcome) = oneshot::channel();
-    let record = Record { saved: saved.clone(), ..Record::new(vm, spec, key) };
-    let construction = Construction { room, saved, ..Construction::now(Intent::Build) };
+    let (moving, state) = match &arriving {
+        Some(arriving) => (Some(arriving.moving()), VmState::Arriving),
+        None => (None, VmState::Starting),
+    };
+    let record = Record { saved: saved.clone(), moving, ..Record::new(vm, spec, key) };
+    let construction = Construction { room, saved, arriving, ..Construction::now(Intent::Build) };
     let begin = Begin::Build(Box::new(construction), Some(reply));
     let handle = {
         // Another build may have come in meanwhile, but none can from here on.
@@ -253,11 +288,11 @@ pub(crate) async fn build(core: &Arc<Core>, build: Build) -> Outcome {
             }
             return Err(error);
         }
-        let first = view(core, VmState::Starting, &record);
+        let first = view(core, state, &record);
         core.registry.insert(core, record, first, begin)
     };
     drop(claim);
-    handle.outcome(outcome, VmRequest::Unpause).await
+    Ok((handle, outcome))
 }
 
 /// With the memory that a saved guest has, which may have grown since it booted. A file that is refused fails the restore, which
@@ -266,7 +301,11 @@ async fn as_saved(core: &Core, vm: VmId, spec: &VmSpec, file: PathBuf) -> VmSpec
     let files = core.saved.clone();
     let opened = core.run(move |_| files.open(&file, vm)).await;
     let saved = opened.map_or(Kib(0), |reader| Kib(reader.header().memory_kib));
-    let memory = spec.memory.max(saved);
+    with_memory(spec, saved)
+}
+
+fn with_memory(spec: &VmSpec, memory: Kib) -> VmSpec {
+    let memory = spec.memory.max(memory);
     VmSpec { memory, memory_max: spec.memory_max.max(memory), ..spec.clone() }
 }
 
@@ -330,6 +369,16 @@ pub(crate) fn remember(core: &Arc<Core>, record: Record, left_over: bool) {
     let state = VmState::Stopped(record.stop);
     let first = VmView { left_over, ..view(core, state, &record) };
     core.registry.insert(core, record, first, Begin::Nothing);
+}
+
+/// A VM that was to come, and of which nothing is here: it is as if nobody had heard of it.
+pub(crate) async fn forget_arrival(core: &Core, vm: VmId) {
+    let journal = core.journal.clone();
+    if let Err(error) = core.env.blocking.run(move || journal.remove(vm)).await {
+        tracing::warn!(vm_id = %vm, %error, "the record of a discarded VM stays");
+    }
+    core.registry.forget(vm);
+    core.next_generation();
 }
 
 /// Forgets a VM that does not run; what it left behind is tried again first.

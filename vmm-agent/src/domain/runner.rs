@@ -13,6 +13,7 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -97,6 +98,7 @@ pub(crate) fn request_of(change: &Change) -> VmRequest {
         Change::Attach { .. } | Change::Detach { .. } | Change::ResizeDisk { .. } => {
             VmRequest::ChangeDevice
         }
+        Change::Migrate(_) => VmRequest::Migrate,
         Change::Rename(_) | Change::Configure(_) => VmRequest::Configure,
     }
 }
@@ -215,7 +217,7 @@ impl Runner {
         let done = {
             let Self { site, wires, .. } = self;
             let alive = Alive { core, vm, domid };
-            let work = site.perform(plan, &cancel);
+            let work = site.perform(plan, &cancel).boxed();
             alongside(wires, Some(alive), (&cancel, stop.clone()), work).await
         };
         let destroyed = !done.terminators.is_empty();
@@ -251,7 +253,7 @@ impl Runner {
             Admission::Deny(denied) => {
                 let _ = reply.send(Err(denied.into()));
             }
-            Admission::Accept => self.begin(change, reply).await,
+            Admission::Accept => self.begin(change, reply).boxed().await,
         }
     }
 

@@ -19,7 +19,7 @@ use vmm_core::id::{HostId, VmId};
 
 mod record;
 
-pub(crate) use record::{HeldImage, Intent, Record};
+pub(crate) use record::{HeldImage, Intent, Moved, Moving, Record};
 
 /// Why the journal cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]

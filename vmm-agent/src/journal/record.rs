@@ -9,6 +9,7 @@ use vmm_proto::v1;
 use xen_bindings::DomId;
 
 use crate::dom0::FileId;
+use crate::domain::migration::MigrationId;
 
 /// What the agent was about when it wrote the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,8 @@ pub(crate) enum Intent {
     Rebuild,
     /// Not a VM: a guest that waits for one. What is found goes.
     Shell,
+    /// Come from another host, and committed: what is found is started, and adopted.
+    Arrive,
     /// Running: what is found is adopted.
     Run,
     /// Taking down: what is found goes.
@@ -59,6 +62,32 @@ impl From<HeldFile> for FileId {
     }
 }
 
+/// How far a migration of the VM was when the record was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Moved {
+    /// Being copied from here: its guest is here.
+    Sending,
+    /// The destination has all of it: its guest is here, and goes on only by a verdict.
+    Offered,
+    /// It has gone: what is found goes.
+    Gone,
+    /// Half of it is here: what is found goes.
+    Arriving,
+    /// It was committed to this host.
+    Arrived,
+}
+
+/// A migration that the VM is part of, or came by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Moving {
+    pub(crate) migration: MigrationId,
+    /// The other host's name.
+    pub(crate) peer: String,
+    /// Where the destination listens, on the source.
+    pub(crate) address: Option<String>,
+    pub(crate) stage: Moved,
+}
+
 /// One VM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
@@ -77,6 +106,8 @@ pub(crate) struct Record {
     pub(crate) images: Vec<HeldImage>,
     /// The file that is being written, or was written, with its memory.
     pub(crate) saved: Option<PathBuf>,
+    /// The migration that it is part of, or came by.
+    pub(crate) moving: Option<Moving>,
 }
 
 impl Record {
@@ -92,6 +123,7 @@ impl Record {
             domid: None,
             images: Vec::new(),
             saved: None,
+            moving: None,
         }
     }
 }
@@ -108,6 +140,8 @@ struct Stored {
     domid: Option<u16>,
     images: Vec<HeldImage>,
     saved: Option<PathBuf>,
+    #[serde(default)]
+    moving: Option<Moving>,
     spec: v1::Spec,
 }
 
@@ -127,6 +161,7 @@ impl Record {
             domid: self.domid.map(DomId::get),
             images: self.images.clone(),
             saved: self.saved.clone(),
+            moving: self.moving.clone(),
             spec: v1::Spec::from(&self.spec),
         };
         serde_json::to_vec_pretty(&stored).map_err(|error| error.to_string())
@@ -153,6 +188,7 @@ impl Record {
             domid: domid.map_err(|error| error.to_string())?,
             images: stored.images,
             saved: stored.saved,
+            moving: stored.moving,
         })
     }
 }

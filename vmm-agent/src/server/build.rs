@@ -27,7 +27,7 @@ pub(super) async fn build(
     {
         return Ok(done());
     }
-    registry::build(core, Build { vm, spec, saved, key }).await?;
+    registry::build(core, Build { vm, spec, saved, arriving: None, key }).await?;
     for surplus in core.registry.too_many_stopped() {
         if let Some(handle) = core.registry.get(surplus)
             && let Err(error) = registry::forget(core, &handle).await

@@ -15,7 +15,7 @@ use crate::domain::{Answer, Change, registry};
 
 pub(super) async fn change(core: &Core, vm: &str, change: Change) -> Result<Reply, Fault> {
     Ok(match find(core, vm)?.change(change).await? {
-        Answer::Done => done(),
+        Answer::Done | Answer::Offered(_) => done(),
         Answer::Vcpus { asked, online, note } => Reply::Vcpus(Vcpus { asked, online, note }),
         Answer::Memory { asked, reached, note } => {
             Reply::Memory(Memory { asked_kib: asked.0, reached_kib: reached.0, note })

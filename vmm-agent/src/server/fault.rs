@@ -19,7 +19,7 @@ impl From<ChangeError> for Fault {
             ChangeError::TimedOut(_) => Fault::new(FaultCode::TimedOut, text),
             ChangeError::Stopped(_) => Fault::new(FaultCode::BadState, text),
             ChangeError::LeftOver(_) => Fault::new(FaultCode::HostFailed, text),
-            ChangeError::Step { source, .. } if source.is_cancel() => {
+            ChangeError::Step { source, .. } if source.is_cancel() || source.is_discard() => {
                 Fault::new(FaultCode::Cancelled, text)
             }
             ChangeError::Step { source, .. } => {

@@ -1,7 +1,7 @@
 //! What the agent answers over XVMP: one file a group of verbs; each translates, calls, and answers.
 //!
 //! ```text
-//!   Service::call ─► role: the manager only ─► verb: mutating? ─► once: same key, same answer ─► endpoint
+//!   Service::call ─► role: the manager, or another agent where the verb is for agents too ─► verb: mutating? ─► once: same key, same answer ─► endpoint
 //! ```
 //!
 //! Every fault names its hop, `agent NAME`, and says what to do. Changes run in tasks of their own, so that a caller that goes
@@ -13,6 +13,7 @@ mod configure;
 mod console;
 mod device;
 mod fault;
+pub(crate) mod migration;
 pub(crate) mod once;
 mod report;
 mod stats;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use vmm_core::id::VmId;
 use vmm_core::vm::is_absolute_path;
 use vmm_proto::convert::parse_id;
@@ -41,7 +43,8 @@ pub(crate) async fn answer(
     request: Request,
 ) -> Result<Reply, Fault> {
     let hop = format!("agent {}", core.config.name);
-    let outcome = if caller.principal.role == Role::Manager {
+    let is_peer = caller.principal.role == Role::Agent && verb(&request).peers;
+    let outcome = if caller.principal.role == Role::Manager || is_peer {
         admitted(core, caller, request).await
     } else {
         let who = &caller.principal;
@@ -69,32 +72,38 @@ async fn admitted(core: Arc<Core>, caller: Caller, request: Request) -> Result<R
     }
 }
 
-/// Finds the endpoint.
+/// Finds the endpoint. Each answers as a future of its own kind: one of all would be beyond the optimizer.
 async fn dispatch(core: Arc<Core>, caller: Caller, request: Request) -> Result<Reply, Fault> {
     match request {
         Request::Ping(ping) => Ok(Reply::Pong(ping)),
-        Request::AwaitReport(request) => report::await_report(&core, &request).await,
-        Request::BuildVm(request) => build::build(&core, &caller, request).await,
-        Request::DestroyVm(request) => change::destroy(&core, &request.vm).await,
-        Request::PauseVm(request) => change::pause(&core, &request.vm).await,
-        Request::UnpauseVm(request) => change::unpause(&core, &request.vm).await,
-        Request::ShutdownVm(request) => change::shutdown(&core, &caller, &request).await,
-        Request::RebootVm(request) => change::reboot(&core, &caller, &request).await,
-        Request::SetVcpus(request) => change::set_vcpus(&core, &caller, &request).await,
-        Request::SetMemory(request) => change::set_memory(&core, &caller, &request).await,
-        Request::SuspendVm(request) => change::suspend(&core, &caller, &request).await,
-        Request::ResumeVm(request) => change::resume(&core, &request.vm).await,
-        Request::SaveVm(request) => change::save(&core, &caller, &request).await,
-        Request::AttachDisk(request) => device::attach_disk(&core, &caller, request).await,
-        Request::DetachDisk(request) => device::detach_disk(&core, &caller, &request).await,
-        Request::ResizeDisk(request) => device::resize_disk(&core, &caller, request).await,
-        Request::AttachNic(request) => device::attach_nic(&core, &caller, request).await,
-        Request::DetachNic(request) => device::detach_nic(&core, &caller, &request).await,
-        Request::RenameVm(request) => configure::rename(&core, request).await,
-        Request::ConfigureVm(request) => configure::configure(&core, request).await,
+        Request::AwaitReport(request) => report::await_report(&core, &request).boxed().await,
+        Request::BuildVm(request) => build::build(&core, &caller, request).boxed().await,
+        Request::DestroyVm(request) => change::destroy(&core, &request.vm).boxed().await,
+        Request::PauseVm(request) => change::pause(&core, &request.vm).boxed().await,
+        Request::UnpauseVm(request) => change::unpause(&core, &request.vm).boxed().await,
+        Request::ShutdownVm(request) => change::shutdown(&core, &caller, &request).boxed().await,
+        Request::RebootVm(request) => change::reboot(&core, &caller, &request).boxed().await,
+        Request::SetVcpus(request) => change::set_vcpus(&core, &caller, &request).boxed().await,
+        Request::SetMemory(request) => change::set_memory(&core, &caller, &request).boxed().await,
+        Request::SuspendVm(request) => change::suspend(&core, &caller, &request).boxed().await,
+        Request::ResumeVm(request) => change::resume(&core, &request.vm).boxed().await,
+        Request::SaveVm(request) => change::save(&core, &caller, &request).boxed().await,
+        Request::AttachDisk(request) => device::attach_disk(&core, &caller, request).boxed().await,
+        Request::DetachDisk(request) => device::detach_disk(&core, &caller, &request).boxed().await,
+        Request::ResizeDisk(request) => device::resize_disk(&core, &caller, request).boxed().await,
+        Request::AttachNic(request) => device::attach_nic(&core, &caller, request).boxed().await,
+        Request::DetachNic(request) => device::detach_nic(&core, &caller, &request).boxed().await,
+        Request::ReceiveVm(request) => migration::receive(&core, request).boxed().await,
+        Request::SendVm(request) => migration::send(&core, request).boxed().await,
+        Request::SettleMigration(request) => {
+            migration::settle(&core, &caller, request).boxed().await
+        }
+        Request::AwaitMigration(request) => migration::wait(&core, &caller, request).boxed().await,
+        Request::RenameVm(request) => configure::rename(&core, request).boxed().await,
+        Request::ConfigureVm(request) => configure::configure(&core, request).boxed().await,
         Request::ReadConsole(request) => console::read(&core, &request),
-        Request::GetVmStats(request) => stats::vm(&core, &request).await,
-        Request::GetHostStats(_) => stats::host(&core).await,
+        Request::GetVmStats(request) => stats::vm(&core, &request).boxed().await,
+        Request::GetHostStats(_) => stats::host(&core).boxed().await,
         // The table of verbs has said no to all others.
         _ => Err(Fault::new(FaultCode::Unsupported, "an agent does not answer this verb")),
     }

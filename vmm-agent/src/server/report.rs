@@ -3,18 +3,22 @@
 //! The cursor is `BOOT:GENERATION`. A poll with the newest cursor waits for a change or for its time; any other is answered at
 //! once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use vmm_core::units::Kib;
 use vmm_core::vm::{StopReason, VmState, overhead};
 use vmm_proto::v1::{
-    AgentReport, AwaitReport, Fault, FaultCode, HostFacts, HostLoad, Reply, ReportedVm, VmPhase,
-    VmRates,
+    AgentReport, AwaitReport, Fault, FaultCode, HostFacts, HostLoad, Reply, ReportedVm,
+    SharedStore, VmPhase, VmRates,
 };
 use xen_bindings::{DomainInfo, Physinfo, XenError, XenVersion};
 
+use super::migration;
+use crate::config;
 use crate::core::Core;
 use crate::domain::VmView;
+use crate::domain::migration::Migration;
 use crate::domain::registry::VmHandle;
 
 /// The longest that a poll is kept waiting.
@@ -51,13 +55,14 @@ async fn report(core: &Core) -> Result<AgentReport, XenError> {
             Ok::<_, XenError>((info, version, host.xen.control.list()?, host.dom0.now()))
         })
         .await?;
-    let vms = core.registry.all();
+    let (vms, migrations) = (core.registry.all(), core.migrations.latest());
     Ok(AgentReport {
         cursor,
         host: core.journal.host_id().to_string(),
         facts: facts(core, &info, &version, memory_for_vms(core, &info, &domains, &vms)),
         load: load(core, &info),
-        vms: vms.iter().map(|vm| reported(vm, &domains, now)).collect(),
+        stores: core.config.shared_stores.iter().map(shared).collect(),
+        vms: vms.iter().map(|vm| reported(vm, &domains, now, migrations.get(&vm.vm))).collect(),
     })
 }
 
@@ -68,10 +73,15 @@ fn facts(core: &Core, info: &Physinfo, version: &XenVersion, memory: Kib) -> Hos
         disk_bytes_per_s: core.config.disk.0,
         disk_requests_per_s: core.config.disk_requests_per_s,
         network_bytes_per_s: core.config.network.map(|rate| rate.0),
+        migration_address: core.config.migration_address.clone(),
         xen_version: format!("{}.{}{}", version.major, version.minor, version.extra),
         backend: core.backend.name.to_owned(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
     }
+}
+
+fn shared(store: &config::SharedStore) -> SharedStore {
+    SharedStore { name: store.name.clone(), path: store.path.display().to_string() }
 }
 
 /// What is free, and what our VMs use of it, less the reserve. Domains of others are not ours to count on.
@@ -124,7 +134,12 @@ fn rates(vm: &VmHandle, now: Duration) -> Option<VmRates> {
     told.iter().any(Option::is_some).then_some(rates)
 }
 
-fn reported(vm: &VmHandle, domains: &[DomainInfo], now: Duration) -> ReportedVm {
+fn reported(
+    vm: &VmHandle,
+    domains: &[DomainInfo],
+    now: Duration,
+    migration: Option<&Arc<Migration>>,
+) -> ReportedVm {
     let view = vm.now();
     let domain = domains.iter().find(|domain| Some(domain.domid) == view.domid);
     ReportedVm {
@@ -136,5 +151,6 @@ fn reported(vm: &VmHandle, domains: &[DomainInfo], now: Duration) -> ReportedVm 
         memory_kib: domain.map_or(0, |domain| domain.pages.kib()),
         domid: view.domid.map(|domid| domid.get()),
         rates: domain.and_then(|_| rates(vm, now)),
+        migration: migration.map(|migration| migration::told_of(migration)),
     }
 }

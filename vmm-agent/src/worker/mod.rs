@@ -69,6 +69,9 @@ const BUILD_MAX: Duration = Duration::from_mins(5);
 const UNPACK_MAX: Duration = Duration::from_mins(3);
 /// A stream, besides the time for its bytes.
 const STREAM_MAX: Duration = Duration::from_mins(5);
+/// A restore, besides: a guest that comes while it runs comes for as long as its migration takes. Whoever feeds the stream ends it when
+/// nothing comes any more.
+const ARRIVAL_MAX: Duration = Duration::from_hours(24 * 8);
 /// The slowest stream that is waited for.
 const STREAM_KIB_PER_S_MIN: u64 = 8 << 10;
 /// Memory of a worker: libxenguest unpacks kernels in memory when it must.
@@ -229,6 +232,7 @@ impl GuestImage for WorkerImage {
         spec: &RestoreSpec,
     ) -> Result<BuiltGuest, XenError> {
         let (bounds, limit) = self.stream_bounds(shell.domid())?;
+        let limit = limit + ARRIVAL_MAX;
         let job = Job::Restore {
             shell: ShellName::of(shell),
             store_port: spec.store_port.0,

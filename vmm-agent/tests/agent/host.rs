@@ -6,7 +6,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use vmm_agent::{Agent, AgentConfig, Backend, Blocking, Env};
+use vmm_agent::{Agent, AgentConfig, Backend, Blocking, Env, Peers};
 use vmm_core::id::VmId;
 use vmm_proto::principal::Principal;
 use vmm_proto::server::{Caller, Service as _};
@@ -24,6 +24,10 @@ pub(crate) struct Host {
     changes: AtomicU64,
     /// Of the next agent.
     pub(crate) shells: usize,
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// How it reaches other agents.
+    pub(crate) peers: Option<Peers>,
     _time: DropGuard,
 }
 
@@ -39,6 +43,7 @@ pub(crate) fn env() -> Env {
     Env {
         blocking: Blocking::Inline,
         random: Arc::new(move || [count.fetch_add(1, Ordering::Relaxed); 16]),
+        peers: None,
     }
 }
 
@@ -77,6 +82,8 @@ impl Host {
             agent: None,
             changes: AtomicU64::new(0),
             shells: 0,
+            name: "h1",
+            peers: None,
             _time: stop.drop_guard(),
         };
         host.start_agent().await;
@@ -84,9 +91,10 @@ impl Host {
     }
 
     pub(crate) async fn start_agent(&mut self) {
-        let mut config = AgentConfig::new("h1", &self.dir.path().join("state")).unwrap();
+        let mut config = AgentConfig::new(self.name, &self.dir.path().join("state")).unwrap();
         config.shells.per_flavour = self.shells;
-        let agent = Agent::start(config, self.backend.clone(), env()).await.unwrap();
+        let env = Env { peers: self.peers.clone(), ..env() };
+        let agent = Agent::start(config, self.backend.clone(), env).await.unwrap();
         self.agent = Some(agent);
     }
 

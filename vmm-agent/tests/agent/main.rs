@@ -9,6 +9,8 @@ mod images;
 mod journal;
 mod life;
 mod memory;
+mod migration;
+mod pair;
 mod policy;
 mod requests;
 mod restart;

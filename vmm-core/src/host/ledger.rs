@@ -38,6 +38,10 @@ pub enum ReservationReason {
     Start,
     /// A VM that runs here.
     Running,
+    /// A VM that is on its way here from another host.
+    Incoming,
+    /// A VM that runs on another host by now, and of which a copy may still be here.
+    Outgoing,
 }
 
 /// Capacity that is charged to a VM on one host.

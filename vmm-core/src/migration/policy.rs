@@ -195,6 +195,12 @@ impl Brake {
         Self(if percent > 99 { 99 } else { percent })
     }
 
+    /// The same in percent, 0 to 99.
+    #[must_use]
+    pub const fn in_percent(self) -> u8 {
+        self.0
+    }
+
     /// The share that is denied, 0 to 0.99.
     #[must_use]
     pub fn denied(self) -> f64 {

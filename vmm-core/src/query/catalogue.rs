@@ -25,10 +25,13 @@ const VM_STATUS: Words = Words {
         "failed",
         "lost",
         "saved",
+        "migrating",
+        "arriving",
+        "migrated",
     ],
     groups: &[(
         "stopped",
-        &["new", "powered-off", "crashed", "destroyed", "failed", "lost", "saved"],
+        &["new", "powered-off", "crashed", "destroyed", "failed", "lost", "saved", "migrated"],
     )],
 };
 const VM_KIND: Words = Words { words: &["pvh", "pv", "hvm"], groups: &[] };

@@ -37,6 +37,7 @@ pub mod precopy;
 pub mod problem;
 pub mod rebalance;
 pub mod record;
+pub mod relocate;
 pub mod resource;
 pub mod rules;
 
@@ -47,6 +48,7 @@ pub use place::{Candidate, Decision, Verdict, place};
 pub use plan::{Order, Step, Wanted, order};
 pub use problem::{Features, Group, GroupKind, Host, Image, Mobility, Needs, Pool, Vm};
 pub use rebalance::{Limits, Plan, evacuate, rebalance};
+pub use relocate::{Destination, Relocation, relocate};
 pub use resource::{Amounts, Resource};
 pub use rules::Refusal;
 

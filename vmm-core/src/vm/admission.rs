@@ -25,6 +25,8 @@ pub enum VmRequest {
     Resume,
     /// Suspend it and write its memory to a file.
     Save,
+    /// Move it to another host while it runs.
+    Migrate,
     /// Attach, detach or resize a device: the guest must answer.
     ChangeDevice,
     /// Change what needs no guest: name, scheduling, what follows an end.
@@ -63,6 +65,14 @@ pub enum Denied {
     /// It is suspended.
     #[error("the VM is suspended, so its guest cannot answer; resume it first")]
     Suspended,
+    /// It is being copied to another host.
+    #[error("the VM is being moved to another host; wait for it, or cancel the task that moves it")]
+    Migrating,
+    /// It is being copied to this host.
+    #[error(
+        "the VM is on its way to this host and does not run here yet; wait for it, or cancel the task that moves it"
+    )]
+    Arriving,
     /// It has ended and its domain is kept.
     #[error("the VM has ended and its domain is preserved; destroy it, then start it")]
     Preserved,
@@ -79,6 +89,8 @@ pub fn admit(state: VmState, request: VmRequest) -> Admission {
         (VmState::Stopped(_), _) => Deny(Denied::NotRunning),
         (VmState::Starting, _) => Deny(Denied::Starting),
         (VmState::Preserved, _) => Deny(Denied::Preserved),
+        (VmState::Migrating, _) => Deny(Denied::Migrating),
+        (VmState::Arriving, _) => Deny(Denied::Arriving),
         (_, Configure) => Accept,
         (VmState::Running, Unpause | Resume) => Ignore,
         (VmState::Running, _) => Accept,
@@ -101,7 +113,7 @@ mod tests {
     use super::super::state::StopReason;
     use super::*;
 
-    const STATES: [VmState; 10] = [
+    const STATES: [VmState; 12] = [
         VmState::Starting,
         VmState::Running,
         VmState::Paused,
@@ -110,6 +122,8 @@ mod tests {
         VmState::Suspending,
         VmState::Suspended,
         VmState::Saving,
+        VmState::Migrating,
+        VmState::Arriving,
         VmState::Preserved,
         VmState::Stopped(StopReason::Crash),
     ];
@@ -118,6 +132,36 @@ mod tests {
     fn destroy_is_never_denied() {
         for state in STATES {
             assert!(!matches!(admit(state, VmRequest::Destroy), Admission::Deny(_)), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_running_vm_is_moved() {
+        for state in STATES {
+            let expect = state == VmState::Running;
+            assert_eq!(admit(state, VmRequest::Migrate) == Admission::Accept, expect, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_but_its_end_is_admitted_while_a_vm_is_moved() {
+        for request in [
+            VmRequest::Pause,
+            VmRequest::Unpause,
+            VmRequest::Shutdown,
+            VmRequest::Reboot,
+            VmRequest::SetVcpus,
+            VmRequest::SetMemory,
+            VmRequest::Suspend,
+            VmRequest::Resume,
+            VmRequest::Save,
+            VmRequest::Migrate,
+            VmRequest::ChangeDevice,
+            VmRequest::Configure,
+        ] {
+            let denied = |state| admit(state, request);
+            assert_eq!(denied(VmState::Migrating), Admission::Deny(Denied::Migrating));
+            assert_eq!(denied(VmState::Arriving), Admission::Deny(Denied::Arriving));
         }
     }
 

@@ -9,6 +9,7 @@
 //!                               ├──────────── shutdown ────────┘        start ────────────┘──► Starting
 //!                               ├─ suspend ─► Suspending ─► Suspended ─ resume ─► Running
 //!                               ├─ save ────► Saving ─► Stopped(Saved) ─ restore ─► Starting
+//!                               ├─ move ────► Migrating ─► Stopped(Migrated)   (there: Stopped ─► Arriving ─► Running)
 //!                               └─ ends by itself, on_event preserve ─► Preserved ─ destroy ─► Stopped
 //! ```
 //!

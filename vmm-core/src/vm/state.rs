@@ -17,6 +17,8 @@ pub enum StopReason {
     Lost,
     /// Its memory was saved to a file; it can be restored from there.
     Saved,
+    /// It was moved while it ran: it runs on another host now.
+    Migrated,
 }
 
 /// What a VM does now.
@@ -38,6 +40,10 @@ pub enum VmState {
     Suspended,
     /// Suspended, or asked to be, and being written to a file.
     Saving,
+    /// It runs here, or stands still for the last moment, and is being copied to another host.
+    Migrating,
+    /// Being copied from another host, on which it runs. Nothing of it runs here.
+    Arriving,
     /// It has ended, and its domain is kept for whoever wants to look.
     Preserved,
     /// Not on any host.
@@ -55,19 +61,21 @@ impl VmState {
     #[must_use]
     pub fn may_become(self, next: Self) -> bool {
         use VmState::{
-            Paused, Preserved, Rebooting, Running, Saving, ShuttingDown, Starting, Stopped,
-            Suspended, Suspending,
+            Arriving, Migrating, Paused, Preserved, Rebooting, Running, Saving, ShuttingDown,
+            Starting, Stopped, Suspended, Suspending,
         };
         match (self, next) {
             // Whatever runs can crash, be destroyed or be lost at any time.
             (from, Stopped(_)) => from.has_domain(),
-            (Stopped(_), Starting) => true,
+            (Stopped(_), Starting | Arriving) => true,
             (Preserved, _) => false,
             // So can it end in a way that its domain is kept.
             (from, Preserved) => from.has_domain(),
             (Starting, Running | Paused) => true,
-            (Running, Paused | ShuttingDown | Rebooting | Suspending | Saving) => true,
-            (Paused, Running) => true,
+            (Running, Paused | ShuttingDown | Rebooting | Suspending | Saving | Migrating) => true,
+            (Paused | Arriving, Running) => true,
+            // It came to nothing; or the guest rebooted or suspended by itself meanwhile.
+            (Migrating, Running | Rebooting | Suspended) => true,
             // A guest may do it late, unasked, or not at all.
             (Running | Suspending | Saving | ShuttingDown | Rebooting, Suspended) => true,
             (Suspending | Saving, Running) => true,
@@ -86,13 +94,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stopped_vm_can_only_start() {
+    fn a_stopped_vm_can_only_start_or_arrive() {
         let stopped = VmState::Stopped(StopReason::Poweroff);
         assert!(stopped.may_become(VmState::Starting));
+        assert!(stopped.may_become(VmState::Arriving));
         for next in
             [VmState::Running, VmState::Paused, VmState::ShuttingDown, VmState::Rebooting, stopped]
         {
             assert!(!stopped.may_become(next), "{next:?}");
         }
+    }
+
+    #[test]
+    fn only_a_running_vm_is_moved_and_what_arrives_runs_or_is_discarded() {
+        use VmState::{Arriving, Migrating, Paused, Preserved, Rebooting, Running, Saving};
+        use VmState::{ShuttingDown, Starting, Stopped, Suspended, Suspending};
+        let states = [
+            Starting,
+            Running,
+            Paused,
+            ShuttingDown,
+            Rebooting,
+            Suspending,
+            Suspended,
+            Saving,
+            Migrating,
+            Arriving,
+            Preserved,
+            Stopped(StopReason::Migrated),
+        ];
+        let before = |next: VmState| -> Vec<VmState> {
+            states.into_iter().filter(|state| state.may_become(next)).collect()
+        };
+        let after = |state: VmState| -> Vec<VmState> {
+            states.into_iter().filter(|next| state.may_become(*next)).collect()
+        };
+        let gone = Stopped(StopReason::Migrated);
+        assert_eq!(before(Migrating), [Running]);
+        assert_eq!(before(Arriving), [gone]);
+        assert_eq!(after(Arriving), [Running, Preserved, gone]);
+        assert_eq!(after(Migrating), [Running, Rebooting, Suspended, Preserved, gone]);
     }
 }

@@ -49,6 +49,7 @@ pub(super) fn draft(change: &Change<'_>, create: &CreateVm) -> Result<Draft, Fau
         memory_target_kib: create.spec.memory_kib,
         vcpus_target: None,
         saved: None,
+        moving: None,
         labels: Labels::default(),
         pin: pin::hosts(change.state, &create.pins, pool.map(|pool| pool.id))?,
         groups: group::groups(change.state, &create.groups, &create.spec.name)?,
@@ -94,12 +95,24 @@ pub(super) fn delete(change: Change<'_>, delete: &DeleteVm) -> Result<Reply, Fau
     let record = change.free_vm(&delete.vm)?.record.clone();
     change.check_is_not_saved(&record)?;
     change.check_is_nowhere(&record)?;
+    check_is_moved(&change, &record)?;
     // Of a VM whose saved memory was given up, that says which file is left where.
     let was = Some(record.reason).filter(|reason| !reason.is_empty());
     let note = was.map(|reason| format!("it was stopped: {reason}"));
     let about = Target::Vm(record.id, record.spec.name);
     change.store_with(note, about, vec![Put::DropVm(record.id)], KeyedReply::Done)?;
     Ok(Reply::Done(Done {}))
+}
+
+/// What is left of a move at its other end would be nobody's.
+fn check_is_moved(change: &Change<'_>, vm: &VmRecord) -> Result<(), Fault> {
+    let Some(other) = vm.other_end() else { return Ok(()) };
+    let host = change.state.host_name(other);
+    let message = format!(
+        "VM {} was moved, and host {host} may still have something of it; that ends when the host is heard",
+        vm.spec.name
+    );
+    Err(Fault::new(FaultCode::BadState, message))
 }
 
 /// No NIC's address is used twice in the pool, and no disk twice in the VM.

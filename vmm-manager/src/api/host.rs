@@ -74,7 +74,7 @@ fn check(add: &AddHost) -> Result<(), Fault> {
 pub(super) fn remove(change: Change<'_>, remove: &RemoveHost) -> Result<Reply, Fault> {
     let host = change.state.host_named(&remove.host)?;
     let (id, name) = (host.record.id, host.record.name.clone());
-    let vms = change.state.vms_on(id).filter_map(|vm| change.state.vms.get(&vm));
+    let vms = change.state.vms_charged_on(id);
     let vms: Vec<&str> = vms.map(|vm| vm.record.spec.name.as_str()).collect();
     if !vms.is_empty() {
         let message = format!(

@@ -14,6 +14,7 @@ mod group;
 mod host;
 mod label;
 mod many;
+mod migrate;
 mod named;
 mod orphan;
 mod pin;
@@ -75,6 +76,7 @@ async fn dispatch(app: &Arc<App>, caller: &Caller, request: Request) -> Result<R
         Request::PlanMoves(plan) => plan::moves(app, &plan),
         Request::PlanEvacuation(plan) => plan::evacuation(app, &plan),
         Request::PlanGrowth(plan) => plan::growth(app, &plan),
+        Request::PlanMigration(plan) => migrate::plan(app, &plan),
         Request::ListDecisions(list) => Ok(decision::list(app, &list)),
         Request::ShowDecision(show) => decision::show(app, &show),
         Request::ReadDecision(read) => decision::read(app, &read),
@@ -216,6 +218,7 @@ fn carry_out(change: change::Change<'_>, request: Request) -> Result<Reply, Faul
         Request::DeleteVm(delete) => create::delete(change, &delete),
         Request::SetMemory(set) => change::set_memory(change, set),
         Request::SetVcpus(set) => change::set_vcpus(change, set),
+        Request::MigrateVm(asked) => migrate::migrate(change, &asked),
         Request::SaveVm(save) => saved::save(change, save),
         Request::RestoreVm(restore) => saved::restore(change, &restore),
         Request::DiscardSaved(discard) => saved::discard(change, &discard),

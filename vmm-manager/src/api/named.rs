@@ -28,6 +28,7 @@ pub(super) fn vm_of(request: &mut Request) -> Option<&mut String> {
         Request::ConfigureVm(r) => &mut r.vm,
         Request::LabelVm(r) => &mut r.vm,
         Request::PinVm(r) => &mut r.vm,
+        Request::MigrateVm(r) => &mut r.vm,
         _ => return None,
     })
 }

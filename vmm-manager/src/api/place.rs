@@ -165,6 +165,6 @@ pub(super) fn set_host_pool(change: Change<'_>, set: &SetHostPool) -> Result<Rep
 }
 
 fn on_host(state: &State, host: HostId) -> Vec<&str> {
-    let here = state.vms_on(host).filter_map(|vm| state.vms.get(&vm));
+    let here = state.vms_charged_on(host);
     here.map(|vm| vm.record.spec.name.as_str()).chain(state.saved_on(host)).collect()
 }

@@ -20,6 +20,7 @@ mod decisions;
 mod devices;
 mod finish;
 mod groups;
+mod moves;
 mod news;
 mod own;
 mod placement;
@@ -34,6 +35,7 @@ mod turns;
 pub(crate) use begin::{Begin, Deed, KeyUse, Origin, Target, store_fault};
 pub(crate) use begin_all::Part;
 pub(crate) use decisions::{Made, Unreadable};
+pub(crate) use moves::Unsettled;
 pub(crate) use news::{News, Object, Seen};
 pub(crate) use placement::{Decided, Newcomer, charge_of, no_capacity};
 pub(crate) use problem::demand_of;
@@ -58,6 +60,11 @@ use crate::enrolment::Office;
 use crate::manager::Reconciled;
 use crate::store::{Contents, Store, StoreError};
 
+/// As lowercase hex digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Sixteen random bytes a call.
 pub(crate) type Random = Arc<dyn Fn() -> [u8; 16] + Send + Sync>;
 
@@ -73,7 +80,7 @@ pub(crate) struct Outside {
 impl Outside {
     /// A name for a run of the manager.
     pub(crate) fn new_run(&self) -> String {
-        (self.random)().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        hex(&(self.random)()[..8])
     }
 }
 
@@ -195,6 +202,11 @@ impl App {
 
     pub(crate) fn new_group_id(&self) -> GroupId {
         GroupId::from_random((self.random)())
+    }
+
+    /// Nobody guesses it: who knows it may send the VM's memory.
+    pub(crate) fn new_migration_id(&self) -> String {
+        hex(&(self.random)())
     }
 
     pub(crate) fn new_task_id(&self) -> TaskId {

@@ -8,8 +8,9 @@ use vmm_core::scheduler::demand::{History, Known, demand};
 use vmm_core::scheduler::{
     self, Amounts, Features, Group, Host, Mobility, Needs, Pool, Resource, Vm,
 };
-use vmm_proto::v1::{self, GroupKind};
+use vmm_proto::v1::{self, GroupKind, VmPhase};
 
+use super::moves::{is_shared, storage_name, storages_of};
 use super::state::State;
 use crate::store::{Charge, GroupRecord, VmRecord};
 use crate::view::Measured;
@@ -124,7 +125,7 @@ impl State {
                 .map_or_else(String::new, |pool| pool.name.clone()),
             pcpus: u32::try_from(capacity.cpu.0 / 1000).unwrap_or(u32::MAX),
             features: Features::default(),
-            storages: BTreeSet::new(),
+            storages: host.stores.iter().map(storage_name).collect(),
             images: BTreeSet::new(),
             capacity: Amounts::UNCOUNTED
                 .with(Resource::Cpu, capacity.cpu.0)
@@ -144,7 +145,7 @@ impl State {
     }
 
     /// A VM that is charged somewhere.
-    fn scheduled_vm(&self, vm: &super::state::Vm, now: Instant) -> Option<Vm> {
+    pub(super) fn scheduled_vm(&self, vm: &super::state::Vm, now: Instant) -> Option<Vm> {
         let (host, charge) = (vm.record.host?, vm.record.charge?);
         let known = Known {
             promised: demand_of(charge),
@@ -153,6 +154,7 @@ impl State {
             class: self.profiles.of(&vm.record.spec),
         };
         let demand = demand(&known, self.clock_s(now)).amounts;
+        let stores = self.hosts.get(&host).map_or(&[][..], |host| &host.stores);
         Some(Vm {
             id: vm.record.id,
             name: vm.record.spec.name.clone(),
@@ -162,14 +164,16 @@ impl State {
                 vcpus: vm.vcpus_online,
                 zone: self.zone_of(&vm.record),
                 pinned: vm.record.pin.iter().copied().collect(),
+                storages: storages_of(&vm.record.spec, stores),
                 ..Needs::default()
             },
             image: None,
             mobility: Mobility {
-                // Its disks are files and devices of its host, which no other reaches.
-                is_movable: vm.record.spec.disks.is_empty()
+                // Files and devices of its host alone are reached from no other.
+                is_movable: is_shared(&vm.record.spec, stores)
                     && vm.owner.is_none()
-                    && vm.record.state().has_domain(),
+                    && vm.record.moving.is_none()
+                    && vm.record.phase == VmPhase::Running,
                 memory_bytes: vm.memory_now_kib.saturating_mul(1024),
                 dirty_bytes_per_s: demand[Resource::Cpu]
                     .saturating_mul(DIRTY_BYTES_PER_CPU_S / 1000),

@@ -9,6 +9,7 @@
 //!   yes                   not at all          lost; reservation released
 //!   being restored        stopped, or no      saved as before, unless its guest has ended by itself since
 //!   on no host            with a domain       adopted: it runs there, so it is charged there
+//!   on another host       coming or leaving   nothing: that move's task, or the reconciler of moves, sees to it
 //!   on another host       with a domain       VM1 is broken: logged, nothing is touched
 //!   unknown               with a domain       an orphan: logged once, nothing is touched
 //! ```
@@ -65,6 +66,7 @@ impl App {
     ) -> Result<(), AnotherMachine> {
         let mut state = self.lock();
         let mut batch = state.take_facts(host, poll, report)?;
+        batch.extend(state.note_migrations(host, self.now_ms()));
         batch.extend(state.reconcile(host, poll));
         if !batch.is_empty() {
             state.commit_facts(batch);
@@ -116,6 +118,7 @@ impl State {
         }
         host.heard = Some(Instant::now());
         host.load = Some(report.load.into());
+        host.stores.clone_from(&report.stores);
         host.observed_poll = poll;
         let vms = report.vms.iter().filter_map(|vm| Some((vm.vm.parse().ok()?, vm.clone())));
         host.observed = vms.collect();
@@ -183,7 +186,9 @@ impl State {
 }
 
 fn warn_of_second_domain(vm: &Vm, host: HostId, seen: Option<&ReportedVm>) {
-    if seen.is_some_and(|seen| VmState::from(seen.phase).has_domain()) {
+    let runs =
+        |seen: &ReportedVm| VmState::from(seen.phase).has_domain() && seen.migration.is_none();
+    if seen.is_some_and(runs) {
         tracing::error!(vm_id = %vm.record.id, host_id = %host, "VM1: a second host reports a domain of this VM; nothing is touched");
     }
 }
@@ -227,7 +232,8 @@ fn ended(record: &VmRecord, phase: VmPhase, reason: &str) -> VmRecord {
 /// The record of a VM that was on no host, and is.
 fn adopt(vm: &mut Vm, host: HostId, seen: &ReportedVm) -> VmRecord {
     let mut next = vm.record.clone();
-    if !VmState::from(seen.phase).has_domain() {
+    // What comes from another host does not run here.
+    if !VmState::from(seen.phase).has_domain() || seen.phase == VmPhase::Arriving {
         return next;
     }
     let Ok(spec) = VmSpec::try_from(next.spec.clone()) else { return next };

@@ -59,6 +59,11 @@ impl State {
             Detail::Full => {
                 shown.place = self.place(record.id);
                 shown.children = self.show_children(record);
+                if !record.is_over()
+                    && record.plan.as_ref().is_some_and(|plan| plan.moves().is_some())
+                {
+                    shown.migration = self.shown_migration(record.vm);
+                }
             }
         }
         shown

@@ -25,6 +25,8 @@ pub(crate) struct Host {
     pub(crate) record: HostRecord,
     pub(crate) ledger: Ledger,
     pub(crate) load: Option<HostLoad>,
+    /// Directories that it has in common with others.
+    pub(crate) stores: Vec<v1::SharedStore>,
     pub(crate) heard: Option<Instant>,
     /// What its agent reported last.
     pub(crate) observed: BTreeMap<VmId, v1::ReportedVm>,
@@ -42,6 +44,7 @@ impl Host {
             record,
             ledger: Ledger::default(),
             load: None,
+            stores: Vec::new(),
             heard: None,
             observed: BTreeMap::new(),
             observed_poll: 0,
@@ -77,6 +80,8 @@ pub(crate) struct Vm {
     pub(crate) drifts_since: Option<Instant>,
     /// What it was measured to use; means something while it has a domain.
     pub(crate) measured: Option<Measured>,
+    /// How far its move is, as its source reported last.
+    pub(crate) migration: Option<v1::Migration>,
     /// What it was measured to use over time; gone when the manager ends.
     pub(crate) histories: Histories,
 }
@@ -277,11 +282,10 @@ impl State {
         self.enrol(record.id, Some(&record));
         self.move_on_host(record.id, record.host);
         self.journal.touched(Object::Vm(record.id));
-        if let (Some(host), Some(charge)) = (record.host, record.charge)
-            && let Some(host) = self.hosts.get_mut(&host)
-        {
+        for (host, reservation) in record.charges() {
+            let Some(host) = self.hosts.get_mut(&host) else { continue };
             // Whether it fits was decided before it was stored.
-            host.ledger.acknowledge(record.id, charge.into());
+            host.ledger.acknowledge(record.id, reservation);
             self.journal.touched(Object::Host(host.record.id));
         }
         match self.vms.get_mut(&record.id) {
@@ -305,6 +309,7 @@ impl State {
                     drift: None,
                     drifts_since: None,
                     measured,
+                    migration: None,
                     histories,
                 };
                 self.vms.insert(vm.record.id, vm);
@@ -333,11 +338,20 @@ impl State {
         self.on_host.get(&host).into_iter().flatten().copied()
     }
 
+    /// The VMs that are recorded on a host, or charged there because they come or have just left.
+    pub(crate) fn vms_charged_on(&self, host: HostId) -> impl Iterator<Item = &Vm> {
+        let ledger = self.hosts.get(&host).map(|host| host.ledger.reservations());
+        let charged = ledger.into_iter().flatten().map(|(vm, _)| vm);
+        let ids: BTreeSet<VmId> = self.vms_on(host).chain(charged).collect();
+        ids.into_iter().filter_map(|vm| self.vms.get(&vm))
+    }
+
     fn discharge(&mut self, vm: VmId) {
-        let host = self.vms.get(&vm).and_then(|vm| vm.record.host);
-        if let Some(host) = host.and_then(|host| self.hosts.get_mut(&host)) {
+        let Some(record) = self.vms.get(&vm).map(|vm| &vm.record) else { return };
+        for id in record.host.into_iter().chain(record.other_end()) {
+            let Some(host) = self.hosts.get_mut(&id) else { continue };
             host.ledger.release(vm);
-            self.journal.touched(Object::Host(host.record.id));
+            self.journal.touched(Object::Host(id));
         }
     }
 
@@ -350,6 +364,7 @@ impl State {
                 vm.owner = Some(record.id);
             } else if vm.owner == Some(record.id) {
                 vm.owner = None;
+                vm.migration = None;
                 vm.settled = settled;
                 let at = [vm.record.host, vm.record.last_host, record.host];
                 self.ask_for_everything_of(record.vm, at);

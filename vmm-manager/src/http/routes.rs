@@ -137,6 +137,7 @@ pub(super) const ROUTES: &[Route] = &[
         "DestroyVm",
         "Ends it without asking the guest; its definition stays",
     ),
+    task("/vms/{vm}/migrate", "MigrateVm", "Moves a VM that runs to another host of its pool"),
     task("/vms/{vm}/vcpus", "SetVcpus", "Brings vCPUs online or offline until so many are"),
     task("/vms/{vm}/memory", "SetMemory", "Moves the balloon until the guest has so much"),
     task("/vms/{vm}/rename", "RenameVm", "Gives it another name"),
@@ -201,6 +202,12 @@ pub(super) const ROUTES: &[Route] = &[
         "PlanGrowth",
         "Growth",
         "How a VM that runs would get this much in all: in place, or by a move",
+    ),
+    get(
+        "/vms/{vm}/migration-plan",
+        "PlanMigration",
+        "MigrationPlan",
+        "Where a VM that runs would move, and why nowhere else; nothing is moved",
     ),
     get("/decisions", "ListDecisions", "Decisions", "What the scheduler decided, the latest first"),
     get(

@@ -5,6 +5,7 @@
 //! | 1 | a VM has at most one disk, which stands there by itself instead of in a list |
 //! | 2 | there are no sites, pools, tags, folders and notes: all hosts are in the first pool |
 //! | 3 | VMs are pinned to no hosts and in no groups |
+//! | 4 | no VM moves between hosts |
 
 use serde_json::Value;
 
@@ -16,6 +17,7 @@ use super::put::{SCHEMA_KEY, Space, records};
 const FIRST: u32 = 1;
 const SECOND: u32 = 2;
 const THIRD: u32 = 3;
+const FOURTH: u32 = 4;
 
 /// Brings the records into this version's form, or says that they are none of this software's.
 pub(super) async fn migrate(kv: &dyn KeyValue) -> Result<(), StoreError> {
@@ -30,7 +32,7 @@ pub(super) async fn migrate(kv: &dyn KeyValue) -> Result<(), StoreError> {
         SCHEMA_VERSION => Ok(()),
         FIRST => stamp(kv, Some(row.revision), from_first(kv).await?).await,
         // What it does not say is read as nothing written; an older manager would lose what is.
-        SECOND | THIRD => stamp(kv, Some(row.revision), Vec::new()).await,
+        SECOND | THIRD | FOURTH => stamp(kv, Some(row.revision), Vec::new()).await,
         found => Err(StoreError::Schema { found }),
     }
 }

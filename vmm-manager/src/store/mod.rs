@@ -36,7 +36,7 @@ pub use error::StoreError;
 pub(crate) use put::{Contents, Put};
 pub(crate) use records::{
     Charge, Course, DecisionRecord, GroupRecord, HostRecord, Item, KeyRecord, KeyedReply, Labels,
-    PlaceId, PlaceRecord, PoolRecord, SavedState, SiteRecord, TaskRecord, Told, VmRecord,
+    Moving, PlaceId, PlaceRecord, PoolRecord, SavedState, SiteRecord, TaskRecord, Told, VmRecord,
 };
 pub use redb::MemoryStore;
 
@@ -52,7 +52,7 @@ use redb::{OpenFailed, RedbStore};
 use tenure::Tenure;
 
 /// Of all records. A change that an older manager cannot read counts it up.
-pub(crate) const SCHEMA_VERSION: u32 = 4;
+pub(crate) const SCHEMA_VERSION: u32 = 5;
 
 /// The open store. A clone is the same one.
 #[derive(Clone, Debug)]

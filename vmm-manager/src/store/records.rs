@@ -135,6 +135,9 @@ pub(crate) struct VmRecord {
     /// Where its memory is saved, while it is `Saved` or being restored; or shall be, while it is being saved.
     #[serde(default)]
     pub(crate) saved: Option<SavedState>,
+    /// It moves between two hosts, one of which is `host`; or has, and the other may still have something of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) moving: Option<Moving>,
     #[serde(default)]
     pub(crate) labels: Labels,
     /// The only hosts that it may be on; none: any of its pool.
@@ -149,6 +152,24 @@ impl VmRecord {
     pub(crate) fn state(&self) -> VmState {
         self.phase.into()
     }
+
+    /// The end of its move that it is not at, whatever has become of it since.
+    pub(crate) fn other_end(&self) -> Option<HostId> {
+        let moving = self.moving.as_ref()?;
+        Some(if moving.committed { moving.source } else { moving.destination })
+    }
+
+    /// What it is charged, and where: on its host, and while it moves on the other one, too.
+    pub(crate) fn charges(&self) -> impl Iterator<Item = (HostId, Reservation)> {
+        let here = self.host.zip(self.charge).map(|(host, charge)| (host, charge.into()));
+        let other = self.other_end().zip(self.moving.as_ref()).map(|(host, moving)| {
+            let incoming = host == moving.destination;
+            let reason =
+                if incoming { ReservationReason::Incoming } else { ReservationReason::Outgoing };
+            (host, Reservation { reason, ..moving.charge.into() })
+        });
+        here.into_iter().chain(other)
+    }
 }
 
 /// A VM's memory in a file, and what it needs to go on.
@@ -162,6 +183,22 @@ pub(crate) struct SavedState {
     pub(crate) charge: Option<Charge>,
     /// What its balloon was told then.
     pub(crate) memory_target_kib: u64,
+}
+
+/// A move of a VM, while the host that it is not on is charged for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Moving {
+    /// The migration's id, as agents know it.
+    pub(crate) migration: String,
+    #[serde(with = "text")]
+    pub(crate) source: HostId,
+    #[serde(with = "text")]
+    pub(crate) destination: HostId,
+    /// It is the destination's. Of a move that no task makes any more: it has started there.
+    #[serde(default)]
+    pub(crate) committed: bool,
+    /// What it is charged at the end that it is not at.
+    pub(crate) charge: Charge,
 }
 
 /// A reservation, stored.

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use vmm_core::vm::VmState;
 use vmm_proto::v1::{self, Fault, FaultCode, Reply, ReportedVm, Request, VmPhase};
 
+use super::halves::Half;
 use crate::agents::{AgentAddress, AgentCall, AgentCalls, AgentError, BoxFuture};
 use crate::workflow::applied;
 
@@ -29,6 +30,12 @@ pub(crate) struct FakeHost {
     pub(crate) build_time: Duration,
     /// Any other change takes this long.
     pub(crate) change_time: Duration,
+    /// How long it takes to send a VM's memory.
+    pub(crate) copy_time: Duration,
+    /// Ends of moves, by VM.
+    pub(crate) halves: BTreeMap<String, Half>,
+    /// Directories that it has in common with others.
+    pub(crate) stores: Vec<v1::SharedStore>,
     /// What it was last told that a VM shall be.
     pub(crate) specs: BTreeMap<String, v1::Spec>,
     /// Saved VMs.
@@ -48,11 +55,13 @@ pub(crate) struct FakeHost {
 pub(crate) struct FakeAgents {
     hosts: Arc<Mutex<BTreeMap<String, FakeHost>>>,
     news: watch::Sender<u64>,
+    /// Guests of moves that ran on two hosts at once.
+    broken: Arc<Mutex<Vec<String>>>,
 }
 
 impl FakeAgents {
     pub(crate) fn new() -> Self {
-        Self { hosts: Arc::default(), news: watch::Sender::new(0) }
+        Self { hosts: Arc::default(), news: watch::Sender::new(0), broken: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, FakeHost>> {
@@ -65,9 +74,41 @@ impl FakeAgents {
         let host = hosts.entry(name.to_owned()).or_default();
         host.generation += 1;
         let result = change(host);
+        self.note_broken(&hosts);
         drop(hosts);
         self.news.send_modify(|n| *n += 1);
         result
+    }
+
+    /// Looks at a host, which is no news.
+    pub(super) fn with_quietly<T>(&self, name: &str, look: impl FnOnce(&FakeHost) -> T) -> T {
+        look(self.lock().entry(name.to_owned()).or_default())
+    }
+
+    /// Looks at all of them.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&BTreeMap<String, FakeHost>) -> T) -> T {
+        look(&self.lock())
+    }
+
+    pub(super) fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    /// VM1, of every VM that ever moved.
+    fn note_broken(&self, hosts: &BTreeMap<String, FakeHost>) {
+        let moved: BTreeSet<&String> = hosts.values().flat_map(|host| host.halves.keys()).collect();
+        for vm in moved {
+            let on: Vec<&String> =
+                hosts.iter().filter(|(_, host)| host.executes(vm)).map(|(name, _)| name).collect();
+            if on.len() > 1 {
+                self.broken.lock().expect("no panic").push(format!("{vm} runs on {on:?}"));
+            }
+        }
+    }
+
+    /// When a guest ran on two hosts.
+    pub(crate) fn broken(&self) -> Vec<String> {
+        self.broken.lock().expect("no panic").clone()
     }
 
     /// All VMs that any host has heard of.
@@ -106,6 +147,7 @@ impl FakeAgents {
             host: host.machine.clone(),
             facts: host.facts.clone(),
             load: host.load,
+            stores: host.stores.clone(),
             vms: host.vms.values().cloned().collect(),
         })
     }
@@ -119,15 +161,24 @@ impl FakeAgents {
         let (build_time, change_time) = self.with_times(name);
         match call.request {
             Request::BuildVm(_) => tokio::time::sleep(build_time).await,
+            Request::SendVm(_) => {}
             _ if call.key.is_some() => tokio::time::sleep(change_time).await,
             _ => {}
         }
+        let sent = match &call.request {
+            Request::SendVm(send) => Some(self.send(name, send).await),
+            _ => None,
+        };
         let (result, lost) = self.with(name, |host| {
-            let result = host.once(call);
+            if sent.is_some() && !host.done.contains(&"SendVm") {
+                host.done.push("SendVm");
+            }
+            let result = sent.unwrap_or_else(|| host.once(call));
             let lost = host.lose_replies > 0;
             host.lose_replies = host.lose_replies.saturating_sub(1);
             (result, lost)
         });
+        self.break_streams();
         if lost {
             return Err(AgentError::NoReply("the reply was lost".into()));
         }
@@ -160,6 +211,8 @@ impl FakeHost {
         let done = Ok(Reply::Done(v1::Done {}));
         match request {
             Request::BuildVm(build) => {
+                let moves = self.halves.get(&build.vm).is_some_and(Half::waits);
+                refuse(moves, FaultCode::Conflict)?;
                 if build.restore_from.as_ref().is_some_and(|path| !self.files.contains(path)) {
                     return Err(Fault::new(FaultCode::FileNotFound, "no such file"));
                 }
@@ -171,6 +224,9 @@ impl FakeHost {
                 }
                 done
             }
+            Request::ReceiveVm(r) => self.receive(r),
+            Request::SettleMigration(r) => self.settle(r),
+            Request::AwaitMigration(r) => self.state_of(r),
             Request::SuspendVm(r) => self.move_to(&r.vm, VmPhase::Suspended),
             Request::ResumeVm(r) => self.move_to(&r.vm, VmPhase::Running),
             Request::SaveVm(r) => {
@@ -203,7 +259,7 @@ impl FakeHost {
                 self.set(&r.vm, VmPhase::Running);
                 done
             }
-            Request::DestroyVm(r) => self.move_to(&r.vm, VmPhase::Destroyed),
+            Request::DestroyVm(r) => self.destroy(&r.vm),
             Request::SetMemory(r) => {
                 let reached_kib = self.memory_reached.unwrap_or(r.memory_kib);
                 self.sees(&r.vm, |seen| seen.memory_kib = reached_kib);
@@ -236,7 +292,7 @@ impl FakeHost {
         Ok(Reply::Done(v1::Done {}))
     }
 
-    fn move_to(&mut self, vm: &str, phase: VmPhase) -> Result<Reply, Fault> {
+    pub(super) fn move_to(&mut self, vm: &str, phase: VmPhase) -> Result<Reply, Fault> {
         if !self.vms.contains_key(vm) {
             return Err(Fault::new(FaultCode::UnknownVm, "no such VM here"));
         }
@@ -269,6 +325,7 @@ impl FakeHost {
             memory_kib: before.map_or(memory, |seen| seen.memory_kib),
             domid: None,
             rates: None,
+            migration: None,
         };
         self.vms.insert(vm.to_owned(), seen);
     }

@@ -14,30 +14,30 @@ use super::pool::create;
 use crate::ManagerConfig;
 use crate::store::faulty::Fault;
 
-const HOSTS: [&str; 3] = ["a", "b", "c"];
-const NAMES: [&str; 4] = ["v0", "v1", "v2", "v3"];
+pub(super) const HOSTS: [&str; 3] = ["a", "b", "c"];
+pub(super) const NAMES: [&str; 4] = ["v0", "v1", "v2", "v3"];
 const SEEDS: u64 = 60;
 /// Set to a number, more days are tried.
 const SEEDS_VARIABLE: &str = "VMM_MANAGER_SEEDS";
 const STEPS: usize = 60;
 
 /// Small and good enough: the same seed is the same day.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
+    pub(super) fn below(&mut self, n: u64) -> u64 {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
     }
 
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+    pub(super) fn of<T: Copy>(&mut self, choices: &[T]) -> T {
         let n = self.below(u64::try_from(choices.len()).expect("few"));
         choices[usize::try_from(n).expect("few")]
     }
 }
 
-fn request(dice: &mut Dice) -> Request {
+pub(super) fn request(dice: &mut Dice) -> Request {
     let vm = dice.of(&NAMES).to_owned();
     let memory_kib = Kib::from_mib(64 + dice.below(3000)).0;
     let (wait_ms_max, force, disk) = (1000, false, disk("xvdb"));
@@ -85,7 +85,7 @@ async fn failed_tasks(pool: &Pool) -> Vec<String> {
     tasks.tasks.into_iter().map(|task| task.task).collect()
 }
 
-async fn misfortune(pool: &mut Pool, dice: &mut Dice) {
+pub(super) async fn misfortune(pool: &mut Pool, dice: &mut Dice) {
     let host = builder(pool).await.unwrap_or_else(|| dice.of(&HOSTS).to_owned());
     let host = host.as_str();
     match dice.below(10) {
@@ -131,7 +131,7 @@ fn check_vm1_and_cap1(pool: &Pool, seed: u64) {
 }
 
 /// What is stored is what is there.
-async fn check_agreement(pool: &Pool, seed: u64) {
+pub(super) async fn check_agreement(pool: &Pool, seed: u64) {
     let Reply::Vms(vms) = pool.ok(Request::ListVms(v1::ListVms::default())).await else {
         panic!("VMs")
     };

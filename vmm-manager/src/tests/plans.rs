@@ -255,6 +255,8 @@ fn kind(plan: &Plan) -> &'static str {
         Plan::Tell { .. } => KINDS[4],
         Plan::Save { .. } => KINDS[5],
         Plan::Define(_) => KINDS[6],
+        // It is about two hosts: `moves.rs` has it.
+        Plan::Move(_) => "move",
     }
 }
 

@@ -85,6 +85,9 @@ fn place_of(phase: VmPhase) -> u64 {
         VmPhase::Failed => 13,
         VmPhase::Lost => 14,
         VmPhase::Saved => 15,
+        VmPhase::Migrating => 16,
+        VmPhase::Arriving => 17,
+        VmPhase::Migrated => 18,
     }
 }
 
@@ -416,6 +419,9 @@ mod tests {
             VmPhase::Failed,
             VmPhase::Lost,
             VmPhase::Saved,
+            VmPhase::Migrating,
+            VmPhase::Arriving,
+            VmPhase::Migrated,
         ] {
             let name = word(VmField::Status, place_of(phase)).replace('-', "");
             assert_eq!(name, format!("{phase:?}").to_lowercase());

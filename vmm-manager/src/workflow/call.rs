@@ -11,7 +11,7 @@ use crate::agents::{AgentCall, AgentError};
 use crate::app::App;
 
 /// The first wait between two attempts; doubles up to the configured maximum.
-const BACKOFF_FIRST: Duration = Duration::from_millis(200);
+pub(super) const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 
 /// How long to go on when no reply comes.
 pub(crate) struct Caution<'a> {

@@ -19,11 +19,11 @@ pub(crate) struct Job {
     pub(super) cancel: CancellationToken,
     /// What the agent was told may have been done, or not: nobody knows until the host is heard.
     pub(super) unresolved: bool,
-    /// The VM was built, whatever became of it then.
+    /// The VM was built, whatever became of it then; of a move, that an end of it could not be told to take it back.
     pub(super) built: bool,
     /// The step that was under way may have been told by the last manager.
     in_doubt: bool,
-    flow: Workflow<Action>,
+    pub(super) flow: Workflow<Action>,
     fault: Option<Fault>,
 }
 
@@ -85,11 +85,12 @@ impl Job {
         self.finish(app, outcome);
     }
 
-    /// A cancellation that comes after the last step comes too late; so does one of a restore whose guest has gone on.
+    /// A cancellation that comes after the last step comes too late; so does one of a restore whose guest has gone on, and of a move whose VM is
+    /// the other host's.
     fn take_back(&mut self, app: &App) {
         let (done, all) = self.flow.progress();
         let goes_on = self.built && app.lock().is_restored(self.vm);
-        if done < all && !goes_on {
+        if done < all && !goes_on && !self.is_handed_over() {
             self.flow.cancel();
             self.fault.get_or_insert_with(cancelled);
         }
@@ -141,7 +142,7 @@ impl Job {
     }
 }
 
-fn cancelled() -> Fault {
+pub(super) fn cancelled() -> Fault {
     Fault::new(FaultCode::Cancelled, "cancelled, and taken back")
 }
 

@@ -8,6 +8,7 @@
 //!   define   tell the agent, then store it           undo: tell the opposite, if it may have been done
 //!   grow     charge more ─► tell the guest           undo: charge as before ◄─ tell as before
 //!   shrink   tell the guest, then charge less
+//!   move     charge both ─► destination prepares ─► source sends ─► the VM is the destination's ─► it starts ─► the source lets go
 //!   others   tell the agent, then record what it did
 //! ```
 //!
@@ -32,6 +33,7 @@ mod define;
 #[cfg(test)]
 mod halt;
 mod job;
+mod moves;
 mod plans;
 mod record;
 
@@ -39,6 +41,7 @@ pub(crate) use define::{applied, taken_back};
 #[cfg(test)]
 pub(crate) use halt::{Halts, Moment};
 pub(crate) use job::Job;
+pub(crate) use moves::{Leg, Move};
 pub(crate) use plans::{Construction, Plan};
 
 use std::time::Duration;
@@ -76,4 +79,14 @@ pub(crate) enum Action {
     Tell(Box<Request>, Duration),
     /// Takes the first back by the second, for at most this long each, if the first may have been done.
     TellBack(Box<(Request, Request)>, Duration),
+    /// A leg of a move between hosts.
+    Move(Box<Move>, Leg),
+}
+
+impl Action {
+    /// May it come to nothing? What follows once a VM has moved is done, or left to a reconciler.
+    #[cfg(test)]
+    pub(crate) fn may_fail(&self) -> bool {
+        !matches!(self, Self::Move(_, Leg::Release))
+    }
 }

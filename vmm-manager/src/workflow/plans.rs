@@ -8,6 +8,7 @@ use vmm_core::task::{Position, Step, Workflow};
 use vmm_proto::v1::{Request, VmPhase};
 
 use super::Action;
+use super::moves::{Move, move_steps};
 use crate::store::{Charge, SavedState, Told};
 
 fn step(name: &'static str, action: Action, undo: Option<Action>) -> Step<Action> {
@@ -38,6 +39,8 @@ pub(crate) enum Plan {
     Save { request: Box<Request>, wait_ms: u64, saved: Box<SavedState>, before: VmPhase },
     /// A change of a definition: told, and taken back when nobody knows whether it was done.
     Define(Box<Told>),
+    /// From the host that the task is carried out on to another one.
+    Move(Box<Move>),
 }
 
 impl Plan {
@@ -62,6 +65,7 @@ impl Plan {
                 step("tell", Action::Tell(request.clone(), millis(*wait_ms)), None),
             ],
             Self::Define(told) => vec![define_step(told)],
+            Self::Move(of) => move_steps(of),
         };
         Workflow::resumed(steps, at)
     }
@@ -69,9 +73,19 @@ impl Plan {
     /// What it mostly costs its host.
     pub(crate) fn class(&self) -> Class {
         match self {
-            Self::Build(Construction::Restore(_)) | Self::Save { .. } => Class::Transfer,
+            Self::Build(Construction::Restore(_)) | Self::Save { .. } | Self::Move(_) => {
+                Class::Transfer
+            }
             Self::Build(_) => Class::Build,
             Self::Grow { .. } | Self::Tell { .. } | Self::Define(_) => Class::Light,
+        }
+    }
+
+    /// The move that it is.
+    pub(crate) fn moves(&self) -> Option<&Move> {
+        match self {
+            Self::Move(of) => Some(of),
+            _ => None,
         }
     }
 

@@ -90,7 +90,7 @@ fn put(record: VmRecord) -> Put {
     Put::Vm(Box::new(record))
 }
 
-fn vm_record(state: &State, vm: VmId) -> Result<VmRecord, Fault> {
+pub(super) fn vm_record(state: &State, vm: VmId) -> Result<VmRecord, Fault> {
     let vm = state.vms.get(&vm);
     vm.map(|vm| vm.record.clone())
         .ok_or_else(|| Fault::new(FaultCode::UnknownVm, "the VM was deleted"))

@@ -125,6 +125,14 @@ enum Told {
     Ended(BulkError),
 }
 
+/// The same error once more, for whoever asks later.
+fn again(error: &BulkError) -> BulkError {
+    match error {
+        BulkError::Fault(fault) => BulkError::Fault(fault.clone()),
+        other => BulkError::Broken(io::Error::other(other.to_string())),
+    }
+}
+
 /// Sends one stream.
 pub struct BulkSender {
     writer: Writer,
@@ -195,6 +203,35 @@ impl BulkSender {
         Ok(())
     }
 
+    /// Nothing of what was sent waits on this side any more.
+    ///
+    /// # Errors
+    /// See [`BulkError`].
+    pub async fn flush(&mut self) -> Result<(), BulkError> {
+        match self.writer.stream.flush().await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.reason(error.into()).await),
+        }
+    }
+
+    /// Waits until more than so many bytes are safe with the receiver; how many are.
+    ///
+    /// # Errors
+    /// See [`BulkError`]: what ended the stream.
+    pub async fn acknowledged_beyond(&mut self, bytes: u64) -> Result<u64, BulkError> {
+        let beyond = |told: &Told| {
+            matches!(told, Told::Ended(_))
+                || matches!(told, Told::Safe(offset, _) if *offset > bytes)
+        };
+        match self.told.wait_for(beyond).await {
+            Ok(told) => match &*told {
+                Told::Safe(offset, _) => Ok(*offset),
+                Told::Ended(error) => Err(again(error)),
+            },
+            Err(_) => Err(BulkError::Broken(io::ErrorKind::UnexpectedEof.into())),
+        }
+    }
+
     /// A receiver that gave up has said why before the connection broke.
     async fn reason(&mut self, broken: BulkError) -> BulkError {
         let ended = self.told.wait_for(|told| matches!(told, Told::Ended(_)));
@@ -219,12 +256,7 @@ impl BulkSender {
         match self.told.wait_for(ended).await {
             Ok(told) => match &*told {
                 Told::Safe(offset, _) if *offset == self.offset => {}
-                Told::Ended(BulkError::Fault(fault)) => {
-                    return Err(BulkError::Fault(fault.clone()));
-                }
-                Told::Ended(error) => {
-                    return Err(BulkError::Broken(io::Error::other(error.to_string())));
-                }
+                Told::Ended(error) => return Err(again(error)),
                 _ => return Err(BulkError::Damaged { what: "the receiver's count" }),
             },
             Err(_) => return Err(BulkError::Broken(io::ErrorKind::UnexpectedEof.into())),

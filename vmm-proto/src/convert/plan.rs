@@ -3,7 +3,7 @@
 use vmm_core::id::VmId;
 use vmm_core::scheduler::precopy::Forecast;
 use vmm_core::scheduler::rebalance::{Kept, Reason, Why};
-use vmm_core::scheduler::{Growth, Plan, Pool, Step};
+use vmm_core::scheduler::{Destination, Growth, Plan, Pool, Step};
 
 use super::batch::{host_name, refused_host};
 use super::placement::parts;
@@ -99,6 +99,21 @@ pub fn shown_growth(pool: &Pool, growth: &Growth) -> v1::Growth {
     });
     let refused = growth.refusals.iter().map(|(host, why)| refused_host(pool, *host, why));
     v1::Growth { ways: ways.collect(), refused: refused.collect() }
+}
+
+/// A host that a VM of `pool` could move to.
+#[must_use]
+pub fn shown_destination(pool: &Pool, way: &Destination) -> v1::Way {
+    let (move_bytes, move_ms, downtime_ms) = travel(way.travel.as_ref());
+    v1::Way {
+        host: host_name(pool, way.host),
+        in_place: false,
+        cost: way.cost,
+        move_bytes,
+        move_ms,
+        downtime_ms,
+        parts: parts(&way.terms),
+    }
 }
 
 /// Bytes, milliseconds, milliseconds of standstill.

@@ -83,6 +83,8 @@ impl From<VmState> for VmPhase {
             VmState::Suspending => VmPhase::Suspending,
             VmState::Suspended => VmPhase::Suspended,
             VmState::Saving => VmPhase::Saving,
+            VmState::Migrating => VmPhase::Migrating,
+            VmState::Arriving => VmPhase::Arriving,
             VmState::Preserved => VmPhase::Preserved,
             VmState::Stopped(StopReason::New) => VmPhase::New,
             VmState::Stopped(StopReason::Poweroff) => VmPhase::PoweredOff,
@@ -91,6 +93,7 @@ impl From<VmState> for VmPhase {
             VmState::Stopped(StopReason::Failed) => VmPhase::Failed,
             VmState::Stopped(StopReason::Lost) => VmPhase::Lost,
             VmState::Stopped(StopReason::Saved) => VmPhase::Saved,
+            VmState::Stopped(StopReason::Migrated) => VmPhase::Migrated,
         }
     }
 }
@@ -106,6 +109,8 @@ impl From<VmPhase> for VmState {
             VmPhase::Suspending => VmState::Suspending,
             VmPhase::Suspended => VmState::Suspended,
             VmPhase::Saving => VmState::Saving,
+            VmPhase::Migrating => VmState::Migrating,
+            VmPhase::Arriving => VmState::Arriving,
             VmPhase::Preserved => VmState::Preserved,
             VmPhase::New => VmState::Stopped(StopReason::New),
             VmPhase::PoweredOff => VmState::Stopped(StopReason::Poweroff),
@@ -114,6 +119,7 @@ impl From<VmPhase> for VmState {
             VmPhase::Failed => VmState::Stopped(StopReason::Failed),
             VmPhase::Lost => VmState::Stopped(StopReason::Lost),
             VmPhase::Saved => VmState::Stopped(StopReason::Saved),
+            VmPhase::Migrated => VmState::Stopped(StopReason::Migrated),
         }
     }
 }

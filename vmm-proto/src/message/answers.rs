@@ -1,5 +1,6 @@
 //! One full sample of each reply, for tests of the wire.
 
+use super::moves::{migration, store};
 use super::samples::{group, pin, spec, tag, vm};
 use crate::v1::{self, Fault, FaultCode, Reply, VmPhase};
 
@@ -10,6 +11,7 @@ fn facts() -> v1::HostFacts {
         disk_bytes_per_s: 500_000_000,
         disk_requests_per_s: Some(20_000),
         network_bytes_per_s: Some(125_000_000),
+        migration_address: Some("10.9.0.1:8443".into()),
         xen_version: "4.17.7".into(),
         backend: "libxc".into(),
         agent_version: "0.1.0".into(),
@@ -57,6 +59,7 @@ fn reported() -> v1::ReportedVm {
         memory_kib: 131_072,
         domid: Some(7),
         rates: Some(rates()),
+        migration: Some(migration()),
     }
 }
 
@@ -188,7 +191,7 @@ fn shown() -> v1::Vm {
     }
 }
 
-fn part() -> v1::Part {
+pub(super) fn part() -> v1::Part {
     v1::Part { name: "cpu".into(), cost: 0.25 }
 }
 
@@ -223,7 +226,7 @@ fn plan() -> v1::Plan {
     }
 }
 
-fn refused_host() -> v1::RefusedHost {
+pub(super) fn refused_host() -> v1::RefusedHost {
     v1::RefusedHost { host: "h3".into(), by: "health".into(), reason: "is silent".into() }
 }
 
@@ -353,6 +356,7 @@ fn task() -> v1::Task {
         placement: Some(placement()),
         vcpus: Some(v1::Vcpus { asked: 2, online: 1, note: "short".into() }),
         memory: Some(v1::Memory { asked_kib: 2, reached_kib: 1, note: "short".into() }),
+        migration: Some(migration()),
         target_kind: Some(v1::TargetKind::Vms),
         target: Some(vm()),
         target_name: Some("web".into()),
@@ -447,6 +451,7 @@ pub(in crate::message) fn replies() -> Vec<Reply> {
             host: vm(),
             facts: facts(),
             load: load(),
+            stores: vec![store("images"), store("iso")],
             vms: vec![reported(), reported()],
         }),
         Reply::Placement(placement()),
@@ -487,5 +492,5 @@ pub(in crate::message) fn replies() -> Vec<Reply> {
         }),
         Reply::SigningRequest(v1::SigningRequest { signing_request: "MIHx".into() }),
     ];
-    of_places().into_iter().chain(others).collect()
+    of_places().into_iter().chain(super::moves::replies()).chain(others).collect()
 }

@@ -14,7 +14,8 @@ use crate::published::{
 };
 use crate::v1::{
     BulkOperation, DecisionKind, EventAction, FaultCode, GroupKind, GuestKind, HostHealth,
-    ObjectKind, PhaseStatus, Ping, TargetKind, TaskState, VmPhase, verb,
+    MigrationActivity, MigrationRole, MigrationStage, MigrationVerdict, ObjectKind, PhaseStatus,
+    Ping, TargetKind, TaskState, VmPhase, verb,
 };
 
 /// These equal the outer header's, whatever the schema says of their form.
@@ -32,6 +33,7 @@ const READ_LATER: &[&str] = &[
     "group",
     "host",
     "mac",
+    "migration",
     "name",
     "path",
     "pool",
@@ -169,6 +171,10 @@ fn every_word_of_each_list_is_in_the_schema() {
         ("code", variants::<FaultCode>()),
         ("health", variants::<HostHealth>()),
         ("state", variants::<TaskState>()),
+        ("stage", variants::<MigrationStage>()),
+        ("activity", variants::<MigrationActivity>()),
+        ("role", variants::<MigrationRole>()),
+        ("verdict", variants::<MigrationVerdict>()),
         ("status", variants::<PhaseStatus>()),
         ("question", variants::<DecisionKind>()),
         ("target-kind", variants::<TargetKind>()),

@@ -133,7 +133,7 @@ macro_rules! list {
 
 /// Each request.
 pub(super) fn requests() -> Vec<Request> {
-    [of_vms(), of_places(), of_tasks(), of_others()].concat()
+    [of_vms(), super::moves::requests(), of_places(), of_tasks(), of_others()].concat()
 }
 
 /// What VMs are told.

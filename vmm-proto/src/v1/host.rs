@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::label::Tag;
 use super::list::list_request;
+use super::migration::{Migration, SharedStore};
 use super::place::Capacity;
 use super::vm::{VmPhase, VmRates};
 
@@ -82,6 +83,9 @@ pub struct HostFacts {
     /// What its network carries, both ways together; not counted when it is not said.
     #[serde(rename = "@network-bytes-per-s", default, skip_serializing_if = "Option::is_none")]
     pub network_bytes_per_s: Option<u64>,
+    /// Where agents of other hosts reach this one, as `host:port`; as the manager does when it is not said.
+    #[serde(rename = "@migration-address", default, skip_serializing_if = "Option::is_none")]
+    pub migration_address: Option<String>,
     /// Such as `4.17.7`, or `simulated`.
     #[serde(rename = "@xen-version")]
     pub xen_version: String,
@@ -206,6 +210,9 @@ pub struct AgentReport {
     /// What it uses.
     #[serde(rename = "Load")]
     pub load: HostLoad,
+    /// Directories that this host has in common with others.
+    #[serde(rename = "SharedStore", default, skip_serializing_if = "Vec::is_empty")]
+    pub stores: Vec<SharedStore>,
     /// The VMs that the agent knows.
     #[serde(rename = "ReportedVm", default)]
     pub vms: Vec<ReportedVm>,
@@ -238,4 +245,7 @@ pub struct ReportedVm {
     /// What it was measured to use, of the samples that the agent takes anyway. It comes with every report, and none is sent for its sake.
     #[serde(rename = "Rates", default, skip_serializing_if = "Option::is_none")]
     pub rates: Option<VmRates>,
+    /// It moves, or has moved and the agent waits to hear that this is known.
+    #[serde(rename = "Migration", default, skip_serializing_if = "Option::is_none")]
+    pub migration: Option<Migration>,
 }

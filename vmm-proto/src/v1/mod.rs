@@ -16,6 +16,7 @@ mod group;
 mod host;
 mod label;
 mod list;
+mod migration;
 mod orphan;
 mod pin;
 mod place;
@@ -45,6 +46,11 @@ pub use host::{
     ListHosts, RemoveHost, ReportedVm, SetMaintenance,
 };
 pub use label::{FolderUse, LabelHost, LabelVm, Labels, ListLabels, Tag, TagUse};
+pub use migration::{
+    AwaitMigration, MigrateVm, Migration, MigrationActivity, MigrationPlan, MigrationRole,
+    MigrationStage, MigrationState, MigrationVerdict, Offered, PlanMigration, ReceiveVm, Receiving,
+    SendVm, SettleMigration, SharedStore,
+};
 pub use orphan::{DestroyOrphan, ListOrphans, Orphan, Orphans};
 pub use pin::{Pin, PinVm};
 pub use place::{

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    certificate, create, decision, device, event, group, host, label, orphan, pin, place, plan,
-    stats, task, vm,
+    certificate, create, decision, device, event, group, host, label, migration, orphan, pin,
+    place, plan, stats, task, vm,
 };
 
 /// Is anybody there? Answers with the same text.
@@ -64,6 +64,12 @@ pub enum Request {
     RestoreVm(vm::RestoreVm),
     DiscardSaved(vm::DiscardSaved),
     DestroyVm(vm::DestroyVm),
+    MigrateVm(migration::MigrateVm),
+    PlanMigration(migration::PlanMigration),
+    ReceiveVm(migration::ReceiveVm),
+    SendVm(migration::SendVm),
+    SettleMigration(migration::SettleMigration),
+    AwaitMigration(migration::AwaitMigration),
     DeleteVm(vm::DeleteVm),
     SetVcpus(vm::SetVcpus),
     SetMemory(vm::SetMemory),
@@ -111,6 +117,10 @@ pub enum Reply {
     Placements(create::Placements),
     Plan(plan::Plan),
     Growth(plan::Growth),
+    MigrationPlan(migration::MigrationPlan),
+    Receiving(migration::Receiving),
+    Offered(migration::Offered),
+    MigrationState(migration::MigrationState),
     Decision(Box<decision::Decision>),
     Decisions(decision::Decisions),
     DecisionText(decision::DecisionText),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::fault::{Fault, FaultCode};
+use super::migration::Migration;
 use super::vm::{Memory, Placement, Vcpus};
 
 /// Where a task stands.
@@ -185,6 +186,9 @@ pub struct Task {
     /// What the guest did with its memory.
     #[serde(rename = "Memory", default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
+    /// How far the VM's move is. Of one task only, not in lists.
+    #[serde(rename = "Migration", default, skip_serializing_if = "Option::is_none")]
+    pub migration: Option<Migration>,
     /// Its steps, in order.
     #[serde(rename = "TaskPhase", default, skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<TaskPhase>,

@@ -78,16 +78,22 @@ pub struct Verb {
     pub manager: Option<Permission>,
     /// An agent answers it, to the manager.
     pub agent: bool,
+    /// An agent answers it to agents of other hosts as well; which of them may say what, it decides itself.
+    pub peers: bool,
     /// What it costs.
     pub cost: Cost,
 }
 
 const fn read(name: &'static str, cost: Cost, manager: Option<Permission>, agent: bool) -> Verb {
-    Verb { name, mutating: false, manager, agent, cost }
+    Verb { name, mutating: false, manager, agent, peers: false, cost }
 }
 
 const fn change(name: &'static str, manager: Option<Permission>, agent: bool) -> Verb {
-    Verb { name, mutating: true, manager, agent, cost: Cost::Work }
+    Verb { name, mutating: true, manager, agent, peers: false, cost: Cost::Work }
+}
+
+const fn among_agents(verb: Verb) -> Verb {
+    Verb { peers: true, ..verb }
 }
 
 const VIEW: Option<Permission> = Some(Permission::View);
@@ -96,6 +102,7 @@ const ADMINISTER: Option<Permission> = Some(Permission::Administer);
 
 /// Looks a request up.
 #[must_use]
+#[expect(clippy::too_many_lines, reason = "a table: one line a verb")]
 pub fn verb(request: &Request) -> Verb {
     match request {
         //                                         cost, to the manager, to an agent
@@ -167,6 +174,12 @@ pub fn verb(request: &Request) -> Verb {
         Request::DestroyVm(_) => change("DestroyVm", OPERATE, true),
         Request::SetVcpus(_) => change("SetVcpus", OPERATE, true),
         Request::SetMemory(_) => change("SetMemory", OPERATE, true),
+        Request::MigrateVm(_) => change("MigrateVm", OPERATE, false),
+        Request::PlanMigration(_) => read("PlanMigration", Cost::List, VIEW, false),
+        Request::ReceiveVm(_) => change("ReceiveVm", None, true),
+        Request::SendVm(_) => change("SendVm", None, true),
+        Request::SettleMigration(_) => among_agents(change("SettleMigration", None, true)),
+        Request::AwaitMigration(_) => among_agents(read("AwaitMigration", Cost::Wait, None, true)),
     }
 }
 

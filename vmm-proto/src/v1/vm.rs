@@ -301,6 +301,10 @@ pub enum VmPhase {
     Suspended,
     /// Being written to a file.
     Saving,
+    /// It runs there, or stands still for the last moment, and is being copied to another host.
+    Migrating,
+    /// Being copied to there; it runs on another host.
+    Arriving,
     /// It has ended, and its domain is kept for whoever wants to look.
     Preserved,
     /// Never started.
@@ -317,6 +321,8 @@ pub enum VmPhase {
     Lost,
     /// Its memory is in a file on the host that it was on.
     Saved,
+    /// It was moved while it ran: it runs on another host.
+    Migrated,
 }
 
 /// A VM of the pool.

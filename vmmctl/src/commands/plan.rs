@@ -20,7 +20,7 @@ Examples:
   vmmctl plan growth web --vcpus 4 --memory 8G
 
 Costs have no unit; 1 is about what an idle host is worth. Moves of one wave fit at the same time.
-Nothing is moved yet: that comes with live migration.";
+Nothing is moved: `vmmctl vm migrate` and `vmmctl host evacuate` do that.";
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]

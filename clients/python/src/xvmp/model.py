@@ -32,6 +32,9 @@ class Phase(StrEnum):
     SUSPENDED = "Suspended"
     SAVING = "Saving"
     SAVED = "Saved"
+    MIGRATING = "Migrating"
+    ARRIVING = "Arriving"
+    MIGRATED = "Migrated"
     PRESERVED = "Preserved"
     POWERED_OFF = "PoweredOff"
     CRASHED = "Crashed"
@@ -330,6 +333,7 @@ class HostFacts:
     disk_bytes_per_s: int
     disk_requests_per_s: int | None = None
     network_bytes_per_s: int | None = None
+    migration_address: str | None = None
     xen_version: str
     backend: str
     agent_version: str
@@ -716,6 +720,72 @@ class Growth:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MigrationPlan:
+    """Where a VM would move; ``destination`` is None when nobody has room."""
+
+    tag: ClassVar[str] = "MigrationPlan"
+    vm: str
+    vm_name: str
+    source: str
+    destination: str | None = None
+    downtime_ms_max: int
+    deadline_s: int
+    ways: tuple[Way, ...] = ()
+    refused: tuple[RefusedHost, ...] = ()
+
+
+class MigrationRole(StrEnum):
+    """Which end of a migration a host is."""
+
+    SOURCE = "Source"
+    DESTINATION = "Destination"
+
+
+class MigrationStage(StrEnum):
+    """How far one end of a migration is."""
+
+    RECEIVING = "Receiving"
+    READY = "Ready"
+    STARTED = "Started"
+    DISCARDED = "Discarded"
+    SENDING = "Sending"
+    OFFERED = "Offered"
+    GONE = "Gone"
+    RESUMED = "Resumed"
+
+
+class MigrationActivity(StrEnum):
+    """What the source of a migration is doing."""
+
+    COMPACT = "Compact"
+    LOG = "Log"
+    FIRST_PASS = "FirstPass"
+    SPRINT = "Sprint"
+    STOPPING = "Stopping"
+    REST = "Rest"
+    WAITING = "Waiting"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Migration:
+    """A move that goes on; ``peer`` is the name of the other host."""
+
+    tag: ClassVar[str] = "Migration"
+    migration: str
+    role: MigrationRole
+    peer: str
+    stage: MigrationStage
+    activity: MigrationActivity | None = None
+    rounds: int
+    sent_bytes: int
+    left_bytes: int
+    dirty_bytes_per_s: int | None = None
+    downtime_ms: int | None = None
+    left_ms: int | None = None
+    brake_percent: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Placement:
     """Where a VM goes; ``chosen`` is None when no host can take it."""
 
@@ -894,6 +964,7 @@ class Task:
     placement: Placement | None = None
     vcpus: Vcpus | None = None
     memory: Memory | None = None
+    migration: Migration | None = None
     phases: tuple[TaskPhase, ...] = ()
     children: tuple[TaskChild, ...] = ()
     lines: tuple[TaskLine, ...] = ()

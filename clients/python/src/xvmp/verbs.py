@@ -227,6 +227,32 @@ class PlanGrowth(Verb[model.Growth]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Move:
+    """Where to and how; the manager's choice where it is not said."""
+
+    vm: str
+    host: str | None = None
+    downtime_ms_max: int | None = None
+    deadline_s: int | None = None
+    bandwidth_bytes_per_s: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanMigration(_Move, Verb[model.MigrationPlan]):
+    """What ``MigrateVm`` would do."""
+
+    tag = "PlanMigration"
+    reply = model.MigrationPlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class MigrateVm(_Move, TaskVerb):
+    """Moves a VM that runs to another host of its pool."""
+
+    tag = "MigrateVm"
+
+
+@dataclass(frozen=True, kw_only=True)
 class ListDecisions(Verb[model.Decisions]):
     """Decisions of the scheduler, the latest first."""
 

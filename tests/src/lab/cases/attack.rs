@@ -116,7 +116,8 @@ fn bodies_are_dark(pool: &mut LabPool) -> Result<()> {
             contains(&body.bytes, "EncryptedData") || !body.request,
             "a message without encryption"
         );
-        for word in ["BuildVm", "AwaitReport", "AgentReport", "Spec", "load-disk", "VMM-GUEST"] {
+        // Nothing as short as four letters: base64 spells those by itself, once in some sixteen million.
+        for word in ["BuildVm", "AwaitReport", "AgentReport", "<Spec", "load-disk", "VMM-GUEST"] {
             ensure!(!contains(&body.bytes, word), "{word:?} is readable with the TLS keys");
         }
     }

@@ -9,6 +9,7 @@ mod faults;
 mod growth;
 mod hostile;
 mod life;
+mod migration;
 mod placement;
 mod policy;
 mod pv;
@@ -44,11 +45,12 @@ const DAY: &[Table] = &[
     life::CASES,
     devices::CASES,
     sleep::CASES,
+    migration::CASES,
     policy::CASES,
     pv::CASES,
 ];
 /// Run with the whole matrix alone.
-const LONG: &[Table] = &[advice::CASES, faults::CASES, hostile::CASES];
+const LONG: &[Table] = &[migration::LONG, advice::CASES, faults::CASES, hostile::CASES];
 /// The last removes everything.
 const EVENING: &[Table] = &[attack::CASES, end::CASES];
 

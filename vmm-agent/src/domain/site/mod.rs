@@ -25,29 +25,33 @@ pub(super) use suspend::is_suspended;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vmm_core::units::Kib;
 use vmm_core::vm::StopReason;
 use xen_bindings::{BuiltGuest, DomId, DomainInfo, Port, Shell, VcpulessDomain, XenError};
 
 use super::error::StepError;
+use super::migration::Migration;
+use super::migration::destination::Arriving;
 use super::tree;
 use crate::core::Core;
 use crate::device::vbd::BlockTarget;
 use crate::journal::{Intent, Record};
+use crate::migrate::Sent;
 use crate::saved::{Header, SaveReader};
 
 use super::shells::Ready;
 
 /// What an event channel pair, a shell and a built guest become on the way.
 #[derive(Default)]
-struct Progress {
+pub(super) struct Progress {
     vcpuless: Option<VcpulessDomain>,
-    shell: Option<Shell>,
-    ports: Option<(Port, Port)>,
-    built: Option<BuiltGuest>,
+    pub(super) shell: Option<Shell>,
+    pub(super) ports: Option<(Port, Port)>,
+    pub(super) built: Option<BuiltGuest>,
     /// The file that it is restored from, until it is read.
     saved: Option<SaveReader>,
     /// What was saved in it.
@@ -59,9 +63,17 @@ pub(crate) struct Site {
     pub(crate) core: Arc<Core>,
     /// As it is on disk, or will be with the next write.
     pub(crate) record: Record,
-    progress: Progress,
+    pub(super) progress: Progress,
     /// A shell to be taken.
     spare: Option<Ready>,
+    /// It comes from another host.
+    pub(super) arriving: Option<Arriving>,
+    /// It goes to another host.
+    pub(super) leaving: Option<Arc<Migration>>,
+    /// How the sending of it went, and when its guest stood still.
+    pub(super) sent: Option<(Sent, Instant)>,
+    /// Its balloon's target before it was sent.
+    pub(super) target_before: Mutex<Option<Kib>>,
     /// Of the plan under way.
     pub(super) cancel: CancellationToken,
     /// What dom0 has behind each disk, by its name in the guest.
@@ -71,7 +83,18 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) fn new(core: Arc<Core>, record: Record) -> Self {
         let (progress, targets) = (Progress::default(), BTreeMap::new());
-        Self { core, record, progress, spare: None, cancel: CancellationToken::new(), targets }
+        Self {
+            core,
+            record,
+            progress,
+            spare: None,
+            arriving: None,
+            leaving: None,
+            sent: None,
+            target_before: Mutex::default(),
+            cancel: CancellationToken::new(),
+            targets,
+        }
     }
 
     pub(crate) async fn write_record(&self) -> Result<(), StepError> {
@@ -106,11 +129,12 @@ impl Site {
         self.write_record().await
     }
 
-    /// What the guest has when it begins to run: as it boots, or as it was when it was saved.
+    /// What the guest has when it begins to run: as it boots, or as it was when it was saved or sent.
     fn size(&self) -> (Kib, u32) {
-        match &self.progress.saved_as {
-            Some(saved) => (Kib(saved.memory_kib), saved.vcpus_online),
-            None => (self.record.spec.memory, self.record.spec.vcpus),
+        match (&self.progress.saved_as, &self.arriving) {
+            (Some(saved), _) => (Kib(saved.memory_kib), saved.vcpus_online),
+            (None, Some(arriving)) => (arriving.memory, arriving.vcpus_online),
+            (None, None) => (self.record.spec.memory, self.record.spec.vcpus),
         }
     }
 

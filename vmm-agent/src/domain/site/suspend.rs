@@ -22,7 +22,7 @@ use crate::saved::{Control, Restore, Save};
 /// The word in `control/shutdown`.
 const SUSPEND: &str = "suspend";
 /// How often a guest that was asked is looked at.
-const POLL: Duration = Duration::from_millis(20);
+const POLL: Duration = Duration::from_millis(5);
 
 /// It has suspended itself.
 pub(in crate::domain) fn is_suspended(domain: &DomainInfo) -> bool {

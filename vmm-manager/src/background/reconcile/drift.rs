@@ -67,7 +67,9 @@ fn second_hosts(state: &State) -> BTreeMap<VmId, HostId> {
     for host in state.hosts.values() {
         for (vm, seen) in &host.observed {
             let stored = state.vms.get(vm).and_then(|vm| vm.record.host);
+            // What comes or has left is the business of its move.
             if VmState::from(seen.phase).has_domain()
+                && seen.migration.is_none()
                 && stored.is_some_and(|stored| stored != host.record.id)
             {
                 seconds.insert(*vm, host.record.id);

@@ -11,6 +11,7 @@
 //! | `liveness` | when hosts were heard last | an event of the host and its VMs when that changes |
 //! | `drift` | VMs as reported and as asked for | shows the difference; charges memory that is held |
 //! | `orphans` | VMs that are reported and not known | logs them; nobody touches them but by `DestroyOrphan` |
+//! | `moves` | ends of moves that no task is about | tells them the verdict of the books; gives the other host's charge back |
 //! | `advice` | where VMs are, and what they use | shows how many moves would pay, and keeps the plan |
 //! | `profiles` | what VMs that are made alike were measured to use | expects it of the next one |
 //! | `retention` | finished tasks and idempotency keys | forgets those that are too many or too old |
@@ -21,6 +22,7 @@
 mod advice;
 mod drift;
 mod liveness;
+mod moves;
 mod orphans;
 mod profiles;
 mod retention;
@@ -55,6 +57,7 @@ pub(crate) async fn reconcile(app: &Arc<App>) {
         run(app, liveness::Liveness),
         run(app, drift::Drift::default()),
         run(app, orphans::Orphans::default()),
+        run(app, moves::Moves::default()),
         run(app, advice::Advice::default()),
         run(app, profiles::Profiles::default()),
         run(app, retention::Retention),

@@ -2,6 +2,7 @@
 
 mod add;
 mod columns;
+mod evacuate;
 pub(crate) mod list;
 mod maintenance;
 mod place;
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     Remove(remove::Remove),
     /// Switch new placements on a host off (`on`: in maintenance) or on again (`off`). VMs on it stay.
     Maintenance(maintenance::Maintenance),
+    /// Move all VMs off a host while they run, and let no new one come.
+    Evacuate(evacuate::Evacuate),
     /// Put a host on which there is nothing into another pool.
     Move(place::Move),
     /// Change a host's tags and notes.
@@ -42,6 +45,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<(), Failu
         Command::Add(add) => add::run(session, add).await,
         Command::Remove(remove) => remove::run(session, remove).await,
         Command::Maintenance(maintenance) => maintenance::run(session, maintenance).await,
+        Command::Evacuate(evacuate) => evacuate::run(session, evacuate).await,
         Command::Move(to) => place::to_pool(session, to).await,
         Command::Label(label) => place::label(session, label).await,
         Command::Stats(stats) => stats::run(session, stats).await,

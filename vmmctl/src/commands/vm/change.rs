@@ -1,5 +1,7 @@
 //! The one way in which commands change VMs: choose them, ask for it, wait, tell.
 
+use std::time::Duration;
+
 use vmm_proto::v1::{Reply, Request, Task};
 
 use super::targets::{Deed, Targets};
@@ -7,7 +9,7 @@ use crate::commands::each::{Acted, each};
 use crate::failure::Failure;
 use crate::progress::Board;
 use crate::session::{Session, unexpected};
-use crate::wait::{Waiting, finished, follow};
+use crate::wait::{Waiting, finished, follow_for};
 
 /// What is said when it is done: of the VM's name, and of the task where there was one.
 type Said = Box<dyn Fn(&str, Option<&Task>) -> String>;
@@ -17,6 +19,8 @@ pub(super) struct Ask {
     request: Request,
     said: Said,
     check: fn(&Task) -> Result<(), Failure>,
+    /// How long it is waited for, when that is not --timeout.
+    time: Option<Duration>,
 }
 
 impl Ask {
@@ -24,7 +28,12 @@ impl Ask {
         request: Request,
         said: impl Fn(&str, Option<&Task>) -> String + 'static,
     ) -> Self {
-        Self { request, said: Box::new(said), check: |_| Ok(()) }
+        Self { request, said: Box::new(said), check: |_| Ok(()), time: None }
+    }
+
+    /// It is waited for so long.
+    pub(super) fn within(self, time: Duration) -> Self {
+        Self { time: Some(time), ..self }
     }
 
     /// A task that is done may still have fallen short.
@@ -66,7 +75,8 @@ async fn carry_out(
     if waiting.no_wait {
         return Acted::at_once(name, task.task.clone()).by(task);
     }
-    match follow(session, task, board).await {
+    let time = asked.time.unwrap_or(session.timeout);
+    match follow_for(session, task, board, time).await {
         Ok(task) => ended(name, task, &asked),
         Err(failure) => Acted::not(name, failure),
     }

@@ -71,6 +71,8 @@ pub(crate) fn tone(vm: &Vm) -> Tone {
         | VmPhase::ShuttingDown
         | VmPhase::Rebooting
         | VmPhase::Suspending
+        | VmPhase::Migrating
+        | VmPhase::Arriving
         | VmPhase::Saving => Tone::Moving,
         VmPhase::Crashed | VmPhase::Failed | VmPhase::Lost | VmPhase::Preserved => Tone::Bad,
         _ => Tone::Quiet,

@@ -11,6 +11,7 @@ mod disk;
 mod label;
 pub(crate) mod list;
 mod memory;
+mod migrate;
 mod nic;
 mod pin;
 mod placement;
@@ -35,6 +36,7 @@ use crate::session::Session;
 pub(crate) use columns::{COLUMNS, tone};
 pub(crate) use create_many::told_placements;
 pub(in crate::commands) use label::Tags;
+pub(in crate::commands) use migrate::time_for;
 pub(in crate::commands) use placement::{answer as show_placement, told as told_placement};
 pub(crate) use targets::show as show_one;
 
@@ -77,6 +79,9 @@ pub(crate) enum Command {
     Restore(saved::Restore),
     /// Give a saved VM's memory up, so that it can be started anew or deleted.
     Discard(saved::Discard),
+    /// Move a VM to another host while it runs.
+    #[command(visible_alias = "move")]
+    Migrate(migrate::Migrate),
     /// Forget a stopped VM. Its disk image is not touched.
     Delete(delete::Delete),
     /// Bring vCPUs online or offline, and say what the guest really did.
@@ -125,6 +130,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<(), Failu
         Command::Save(save) => saved::save(session, save).await,
         Command::Restore(restore) => saved::restore(session, restore).await,
         Command::Discard(discard) => saved::discard(session, discard).await,
+        Command::Migrate(migrate) => migrate::run(session, migrate).await,
         Command::Disk(command) => disk::run(session, command).await,
         Command::Nic(command) => nic::run(session, command).await,
         Command::Wait(wait) => wait::run(session, wait).await,
@@ -152,6 +158,9 @@ pub(crate) fn phase(phase: VmPhase) -> &'static str {
         VmPhase::Suspending => "suspending",
         VmPhase::Suspended => "suspended",
         VmPhase::Saving => "saving",
+        VmPhase::Migrating => "migrating",
+        VmPhase::Arriving => "arriving",
+        VmPhase::Migrated => "migrated",
         VmPhase::Preserved => "preserved",
         VmPhase::Saved => "saved",
         VmPhase::New => "never started",

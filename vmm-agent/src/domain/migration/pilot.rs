@@ -1,0 +1,143 @@
+//! What the data path asks of the VM's own task: balloon, brake, suspend.
+
+use std::time::Duration;
+
+use vmm_core::migration::{BalloonReading, Brake};
+use vmm_core::units::Kib;
+use xen_bindings::store::read_text;
+use xen_bindings::{Credit2, DomId, StoreError, StorePath};
+
+use crate::domain::error::StepError;
+use crate::domain::site::Site;
+use crate::migrate::{Pilot, PilotError};
+
+/// How long a guest may take to suspend.
+const SUSPEND_WAIT: Duration = Duration::from_secs(10);
+/// A guest whose balloon is this near its target is at rest; what is between them are frames that are not its own.
+const AT_REST: Kib = Kib::from_mib(2);
+
+/// The guest of a site.
+pub(super) struct SitePilot<'a> {
+    site: &'a Site,
+    domid: DomId,
+}
+
+impl<'a> SitePilot<'a> {
+    pub(super) fn new(site: &'a Site) -> Result<Self, StepError> {
+        Ok(Self { site, domid: site.domid()? })
+    }
+
+    async fn held(&self) -> Result<Kib, PilotError> {
+        let domain = self.site.domain().await.map_err(PilotError::new)?;
+        let domain = domain.ok_or_else(|| PilotError::new("the guest has ended meanwhile"))?;
+        Ok(Kib(domain.pages.kib()))
+    }
+
+    async fn write_target(&self, target: Kib) -> Result<(), PilotError> {
+        self.site.write_target(self.domid, target).await.map_err(PilotError::new)
+    }
+
+    /// Its share of a processor, with the brake on it: percent of one processor, and 0 for all that it can get.
+    fn cap_percent(&self, brake: Brake) -> u16 {
+        let spec = &self.site.record.spec;
+        let own = spec.scheduling.cap_percent;
+        if brake == Brake::OFF {
+            return own;
+        }
+        let whole = f64::from(spec.vcpus_max) * 100.0;
+        let most = if own == 0 { whole } else { whole.min(f64::from(own)) };
+        // A cap of 0 is none at all.
+        let left = (most * (1.0 - brake.denied())).max(1.0);
+        // Between 1 and 100 for each vCPU.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
+        let percent = left.min(f64::from(u16::MAX)) as u16;
+        percent
+    }
+}
+
+impl Pilot for SitePilot<'_> {
+    async fn balloon(&self, target: Kib) -> Result<(), PilotError> {
+        self.site.note_target(self.domid).await.map_err(PilotError::new)?;
+        self.write_target(target).await
+    }
+
+    async fn reading(&self) -> Result<BalloonReading, PilotError> {
+        Ok(BalloonReading { held: self.held().await?, is_pressed: false })
+    }
+
+    /// Changes of memory and devices are refused while the VM is migrating, and the balloon policy leaves it alone. What is left is a guest
+    /// that is still on its way to its target.
+    async fn pin(&self) -> Result<(), PilotError> {
+        self.site.note_target(self.domid).await.map_err(PilotError::new)?;
+        let (held, target) = (self.held().await?, self.site.target_before());
+        let distance =
+            target.map(|target| held.saturating_sub(target) + target.saturating_sub(held));
+        if distance.is_some_and(|distance| distance <= AT_REST) {
+            return Ok(());
+        }
+        self.write_target(held).await
+    }
+
+    async fn unpin(&self) {
+        if let Err(error) = self.site.restore_target().await {
+            tracing::warn!(vm_id = %self.site.record.vm, %error, "balloon target not restored");
+        }
+    }
+
+    async fn brake(&self, brake: Brake) -> Result<(), PilotError> {
+        let (domid, weight) = (self.domid, self.site.record.spec.scheduling.weight);
+        let credit2 = Credit2 { weight, cap_percent: self.cap_percent(brake) };
+        let set = move |host: &crate::Backend| host.xen.vcpu.set_credit2(domid, credit2);
+        self.site.core.run(set).await.map_err(PilotError::new)
+    }
+
+    async fn suspend(&self) -> Result<bool, PilotError> {
+        self.site.ask_suspend().await.map_err(PilotError::new)?;
+        match self.site.await_suspended(SUSPEND_WAIT).await {
+            Ok(()) => Ok(true),
+            Err(StepError::GuestDidNot { .. }) => {
+                self.site.go_on().await.map_err(PilotError::new)?;
+                Ok(false)
+            }
+            Err(error) => Err(PilotError::new(error)),
+        }
+    }
+}
+
+impl Site {
+    fn target_path(domid: DomId) -> Result<StorePath, StoreError> {
+        StorePath::domain(domid).join("memory/target")
+    }
+
+    async fn write_target(&self, domid: DomId, target: Kib) -> Result<(), StepError> {
+        let path = Self::target_path(domid)?;
+        let text = target.0.to_string();
+        Ok(self.core.run(move |host| host.xen.store.write(&path, text.as_bytes())).await?)
+    }
+
+    fn target_before(&self) -> Option<Kib> {
+        *self.target_before.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Takes note of its target, once, before it is changed.
+    async fn note_target(&self, domid: DomId) -> Result<(), StepError> {
+        if self.target_before().is_some() {
+            return Ok(());
+        }
+        let path = Self::target_path(domid)?;
+        let text = self.core.run(move |host| read_text(host.xen.store.as_ref(), &path)).await?;
+        let target = text.and_then(|text| text.trim().parse().ok()).map(Kib);
+        *self.target_before.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = target;
+        Ok(())
+    }
+
+    /// Its balloon may move again.
+    pub(super) async fn restore_target(&self) -> Result<(), StepError> {
+        let before =
+            self.target_before.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        match (before, self.domain().await?) {
+            (Some(target), Some(domain)) => self.write_target(domain.domid, target).await,
+            _ => Ok(()),
+        }
+    }
+}

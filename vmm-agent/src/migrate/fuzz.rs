@@ -1,0 +1,120 @@
+//! Any bytes as a guest's stream.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use xen_bindings::stream::image::{
+    DomainHeader, HvmParam, ImageReader, ImageWriter, Limits, Record, TscInfo,
+};
+use xen_bindings::stream::{Input, Output};
+use xen_bindings::{CpuidLeaf, GuestKind, MsrEntry};
+
+use super::arrival::{Bounds, Intake};
+use super::frames::{self, BatchWriter, Frame, Hello, Reader, Run};
+
+/// A small guest's.
+pub(super) const BOUNDS: Bounds = Bounds { frames_max: 64, copies_bytes_max: 16 << 12 };
+
+/// What is written to it can be read behind its owner's back.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Shared {
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Prologue and epilogue of a small image.
+pub(super) fn parts() -> (Vec<u8>, Vec<u8>) {
+    let header = DomainHeader { kind: GuestKind::Pvh, xen_major: 4, xen_minor: 17 };
+    let mut writer = ImageWriter::begin(Output::new(Vec::new()), header).expect("a Vec has room");
+    let write =
+        |writer: &mut ImageWriter<Vec<u8>>, record| writer.write(&record).expect("a Vec has room");
+    write(&mut writer, Record::CpuidPolicy(vec![CpuidLeaf::default()]));
+    write(&mut writer, Record::MsrPolicy(vec![MsrEntry::default()]));
+    write(&mut writer, Record::StaticDataEnd);
+    let prologue = usize::try_from(writer.offset()).expect("it is small");
+    write(&mut writer, Record::Tsc(TscInfo::default()));
+    write(&mut writer, Record::HvmContext(b"context"));
+    write(&mut writer, Record::HvmParams(vec![HvmParam { index: 1, value: 2 }]));
+    write(&mut writer, Record::End);
+    let mut image = writer.into_output().expect("it has ended").into_inner();
+    let epilogue = image.split_off(prologue);
+    (image, epilogue)
+}
+
+/// The first byte says in which pieces the rest comes, and whether a good beginning is put before it.
+pub(crate) fn stream(bytes: &[u8]) {
+    let Some((how, bytes)) = bytes.split_first() else { return };
+    let piece = usize::from(how >> 1) * 37 + 1;
+    let mut all = Vec::new();
+    if how & 1 == 1 {
+        let prologue = parts().0;
+        frames::hello(&Hello { pfn_end: 200, copies_max: 8, prologue: &prologue }, &mut all);
+    }
+    all.extend(bytes);
+    read(&all, piece);
+    take(&all, piece);
+}
+
+/// What is read is written as it was.
+fn read(bytes: &[u8], piece: usize) {
+    let (mut reader, mut again) = (Reader::new(), Vec::new());
+    for mut piece in bytes.chunks(piece) {
+        loop {
+            match reader.next(&mut piece) {
+                Ok(Some(frame)) => write(&frame, &mut again),
+                Ok(None) => break,
+                Err(error) => return assert!(!error.to_string().is_empty()),
+            }
+        }
+    }
+    assert_eq!(again, bytes[..again.len()]);
+}
+
+fn write(frame: &Frame<'_>, out: &mut Vec<u8>) {
+    match frame {
+        Frame::Hello(of) => frames::hello(of, out),
+        Frame::Mark(number) => frames::mark(*number, out),
+        Frame::Tail(of) => frames::tail(of, out),
+        Frame::Gone(of) => frames::gone(&of.iter().collect::<Vec<Run>>(), out),
+        Frame::Batch(of) => {
+            let mut batch = BatchWriter::default();
+            for entry in of.iter() {
+                batch.body().extend(entry.body);
+                batch.end(entry.page, entry.encoding, entry.keep);
+            }
+            batch.write(out);
+        }
+    }
+}
+
+/// It becomes an image or an error.
+fn take(bytes: &[u8], piece: usize) {
+    let image = Shared::default();
+    let mut intake = Intake::new(image.clone(), BOUNDS);
+    for piece in bytes.chunks(piece) {
+        if let Err(error) = intake.take(piece) {
+            return assert!(!error.to_string().is_empty());
+        }
+    }
+    let Some(whole) = intake.into_whole() else { return };
+    assert!(whole.arrived.frames <= BOUNDS.frames_max);
+    assert_eq!(whole.gone.len(), whole.arrived.released);
+    let image = image.bytes();
+    let mut reader =
+        ImageReader::open(Input::new(&image[..]), Limits::default()).expect("an image");
+    while reader.next().expect("well-formed").is_some() {}
+    assert_eq!(reader.offset(), image.len() as u64);
+}

@@ -1,0 +1,266 @@
+//! A VM that moves between two agents: whoever dies, whatever is lost, it runs on exactly one of them in the end, and never on both.
+
+use std::time::Duration;
+
+use vmm_proto::v1::{FaultCode, MigrationStage, MigrationVerdict, Reply, VmPhase};
+
+use crate::pair::{DESTINATION, Pair, SOURCE};
+
+const COMMIT: MigrationVerdict = MigrationVerdict::Commit;
+const ABORT: MigrationVerdict = MigrationVerdict::Abort;
+
+#[tokio::test(start_paused = true)]
+async fn a_vm_moves_and_its_source_is_clean() {
+    let pair = Pair::new().await;
+    let vm = pair.offered().await;
+    assert_eq!(pair.source.stage(&vm).await, Some(MigrationStage::Offered));
+    assert_eq!(pair.destination.stage(&vm).await, Some(MigrationStage::Ready));
+    assert!(!pair.source.runs(&vm) && !pair.destination.runs(&vm));
+    let (from, to) = (pair.source.domid(&vm), pair.destination.domid(&vm));
+    let sent = pair.source.host.machine.guest_memory(from).unwrap();
+    let come = pair.destination.host.machine.guest_memory(to).unwrap();
+    assert_eq!(sent.differences(&come), [], "MIG2");
+    pair.destination.settle(&vm, COMMIT).await.unwrap();
+    assert!(pair.destination.runs(&vm));
+    pair.at_most_one_runs(&vm);
+    pair.source.settle(&vm, COMMIT).await.unwrap();
+    assert_eq!(pair.source.stage(&vm).await, Some(MigrationStage::Gone));
+    assert_eq!(pair.source.phase(&vm).await, Some(VmPhase::Migrated));
+    pair.source.host.assert_clean();
+    // Told again, it is so already; told otherwise, it is refused.
+    pair.source.settle(&vm, COMMIT).await.unwrap();
+    let late = pair.destination.settle(&vm, ABORT).await.unwrap_err();
+    assert_eq!(late.code, FaultCode::Conflict);
+    // It is a VM like any other there.
+    pair.destination.host.sleep(2).await;
+    assert!(matches!(pair.destination.host.shutdown(&vm, 10).await, Ok(Reply::Done(_))));
+    pair.destination.host.assert_clean();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verdict_to_abort_leaves_everything_as_before() {
+    let pair = Pair::new().await;
+    let vm = pair.offered().await;
+    pair.destination.settle(&vm, ABORT).await.unwrap();
+    pair.destination.host.assert_clean();
+    assert_eq!(pair.destination.phase(&vm).await, None);
+    pair.source.settle(&vm, ABORT).await.unwrap();
+    assert!(pair.source.runs(&vm));
+    assert_eq!(pair.source.phase(&vm).await, Some(VmPhase::Running));
+    let late = pair.destination.settle(&vm, COMMIT).await.unwrap_err();
+    assert_eq!(late.code, FaultCode::Conflict, "{late}");
+    // And it can be moved after all.
+    pair.source.host.set_memory(&vm, 32).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_manager_the_two_settle_it_between_them() {
+    let pair = Pair::new().await;
+    let vm = pair.offered().await;
+    pair.source.reaches(&vm, MigrationStage::Resumed).await;
+    assert!(pair.source.runs(&vm));
+    assert_eq!(pair.destination.stage(&vm).await, Some(MigrationStage::Discarded));
+    pair.destination.host.assert_clean();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_hears_nothing_learns_that_it_has_started() {
+    let pair = Pair::new().await;
+    let vm = pair.offered().await;
+    pair.destination.settle(&vm, COMMIT).await.unwrap();
+    pair.source.reaches(&vm, MigrationStage::Gone).await;
+    pair.at_most_one_runs(&vm);
+    pair.source.host.assert_clean();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_reaches_nobody_stands_still() {
+    let pair = Pair::new().await;
+    let vm = pair.offered().await;
+    pair.network.unplug(DESTINATION);
+    pair.source.host.sleep(600).await;
+    assert_eq!(pair.source.stage(&vm).await, Some(MigrationStage::Offered));
+    assert!(!pair.source.runs(&vm));
+    // Whoever wants it destroyed waits for the verdict, too: the destination may run it.
+    let (destroyed, told) = tokio::join!(pair.source.host.destroy(&vm), async {
+        pair.source.host.sleep(1).await;
+        pair.source.settle(&vm, COMMIT).await
+    });
+    assert!(told.is_ok() && destroyed.is_ok());
+    pair.source.host.assert_clean();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_dies_at_either_end_changes_nothing_of_the_verdict() {
+    for verdict in [COMMIT, ABORT] {
+        let mut pair = Pair::new().await;
+        let vm = pair.offered().await;
+        pair.source.kill().await;
+        pair.source.start().await;
+        assert_eq!(pair.source.stage(&vm).await, Some(MigrationStage::Offered));
+        assert_eq!(pair.source.phase(&vm).await, Some(VmPhase::Migrating));
+        pair.destination.settle(&vm, verdict).await.unwrap();
+        pair.source.settle(&vm, verdict).await.unwrap();
+        assert_eq!(pair.source.runs(&vm), verdict == ABORT);
+        assert_eq!(pair.destination.runs(&vm), verdict == COMMIT);
+    }
+    let mut pair = Pair::new().await;
+    let vm = pair.offered().await;
+    pair.destination.kill().await;
+    pair.destination.start().await;
+    // What it had is gone, and it says so.
+    pair.destination.host.assert_clean();
+    let fault = pair.destination.settle(&vm, COMMIT).await.unwrap_err();
+    assert_eq!(fault.code, FaultCode::UnknownVm);
+    pair.source.settle(&vm, ABORT).await.unwrap();
+    assert!(pair.source.runs(&vm));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_has_started_is_found_so_by_the_next_agent() {
+    let mut pair = Pair::new().await;
+    let vm = pair.offered().await;
+    pair.destination.settle(&vm, COMMIT).await.unwrap();
+    pair.destination.kill().await;
+    pair.destination.start().await;
+    assert!(pair.destination.runs(&vm));
+    assert_eq!(pair.destination.stage(&vm).await, Some(MigrationStage::Started));
+    pair.source.reaches(&vm, MigrationStage::Gone).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_whose_agent_dies_while_it_sends_keeps_its_guest() {
+    for delay_ms in [0, 1, 5, 20, 60, 100, 150, 200, 300] {
+        let mut pair = Pair::new().await;
+        let vm = pair.running().await;
+        pair.destination.host.change(Pair::receive_request(&vm)).await.unwrap();
+        let source = &pair.source.host;
+        tokio::select! {
+            _ = source.change(Pair::send_request(&vm)) => {}
+            () = tokio::time::sleep(Duration::from_millis(delay_ms)) => {}
+        }
+        let offered = pair.source.stage(&vm).await == Some(MigrationStage::Offered);
+        pair.source.kill().await;
+        pair.source.start().await;
+        pair.at_most_one_runs(&vm);
+        pair.destination.settle(&vm, ABORT).await.unwrap();
+        pair.source.settle(&vm, ABORT).await.unwrap();
+        pair.source.host.sleep(30).await;
+        assert!(pair.source.runs(&vm), "after {delay_ms} ms, offered: {offered}");
+        assert_eq!(pair.source.phase(&vm).await, Some(VmPhase::Running));
+        pair.destination.host.assert_clean();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_link_or_the_destination_may_go_at_any_time() {
+    for (delay_ms, kill) in [(0, false), (5, true), (50, false), (100, true), (200, false)] {
+        let mut pair = Pair::new().await;
+        let vm = pair.running().await;
+        pair.destination.host.change(Pair::receive_request(&vm)).await.unwrap();
+        let (sent, ()) = {
+            let (source, network) = (&pair.source.host, pair.network.clone());
+            tokio::join!(source.change(Pair::send_request(&vm)), async move {
+                tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+                network.unplug(DESTINATION);
+            })
+        };
+        if kill {
+            pair.destination.kill().await;
+        }
+        pair.at_most_one_runs(&vm);
+        match sent {
+            // It was through before.
+            Ok(_) => pair.source.settle(&vm, ABORT).await.map(drop).unwrap(),
+            Err(fault) => assert!(!fault.message.is_empty()),
+        }
+        pair.source.host.sleep(30).await;
+        assert!(pair.source.runs(&vm), "{delay_ms}");
+        if !kill {
+            pair.destination.settle(&vm, ABORT).await.unwrap();
+            pair.destination.host.assert_clean();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_while_it_is_sent_lets_the_guest_go_on() {
+    for delay_ms in [0, 2, 30, 120, 250] {
+        let pair = Pair::new().await;
+        let vm = pair.running().await;
+        pair.destination.host.change(Pair::receive_request(&vm)).await.unwrap();
+        let (sent, told) = tokio::join!(pair.source.host.change(Pair::send_request(&vm)), async {
+            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+            pair.source.settle(&vm, ABORT).await
+        });
+        told.unwrap();
+        assert!(
+            pair.source.runs(&vm),
+            "{delay_ms} {sent:?} {:?}",
+            pair.source.host.backend.xen.control.list()
+        );
+        if let Err(fault) = sent {
+            assert_eq!(fault.code, FaultCode::Cancelled, "{fault}");
+        }
+        pair.destination.settle(&vm, ABORT).await.unwrap();
+        pair.destination.host.assert_clean();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_but_the_source_may_send_or_ask() {
+    let pair = Pair::new().await;
+    let vm = pair.running().await;
+    let mut request = Pair::receive_request(&vm);
+    if let vmm_proto::v1::Request::ReceiveVm(receive) = &mut request {
+        receive.source = "h3".into();
+    }
+    pair.destination.host.change(request).await.unwrap();
+    let fault = pair.source.host.change(Pair::send_request(&vm)).await.unwrap_err();
+    assert!(
+        fault.message.contains(DESTINATION) || fault.message.contains("no migration"),
+        "{fault}"
+    );
+    assert!(pair.source.runs(&vm));
+    pair.destination.settle(&vm, ABORT).await.unwrap();
+    pair.destination.host.assert_clean();
+    assert_eq!(pair.source.host.name, SOURCE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_not_been_shown_to_arrive_whole_does_not_set_out() {
+    let pair = Pair::new().await;
+    let mut vm = pair.running().await;
+    let mut refused = Vec::new();
+    vm.spec.disks = vec![pair.destination.host.disk("xvda")];
+    refused.push(Pair::receive_request(&vm));
+    vm.spec.disks.clear();
+    vm.spec.kind = vmm_proto::v1::GuestKind::Pv;
+    refused.push(Pair::receive_request(&vm));
+    for request in refused {
+        let fault = pair.destination.host.change(request).await.unwrap_err();
+        assert_eq!(fault.code, FaultCode::Unsupported, "{fault}");
+    }
+    pair.destination.host.assert_clean();
+    assert!(pair.source.runs(&vm));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_has_ended_since_it_came_is_still_known_to_have_run() {
+    let mut pair = Pair::new().await;
+    let vm = pair.offered().await;
+    pair.destination.settle(&vm, COMMIT).await.unwrap();
+    pair.destination.host.sleep(2).await;
+    pair.destination.host.shutdown(&vm, 10).await.unwrap();
+    pair.destination.kill().await;
+    pair.destination.start().await;
+    // Its source would go on from old memory if it were told otherwise.
+    pair.destination.settle(&vm, COMMIT).await.unwrap();
+    let fault = pair.destination.settle(&vm, ABORT).await.unwrap_err();
+    assert_eq!(fault.code, FaultCode::Conflict, "{fault}");
+    pair.source.reaches(&vm, MigrationStage::Gone).await;
+    pair.source.kill().await;
+    pair.source.start().await;
+    pair.source.settle(&vm, COMMIT).await.unwrap();
+    assert!(!pair.source.runs(&vm) && !pair.destination.runs(&vm));
+}

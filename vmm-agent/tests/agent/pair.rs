@@ -1,0 +1,219 @@
+//! Two simulated hosts whose agents reach each other over both layers of the protocol, and a manager that tells both.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use vmm_agent::{Agent, Peers};
+use vmm_core::id::VmId;
+use vmm_proto::aead::Backend as Seal;
+use vmm_proto::bulk::BulkService;
+use vmm_proto::client::Connector;
+use vmm_proto::clock::{TokioClock, WallClock};
+use vmm_proto::credentials::{CertificateAuthority, Credentials};
+use vmm_proto::principal::Principal;
+use vmm_proto::server::{Server, ServerOptions};
+use vmm_proto::transport::memory::MemoryNetwork;
+use vmm_proto::v1::{
+    AwaitMigration, Fault, MigrationStage, MigrationVerdict, ReceiveVm, Reply, Request, SendVm,
+    SettleMigration, VmPhase,
+};
+use xen_bindings::DomId;
+use xen_bindings::sim::SimConfig;
+
+use crate::host::{Host, TestVm};
+
+/// Names of the hosts, and their addresses.
+pub(crate) const SOURCE: &str = "h1";
+pub(crate) const DESTINATION: &str = "h2";
+/// The migration that most tests are about.
+pub(crate) const MIGRATION: &str = "00112233445566778899aabbccddeeff";
+const EPOCH: Duration = Duration::from_secs(1_800_000_000);
+
+/// One host, and its agent's listener.
+pub(crate) struct Node {
+    pub(crate) host: Host,
+    credentials: Arc<Credentials>,
+    clock: Arc<dyn WallClock>,
+    network: MemoryNetwork,
+    serving: Option<(CancellationToken, JoinHandle<()>)>,
+}
+
+impl Node {
+    async fn new(
+        name: &'static str,
+        authority: &CertificateAuthority,
+        clock: &Arc<dyn WallClock>,
+        network: &MemoryNetwork,
+    ) -> Self {
+        let credentials = Arc::new(authority.issue(&Principal::agent(name), EPOCH).unwrap());
+        let mut host =
+            Host::with(SimConfig { seed: name.len() as u64, ..SimConfig::default() }).await;
+        let dial = network.clone();
+        host.name = name;
+        host.peers = Some(Peers {
+            credentials: credentials.clone().into(),
+            clock: clock.clone(),
+            dial: Arc::new(move |address| Arc::new(dial.connector(address)) as Arc<dyn Connector>),
+            seal: Seal::Fast,
+        });
+        host.kill_agent().await;
+        let (clock, network) = (clock.clone(), network.clone());
+        let mut node = Self { host, credentials, clock, network, serving: None };
+        node.start().await;
+        node
+    }
+
+    /// Starts agent and listener.
+    pub(crate) async fn start(&mut self) {
+        self.host.start_agent().await;
+        let agent: Arc<Agent> = self.host.agent().clone();
+        let bulk: Arc<dyn BulkService> = agent.clone();
+        let options = ServerOptions { bulk: Some(bulk), ..ServerOptions::new(self.clock.clone()) };
+        let server = Server::new(self.credentials.clone(), agent, options);
+        let stop = CancellationToken::new();
+        let (listener, token) = (self.network.listener(self.host.name), stop.clone());
+        let serving = tokio::spawn(async move {
+            let _ = server.serve(listener, token).await;
+        });
+        self.serving = Some((stop, serving));
+    }
+
+    /// As SIGKILL would: agent and connections are gone.
+    pub(crate) async fn kill(&mut self) {
+        self.network.unplug(self.host.name);
+        if let Some((stop, serving)) = self.serving.take() {
+            stop.cancel();
+            serving.abort();
+        }
+        self.host.kill_agent().await;
+    }
+
+    /// How far its agent is with the migration.
+    pub(crate) async fn stage(&self, vm: &TestVm) -> Option<MigrationStage> {
+        let request =
+            AwaitMigration { vm: vm.id.clone(), migration: MIGRATION.into(), wait_ms_max: 0 };
+        match self.host.change(Request::AwaitMigration(request)).await {
+            Ok(Reply::MigrationState(state)) => Some(state.stage),
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => None,
+        }
+    }
+
+    /// Waits until its agent is there.
+    pub(crate) async fn reaches(&self, vm: &TestVm, stage: MigrationStage) {
+        for _ in 0..10_000 {
+            if self.stage(vm).await == Some(stage) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{:?} and not {stage:?}", self.stage(vm).await);
+    }
+
+    pub(crate) async fn settle(
+        &self,
+        vm: &TestVm,
+        verdict: MigrationVerdict,
+    ) -> Result<Reply, Fault> {
+        let request = SettleMigration { vm: vm.id.clone(), migration: MIGRATION.into(), verdict };
+        self.host.change(Request::SettleMigration(request)).await
+    }
+
+    /// Does a domain of the VM run here? What is paused or suspended does not.
+    pub(crate) fn runs(&self, vm: &TestVm) -> bool {
+        let id: VmId = vm.id.parse().unwrap();
+        let domains = self.host.backend.xen.control.list().unwrap();
+        domains.iter().any(|domain| {
+            domain.handle.0 == id.bytes()
+                && !domain.paused
+                && matches!(
+                    domain.state,
+                    xen_bindings::RunState::Running | xen_bindings::RunState::Blocked
+                )
+        })
+    }
+
+    /// Its domain here.
+    pub(crate) fn domid(&self, vm: &TestVm) -> DomId {
+        let id: VmId = vm.id.parse().unwrap();
+        let domains = self.host.backend.xen.control.list().unwrap();
+        domains.iter().find(|domain| domain.handle.0 == id.bytes()).expect("it is here").domid
+    }
+
+    /// The VM's phase; `None` when the agent does not know it.
+    pub(crate) async fn phase(&self, vm: &TestVm) -> Option<VmPhase> {
+        let report = self.host.report().await;
+        report.vms.into_iter().find(|reported| reported.vm == vm.id).map(|reported| reported.phase)
+    }
+}
+
+/// Two hosts.
+pub(crate) struct Pair {
+    pub(crate) source: Node,
+    pub(crate) destination: Node,
+    pub(crate) network: MemoryNetwork,
+}
+
+impl Pair {
+    pub(crate) async fn new() -> Self {
+        let clock: Arc<dyn WallClock> = Arc::new(TokioClock::starting_at(EPOCH));
+        let authority = CertificateAuthority::create(EPOCH).unwrap();
+        let network = MemoryNetwork::new();
+        let source = Node::new(SOURCE, &authority, &clock, &network).await;
+        let destination = Node::new(DESTINATION, &authority, &clock, &network).await;
+        Self { source, destination, network }
+    }
+
+    /// A VM without disks that runs on the source.
+    pub(crate) async fn running(&self) -> TestVm {
+        let mut vm = self.source.host.vm(7);
+        vm.spec.disks.clear();
+        vm.spec.memory_kib = 32 << 10;
+        vm.spec.memory_max_kib = 32 << 10;
+        self.source.host.build(&vm).await.unwrap();
+        self.source.host.sleep(2).await;
+        vm
+    }
+
+    pub(crate) fn receive_request(vm: &TestVm) -> Request {
+        Request::ReceiveVm(ReceiveVm {
+            vm: vm.id.clone(),
+            migration: MIGRATION.into(),
+            source: SOURCE.into(),
+            memory_kib: vm.spec.memory_kib,
+            vcpus_online: vm.spec.vcpus,
+            spec: vm.spec.clone(),
+        })
+    }
+
+    pub(crate) fn send_request(vm: &TestVm) -> Request {
+        Request::SendVm(SendVm {
+            vm: vm.id.clone(),
+            migration: MIGRATION.into(),
+            destination: DESTINATION.into(),
+            address: DESTINATION.into(),
+            deadline_ms: 600_000,
+            downtime_ms_max: 300,
+            bandwidth_bytes_per_s: None,
+        })
+    }
+
+    /// Up to the point where the destination has all of it.
+    pub(crate) async fn offered(&self) -> TestVm {
+        let vm = self.running().await;
+        self.destination.host.change(Self::receive_request(&vm)).await.unwrap();
+        let sent = self.source.host.change(Self::send_request(&vm)).await.unwrap();
+        assert!(matches!(sent, Reply::Offered(_)), "{sent:?}");
+        vm
+    }
+
+    /// MIG1, as it is right now.
+    pub(crate) fn at_most_one_runs(&self, vm: &TestVm) {
+        assert!(
+            !(self.source.runs(vm) && self.destination.runs(vm)),
+            "MIG1: it runs on both hosts"
+        );
+    }
+}
