@@ -95,11 +95,12 @@ fn main() -> Result<ExitCode> {
     let sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
     let Size { hosts, vms, steps } = size;
     println!("days of {hosts} hosts, up to {vms} VMs, {steps} steps");
-    let DayReport { deeds, faults, fulfilled, refused, .. } = sum.days;
+    let DayReport { deeds, faults, fulfilled, refused, moved, .. } = sum.days;
     println!("{deeds} deeds, {faults} faults in them");
     println!(
         "{fulfilled} requests fulfilled, {refused} refused, cancelled or failed with a typed fault"
     );
+    println!("{moved} VMs moved while they ran");
     if !sum.failed.is_empty() {
         println!("failed seeds: {:?}", sum.failed);
     }

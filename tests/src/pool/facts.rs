@@ -23,6 +23,8 @@ pub fn host_facts(host: &SimHost, quiet: bool) -> Result<HostFacts> {
         .filter(|guest| !has_ended(guest))
         // A domain that is paused and has never run is a build under way: it runs nothing yet.
         .filter(|guest| guest.cpu_time_ns > 0 || guest.state != RunState::Paused)
+        // While a VM moves, the copy that was left is suspended until the other one has been seen to run.
+        .filter(|guest| quiet || !is_suspended(guest))
         .map(|guest| VmId::from_bytes(guest.handle.0))
         .collect();
     let mut facts = HostFacts { running, ..HostFacts::default() };
@@ -32,6 +34,10 @@ pub fn host_facts(host: &SimHost, quiet: bool) -> Result<HostFacts> {
         facts.half_devices = half_devices(host)?;
     }
     Ok(facts)
+}
+
+fn is_suspended(guest: &DomainInfo) -> bool {
+    guest.state == RunState::Shutdown(ShutdownReason::Suspend)
 }
 
 /// A suspended guest has not: it goes on when it is told to.

@@ -39,4 +39,4 @@ impl Size {
 /// What dom0 of each machine holds.
 pub(super) const DOM0_KIB: u64 = 1 << 20;
 /// What a VM of a large day takes on average, with Xen's own part.
-const VM_MEAN_KIB: u64 = 300 << 10;
+const VM_MEAN_KIB: u64 = 108 << 10;

@@ -14,6 +14,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How long he waits when nobody answers.
 const AWAY: Duration = Duration::from_secs(1);
 
+/// The verb of a task that moves a VM.
+const MOVE: &str = "MigrateVm";
+
 /// What he knows.
 #[derive(Default)]
 pub(super) struct Known {
@@ -28,6 +31,8 @@ pub(super) struct Known {
     ended: BTreeSet<String>,
     pub(super) done_count: usize,
     pub(super) failed_count: usize,
+    /// Of those done, the moves.
+    pub(super) moved_count: usize,
     /// The pool in which a VM was put first.
     homes: BTreeMap<String, String>,
     /// A VM that left its pool.
@@ -132,6 +137,7 @@ impl Known {
         }
         if task.state == TaskState::Done {
             self.done_count += 1;
+            self.moved_count += usize::from(task.verb == MOVE);
         } else {
             self.failed_count += 1;
             self.failed.push(task.task);

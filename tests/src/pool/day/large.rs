@@ -82,6 +82,7 @@ pub(super) async fn live(day: &mut Day) -> Result<()> {
     let report = &mut large.day.report;
     report.fulfilled = large.answered + known.done_count;
     report.refused = large.refused + known.failed_count;
+    report.moved = known.moved_count;
     outcome
 }
 
@@ -139,6 +140,7 @@ impl Large<'_> {
             }
             Deed::Bulk => self.bulk()?,
             Deed::Singles => self.singles(),
+            Deed::Migrate => self.migrate(),
             Deed::Cancel => {
                 let count = self.some(1, 50);
                 let open: Vec<String> = self.follower.known().open.keys().cloned().collect();
@@ -240,6 +242,26 @@ impl Large<'_> {
         format!("{count} changes")
     }
 
+    /// To wherever it costs least, or to a host that may be of another pool.
+    fn migrate(&mut self) -> String {
+        let count = self.some(2, 40);
+        let vms = self.some_vms(count);
+        let count = vms.len();
+        for vm in vms {
+            let rng = &mut self.day.rng;
+            let host = self.day.pool.hosts.choose(rng).map(|host| host.name.clone());
+            let host = host.filter(|_| rng.random_bool(0.3));
+            let deadline_s = Some(rng.random_range(5..120));
+            self.send(Request::MigrateVm(v1::MigrateVm {
+                vm,
+                host,
+                deadline_s,
+                ..v1::MigrateVm::default()
+            }));
+        }
+        format!("{count} VMs")
+    }
+
     fn single(&mut self, vm: String) -> Request {
         let wait_ms_max = WAIT_MS;
         let rng = &mut self.day.rng;
@@ -262,7 +284,7 @@ impl Large<'_> {
             }
             9 => Request::SetVcpus(v1::SetVcpus { vm, vcpus: rng.random_range(1..4), wait_ms_max }),
             _ => {
-                let memory_kib = rng.random_range(64..700) << 10;
+                let memory_kib = rng.random_range(32..240) << 10;
                 Request::SetMemory(v1::SetMemory { vm, memory_kib, wait_ms_max })
             }
         }

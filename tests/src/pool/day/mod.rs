@@ -42,6 +42,8 @@ pub struct DayReport {
     pub fulfilled: usize,
     /// Requests that were refused, cancelled or failed, with a typed fault.
     pub refused: usize,
+    /// VMs that moved to another host while they ran; among the fulfilled. Only large days move them.
+    pub moved: usize,
 }
 
 impl DayReport {
@@ -51,6 +53,7 @@ impl DayReport {
         self.faults += other.faults;
         self.fulfilled += other.fulfilled;
         self.refused += other.refused;
+        self.moved += other.moved;
     }
 }
 

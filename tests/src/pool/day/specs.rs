@@ -12,8 +12,9 @@ impl Day {
         self.vms_named += 1;
         let name = format!("vm{}", self.vms_named);
         let file = |name: &str| self.pool.files.path().join(name).to_string_lossy().into_owned();
-        let memory_mib_max = if self.size.is_large() { 512 } else { 1500 };
-        let memory_kib = self.rng.random_range(64..memory_mib_max) << 10;
+        // Many VMs of a large day move, and each page of them is real.
+        let memory_mib = if self.size.is_large() { 32..160 } else { 64..1500 };
+        let memory_kib = self.rng.random_range(memory_mib) << 10;
         let vcpus = self.rng.random_range(1..=2);
         let disk = self.rng.random_bool(0.5).then(|| file(&name));
         if let Some(path) = &disk {
