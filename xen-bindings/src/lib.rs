@@ -34,6 +34,7 @@ pub mod libxc;
 pub mod log_dirty;
 pub mod memory;
 pub mod page_type;
+pub mod shared_ring;
 pub mod sim;
 pub mod store;
 pub mod stream;
@@ -55,6 +56,7 @@ pub use host::{HostInfo, PcpuTime, Physinfo, XenVersion};
 pub use log_dirty::{DirtyCounts, DirtyLog, Leftover};
 pub use memory::DomainMemory;
 pub use page_type::{PageTable, PageType};
+pub use shared_ring::{GrantRef, RingCounters, SharedRings};
 pub use store::{Store, StoreError, StoreOps, StorePath, StoreTransaction};
 pub use vcpu::{Affinity, Credit2, Shell, VcpuControl, VcpuInfo, VcpulessDomain};
 
@@ -77,6 +79,8 @@ pub struct Xen {
     pub guest_memory: Arc<dyn GuestMemory>,
     /// What a guest is besides its memory.
     pub guest_state: Arc<dyn GuestState>,
+    /// Rings between its drivers and dom0's.
+    pub rings: Arc<dyn SharedRings>,
     /// Xenstore.
     pub store: Arc<dyn Store>,
 }

@@ -167,7 +167,7 @@ impl LabHost {
             "name = \"{}\"\nlisten = \"0.0.0.0:7443\"\ncredentials = \"{AGENT_DIR}/credentials\"\n\
              state = \"/var/lib/vmm\"\ndisk_bytes_per_s = 100000000\n\
              disk_requests_per_s = 1000\nnetwork_bytes_per_s = 125000000\nkernel_cache_mib = {KERNEL_CACHE_MIB}\n\
-             migration_address = \"{}\"\n{more}",
+             migration_address = \"{}\"\n{more}\n[[shared_stores]]\nname = \"san\"\npath = \"/san\"\n",
             self.name,
             self.agent_in_dom0()
         );

@@ -96,6 +96,16 @@ pub(crate) async fn wait_for_backend(
     Ok(wait_for_node(core, &node, limit, accept).await?.is_some())
 }
 
+/// Does its backend say so? What the guest says is not asked.
+pub(crate) fn is_connected(
+    store: &dyn Store,
+    domid: DomId,
+    device: DeviceKey,
+) -> Result<bool, StoreError> {
+    let state = read_text(store, &device.backend_path(domid)?.join("state")?)?;
+    Ok(state.as_deref().and_then(BusState::parse) == Some(BusState::Connected))
+}
+
 /// Asks the guest to let go of a device; one that has let go already is not asked again, since nobody would answer.
 pub(crate) fn ask_close(
     store: &dyn Store,

@@ -140,6 +140,13 @@ pub trait BlockDevices {
     /// `Other`.
     fn loops(&self) -> Result<Vec<AttachedLoop>, Dom0Error>;
 
+    /// What was written through a loop device goes from dom0's memory to its file, where other hosts that have the file read it. Of other
+    /// block devices dom0 keeps nothing of what a guest writes.
+    ///
+    /// # Errors
+    /// `NotFound` when the device has no file, `Other`.
+    fn flush_loop(&self, index: LoopIndex) -> Result<(), Dom0Error>;
+
     /// Tells a loop device that its file has another length now. Answers the device's new size in bytes, which is whole
     /// sectors.
     ///

@@ -68,6 +68,7 @@ impl Site {
             Action::ReleaseClaim => self.release_claim().boxed(),
             Action::Memory(act) => self.act_on_memory(act).boxed(),
             Action::OpenDisk(disk) => self.open_disk(disk).boxed(),
+            Action::LookAtDisk(disk) => self.look_at_disk(disk).boxed(),
             Action::CloseDisk(disk) => self.close_disk(disk).boxed(),
             Action::CloseAllDisks => self.close_all_disks().boxed(),
             Action::AwaitBackend(device) => {

@@ -10,7 +10,8 @@
 //!   suspend   ask ─ guest
 //!   save      check file ─ record ─ ask ─ guest ─ write the file ─ record          (then the end)
 //!   send      record ─ send the guest ─ await ready ─ record offered                                   (then the verdict)
-//!   receive   as a start, with the guest from the stream for the image, and: … ports on bridges ─ await verdict ─ record arrived ─ unpause
+//!   receive   as a start, with the guest from the stream for the image, its disks opened after that, and: … ports on bridges ─ await verdict ─
+//!             record arrived ─ unpause
 //!   shell     record ─ create ─ vCPUs ─ limits ─ ports ─ CPU policy ─ image          (a guest that waits for its VM)
 //!   from shell  record ─ open disks ─ take the shell ─ scheduling ─ tree ─ …
 //!   end       destroy ─ remove tree ─ await gone ─ close disks ─ used file          (each tried, whatever the others did)
@@ -36,6 +37,7 @@ use crate::journal::Intent;
 pub(crate) enum Action {
     RecordIntent(Intent),
     OpenDisk(Device),
+    LookAtDisk(Device),
     CloseDisk(Device),
     Create,
     TakeShell,
@@ -279,7 +281,16 @@ pub(crate) fn send(send: Send) -> Vec<Step<Action>> {
 /// A VM comes while it runs: started when it is told to, and not before. The journal says so before it runs; after that nothing may fail.
 pub(crate) fn receive(spec: &VmSpec) -> Vec<Step<Action>> {
     let image = step("receive-image", Action::ReceiveImage, None);
-    let mut steps = bring_up(spec, Intent::Build, vec![image]);
+    let disks = Device::of(spec).into_iter().filter(|device| matches!(device, Device::Disk(_)));
+    let open = disks.map(|disk| step("open-disk", Action::OpenDisk(disk), None));
+    let image = [image].into_iter().chain(open).collect();
+    let mut steps = bring_up(spec, Intent::Build, image);
+    // The source writes to the disks until its stream ends: they are opened after that, and closed when the domain is gone.
+    for before in steps.iter_mut().filter(|step| step.undo.is_some()) {
+        if let Action::OpenDisk(disk) = &before.action {
+            (before.name, before.action) = ("look-at-disk", Action::LookAtDisk(disk.clone()));
+        }
+    }
     steps.truncate(steps.len() - RUN_STEPS);
     let arrived = Action::RecordArrived;
     steps.extend([

@@ -1,5 +1,6 @@
 //! ReceiveVm, SendVm, SettleMigration and AwaitMigration: what the manager tells both ends, and what the ends ask each other.
 
+use std::path::{Component, Path};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use vmm_core::id::VmId;
 use vmm_core::migration::Limits;
 use vmm_core::migration::layered::{Phase, Progress};
 use vmm_core::units::Kib;
-use vmm_core::vm::{GuestKind, VmSpec};
+use vmm_core::vm::{DiskSpec, GuestKind, VmSpec};
 use vmm_proto::bulk::IncomingStream;
 use vmm_proto::convert::parse_id;
 use vmm_proto::principal::{Principal, Role};
@@ -42,7 +43,7 @@ pub(super) async fn receive(core: &Arc<Core>, request: ReceiveVm) -> Result<Repl
         _ => {}
     }
     let spec = VmSpec::try_from(request.spec)?;
-    require_movable(&spec)?;
+    require_movable(core, &spec)?;
     let migration = Migration::new(id, vm, (Side::Destination, request.source));
     let migration = core.migrations.open(migration);
     let memory = Kib(request.memory_kib);
@@ -58,27 +59,36 @@ pub(super) async fn receive(core: &Arc<Core>, request: ReceiveVm) -> Result<Repl
 }
 
 /// What has not been shown to arrive whole does not set out.
-fn require_movable(spec: &VmSpec) -> Result<(), Fault> {
+fn require_movable(core: &Core, spec: &VmSpec) -> Result<(), Fault> {
     let refuse = |text: String| Err(Fault::new(FaultCode::Unsupported, text));
     if spec.kind == GuestKind::Pv {
         return refuse(
             "a PV guest cannot move while it runs; shut it down and start it there".into(),
         );
     }
-    match spec.disks.iter().find(|disk| !disk.read_only) {
+    let stores = &core.config.shared_stores;
+    let is_shared = |disk: &&DiskSpec| stores.iter().any(|store| is_below(&disk.path, &store.path));
+    // Another disk of the same name would be taken for the guest's own.
+    match spec.disks.iter().find(|disk| !disk.read_only && !is_shared(disk)) {
         None => Ok(()),
-        // What the destination caches of a disk before the source's last write would be stale.
         Some(disk) => refuse(format!(
-            "disk {} is writable, and a VM with such a disk cannot move while it runs yet; shut it down and start it there",
-            disk.device
+            "disk {} is writable, and {} is in no store that host {} shares; name the store under [[shared_stores]] in each agent's configuration, or shut the VM down and start it there",
+            disk.device, disk.path, core.config.name
         )),
     }
+}
+
+/// A path with `..` in it may lead anywhere.
+fn is_below(path: &str, directory: &Path) -> bool {
+    let path = Path::new(path);
+    path.starts_with(directory) && path.components().all(|part| part != Component::ParentDir)
 }
 
 /// Sends a VM; answers once the destination has all of it.
 pub(super) async fn send(core: &Core, request: SendVm) -> Result<Reply, Fault> {
     let handle = find(core, &request.vm)?;
     let id = id_of(&request.migration)?;
+    require_movable(core, &handle.spec())?;
     if core.migrations.get(handle.vm, id).is_some() {
         return Err(over(id));
     }

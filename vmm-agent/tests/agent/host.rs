@@ -1,4 +1,5 @@
 //! A simulated host with an agent on it, for tests.
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use vmm_agent::config::SharedStore;
 use vmm_agent::{Agent, AgentConfig, Backend, Blocking, Env, Peers};
 use vmm_core::id::VmId;
 use vmm_proto::principal::Principal;
@@ -28,6 +30,8 @@ pub(crate) struct Host {
     pub(crate) name: &'static str,
     /// How it reaches other agents.
     pub(crate) peers: Option<Peers>,
+    /// Directories that other hosts have too, of the next agent.
+    pub(crate) shared: Vec<PathBuf>,
     _time: DropGuard,
 }
 
@@ -84,6 +88,7 @@ impl Host {
             shells: 0,
             name: "h1",
             peers: None,
+            shared: Vec::new(),
             _time: stop.drop_guard(),
         };
         host.start_agent().await;
@@ -93,6 +98,9 @@ impl Host {
     pub(crate) async fn start_agent(&mut self) {
         let mut config = AgentConfig::new(self.name, &self.dir.path().join("state")).unwrap();
         config.shells.per_flavour = self.shells;
+        let shared = self.shared.iter().cloned();
+        config.shared_stores =
+            shared.map(|path| SharedStore { name: "san".into(), path }).collect();
         let env = Env { peers: self.peers.clone(), ..env() };
         let agent = Agent::start(config, self.backend.clone(), env).await.unwrap();
         self.agent = Some(agent);

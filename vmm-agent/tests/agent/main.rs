@@ -14,6 +14,7 @@ mod pair;
 mod policy;
 mod requests;
 mod restart;
+mod shared_disks;
 mod shells;
 mod stats;
 mod suspend;

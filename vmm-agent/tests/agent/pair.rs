@@ -166,6 +166,28 @@ impl Pair {
         Self { source, destination, network }
     }
 
+    /// Both agents know the source's directory as one that they share.
+    pub(crate) async fn sharing() -> Self {
+        let mut pair = Self::new().await;
+        let store = pair.source.host.dir.path().to_owned();
+        for node in [&mut pair.source, &mut pair.destination] {
+            node.kill().await;
+            node.host.shared = vec![store.clone()];
+            node.start().await;
+        }
+        pair
+    }
+
+    /// A VM with a disk that it writes to, which runs on the source.
+    pub(crate) async fn writing(&self) -> TestVm {
+        let mut vm = self.source.host.vm(1);
+        vm.spec.memory_kib = 32 << 10;
+        vm.spec.memory_max_kib = 32 << 10;
+        self.source.host.build(&vm).await.unwrap();
+        self.source.host.sleep(5).await;
+        vm
+    }
+
     /// A VM without disks that runs on the source.
     pub(crate) async fn running(&self) -> TestVm {
         let mut vm = self.source.host.vm(7);

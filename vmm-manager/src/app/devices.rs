@@ -7,6 +7,7 @@ use vmm_core::id::{HostId, VmId};
 use vmm_core::vm::{DiskSpec, Mac, VmSpec};
 use vmm_proto::v1::{Nic, Request};
 
+use super::moves::shares;
 use super::state::{State, Vm};
 
 /// Two VMs may read one disk; nobody may write to one that another uses.
@@ -66,22 +67,34 @@ impl State {
             .chain(given.map(|(vm, _)| vm))
     }
 
-    /// The name of one of them on the host.
+    /// The name of one of them on the host, or on any where the host shares the disk with others.
     pub(crate) fn disk_user(
         &self,
         host: HostId,
         disk: &DiskSpec,
         but: Option<VmId>,
     ) -> Option<&str> {
-        let mut users = self.disk_users(disk, but);
-        let user = users.find(|vm| vm.record.host == Some(host));
+        let shared = self.hosts.get(&host).is_some_and(|host| shares(&disk.path, &host.stores));
+        let clashes = |vm: &&Vm| vm.record.host.is_some_and(|user| shared || user == host);
+        let user = self.disk_users(disk, but).find(clashes);
         user.map(|vm| vm.record.spec.name.as_str())
     }
 
-    /// The hosts of VMs that use a disk which this VM needs.
+    /// Hosts on which another VM uses a disk that this VM needs; and, once one does anywhere, all that share the disk. What the host of the other VM
+    /// shares is not asked: it may not have been heard since the manager started.
     pub(super) fn hosts_with_disk_of(&self, vm: VmId, spec: &VmSpec) -> BTreeSet<HostId> {
-        let users = spec.disks.iter().flat_map(|disk| self.disk_users(disk, Some(vm)));
-        users.filter_map(|user| user.record.host).collect()
+        let mut hosts = BTreeSet::new();
+        for disk in &spec.disks {
+            let users = self.disk_users(disk, Some(vm)).filter_map(|user| user.record.host);
+            let users: Vec<HostId> = users.collect();
+            if users.is_empty() {
+                continue;
+            }
+            let sharing = self.hosts.values().filter(|host| shares(&disk.path, &host.stores));
+            hosts.extend(sharing.map(|host| host.record.id));
+            hosts.extend(users);
+        }
+        hosts
     }
 
     /// Is, or was, the VM being continued from a file?

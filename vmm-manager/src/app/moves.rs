@@ -28,7 +28,12 @@ pub(super) fn storages_of(spec: &v1::Spec, here: &[v1::SharedStore]) -> BTreeSet
 
 /// Are all disks of it in directories that its host shares?
 pub(super) fn is_shared(spec: &v1::Spec, here: &[v1::SharedStore]) -> bool {
-    spec.disks.iter().all(|disk| here.iter().any(|store| is_below(&disk.path, &store.path)))
+    spec.disks.iter().all(|disk| shares(&disk.path, here))
+}
+
+/// Is it in a directory that these name?
+pub(super) fn shares(path: &str, stores: &[v1::SharedStore]) -> bool {
+    stores.iter().any(|store| is_below(path, &store.path))
 }
 
 /// A path with `..` in it may lead anywhere.

@@ -488,3 +488,29 @@ async fn the_steps_of_a_move_are_those_that_are_tested() {
     let steps = plan.workflow(Position::default());
     assert_eq!(steps.steps().iter().map(|step| step.name).collect::<Vec<_>>(), STEPS);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_hosts_share_is_one_vms_on_all_of_them() {
+    let store = v1::SharedStore { name: "images".into(), path: "/srv".into() };
+    for shared in [false, true] {
+        let (pool, _) = pair_with(vec![disk("xvda")]).await;
+        let stores = Vec::from_iter(shared.then(|| store.clone()));
+        pool.agents.with("b", |host| host.stores = stores);
+        pool.settle().await;
+        // What the first VM's host shares is not asked: it may not have been heard yet.
+        let request = |host: &str| {
+            let spec = v1::Spec { disks: vec![disk("xvda")], ..spec("twin") };
+            let pins = vec![v1::Pin { host: host.to_owned() }];
+            Request::CreateVm(v1::CreateVm { spec, pins, ..v1::CreateVm::default() })
+        };
+        let fault = refused(&pool, request("a")).await;
+        assert_eq!(fault.code, FaultCode::NoCapacity, "{fault}");
+        if shared {
+            let fault = refused(&pool, request("b")).await;
+            assert_eq!(fault.code, FaultCode::NoCapacity, "{fault}");
+        } else {
+            // Another file of the same name.
+            pool.done(request("b")).await;
+        }
+    }
+}

@@ -11,12 +11,15 @@ use crate::domid::DomId;
 use crate::error::XenErrorKind;
 use crate::evtchn::Port;
 use crate::frame::Gfn;
+use crate::shared_ring::GrantRef;
 use crate::store::{Access, NodeWrite, Permissions, read_text, transact};
 
 /// A dying domain that nothing held would be gone by then.
 const WHILE: Duration = Duration::from_secs(2);
 /// In this time a guest notices that a device's nodes are gone.
 const FORGET: Duration = Duration::from_secs(2);
+/// Beyond what any guest's table holds.
+const NO_GRANT: u32 = 1 << 24;
 const MAC: &str = "00:16:3e:7e:57:01";
 
 pub(super) const CASES: &[Case] = &[
@@ -169,12 +172,24 @@ fn disk(subject: &Subject) -> Outcome {
             let sectors = read_text(subject.xen.store.as_ref(), &disk.backend("sectors")?);
             let sectors = sectors.map_err(text)?.and_then(|text| text.parse::<u64>().ok());
             ensure(sectors.is_some_and(|sectors| sectors > 0), format!("{sectors:?} sectors"))?;
+            comes_to_rest(subject, &disk)?;
             let unplugged = disk.unplug(subject);
             unplugged.map_err(|error| format!("{kind:?}, unplug {round}: {error}"))?;
             (subject.wait)(FORGET);
         }
     }
     Ok(())
+}
+
+/// All that a guest has asked of its disk is answered in the end; a grant that it never gave tells nothing.
+fn comes_to_rest(subject: &Subject, disk: &Device) -> Outcome {
+    let ring = read_text(subject.xen.store.as_ref(), &disk.frontend("ring-ref")?).map_err(text)?;
+    let ring = ring.and_then(|text| text.parse().ok()).ok_or("the ring has no number")?;
+    let counters = |grant| subject.xen.rings.ring_counters(disk.id, GrantRef(grant)).map_err(text);
+    subject.until("all is answered", PLUG, || Ok(counters(ring)?.in_flight() == 0))?;
+    ensure(counters(NO_GRANT).is_err(), "a grant that nobody gave was read")?;
+    let nobody = subject.xen.rings.ring_counters(Subject::nobody(), GrantRef(ring));
+    ensure(nobody.is_err(), "a ring of nobody was read")
 }
 
 fn late_disk(subject: &Subject) -> Outcome {

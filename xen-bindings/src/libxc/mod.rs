@@ -1,7 +1,7 @@
 //! The real hypervisor, through libxenctrl and libxenguest.
 //!
 //! ```text
-//!   Xen { control, vcpu, memory, host, evtchn, image, guest_memory, guest_state }      store
+//!   Xen { control, vcpu, memory, host, evtchn, image, guest_memory, guest_state, rings } store
 //!              all the same  Arc<Libxc>                                                store::client::Client (no C in it)
 //!                       │
 //!                 handle.rs   a pool: an xc_interface belongs to one thread at a time
@@ -44,6 +44,7 @@ mod log_dirty;
 mod machine;
 mod memory;
 mod saved;
+mod shared_ring;
 mod vcpu;
 
 use std::ffi::c_int;
@@ -59,6 +60,7 @@ use crate::{Loader, StoreError, Xen};
 
 use self::foreign::ForeignMemory;
 use self::handle::Handles;
+use self::shared_ring::GrantTable;
 
 /// The tracing target of one event a library call: its `operation` and `elapsed_us`.
 pub const STEPS: &str = "xen_bindings::steps";
@@ -86,7 +88,8 @@ pub fn open_at(store_socket: &Path) -> Result<Xen, XenError> {
         evtchn: libxc.clone(),
         image: libxc.clone(),
         guest_memory: libxc.clone(),
-        guest_state: libxc,
+        guest_state: libxc.clone(),
+        rings: libxc,
         store: Arc::new(store),
     })
 }
@@ -118,13 +121,19 @@ struct Libxc {
     handles: Handles,
     /// Opened when somebody maps a guest's memory.
     memory: Mutex<Option<Arc<ForeignMemory>>>,
+    grants: GrantTable,
     /// What a build has mapped of a PVH guest is left to the end of the process.
     leaves_mapped: bool,
 }
 
 impl Libxc {
     fn new() -> Result<Self, XenError> {
-        Ok(Self { handles: Handles::open()?, memory: Mutex::default(), leaves_mapped: false })
+        Ok(Self {
+            handles: Handles::open()?,
+            memory: Mutex::default(),
+            grants: GrantTable::default(),
+            leaves_mapped: false,
+        })
     }
 
     /// One libxc call about the host.

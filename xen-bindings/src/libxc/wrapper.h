@@ -6,3 +6,4 @@
 #include <xenctrl.h>
 #include <xenguest.h>
 #include <xenforeignmemory.h>
+#include <xengnttab.h>

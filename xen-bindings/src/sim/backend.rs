@@ -17,6 +17,7 @@ use super::machine::State;
 use super::probe::{VbdCounters, VifCounters, VifInterface};
 use super::traffic::{Flow, Traffic};
 use crate::domid::DomId;
+use crate::shared_ring::RingCounters;
 
 /// What a toolstack and the two drivers tell each other (`XenbusState`).
 pub(crate) mod xenbus {
@@ -96,6 +97,8 @@ pub(crate) struct Backend {
     /// A vbd's block device, once it was opened.
     pub(crate) device: Option<Device>,
     pub(crate) traffic: Traffic,
+    /// Requests that it has not answered yet.
+    pub(crate) in_flight: u32,
 }
 
 /// What a vbd's backend has opened.
@@ -111,7 +114,7 @@ pub(crate) struct Device {
 impl Backend {
     pub(crate) fn new(now: Duration) -> Self {
         let traffic = Traffic::new(now);
-        Self { state: xenbus::INIT_WAIT, mapped: false, device: None, traffic }
+        Self { state: xenbus::INIT_WAIT, mapped: false, device: None, traffic, in_flight: 0 }
     }
 
     /// Counts what has moved until now.
@@ -133,6 +136,30 @@ impl State {
 
     pub(crate) fn vbd_counters(&mut self, id: DomId, devid: u32) -> Option<VbdCounters> {
         self.backend(DeviceKind::Vbd, id, devid).map(|backend| backend.traffic.as_disk())
+    }
+
+    /// Of the disk that is mapped under this number.
+    pub(crate) fn ring_counters(&mut self, id: DomId, grant: u32) -> Option<RingCounters> {
+        let of_guest = |key: &&DeviceKey| key.kind == DeviceKind::Vbd && key.frontend == id.get();
+        let keys: Vec<DeviceKey> = self.backends.keys().filter(of_guest).copied().collect();
+        let key = keys.into_iter().find(|key| {
+            let node = format!("{}/ring-ref", key.frontend_path());
+            let named = self.store.read_str(DomId::DOM0, &node);
+            named.and_then(|text| text.parse().ok()) == Some(grant)
+        })?;
+        let counters = self.vbd_counters(id, key.devid)?;
+        let backend = self.backends.get(&key).filter(|backend| backend.mapped)?;
+        let answered = counters.read_requests + counters.write_requests;
+        #[expect(clippy::cast_possible_truncation, reason = "the counters of a ring wrap")]
+        let responses = answered as u32;
+        Some(RingCounters { requests: responses.wrapping_add(backend.in_flight), responses })
+    }
+
+    pub(crate) fn set_in_flight(&mut self, id: DomId, devid: u32, requests: u32) {
+        let key = DeviceKey { kind: DeviceKind::Vbd, frontend: id.get(), devid };
+        if let Some(backend) = self.backends.get_mut(&key) {
+            backend.in_flight = requests;
+        }
     }
 
     pub(crate) fn vif_counters(&mut self, id: DomId, index: u32) -> Option<VifCounters> {

@@ -31,6 +31,7 @@ pub(crate) fn bundle(inner: &Arc<Inner>) -> Xen {
         image: handle.clone(),
         guest_memory: handle.clone(),
         guest_state: handle.clone(),
+        rings: handle.clone(),
         store: handle,
     }
 }

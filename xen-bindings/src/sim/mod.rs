@@ -168,6 +168,11 @@ impl SimMachine {
         self.inner.with(|state| state.set_block_device_failing(physical_device, fails));
     }
 
+    /// dom0 has so many requests of a guest's disk under way, until it is told otherwise.
+    pub fn set_in_flight(&self, domid: DomId, devid: u32, requests: u32) {
+        self.inner.with(|state| state.set_in_flight(domid, devid, requests));
+    }
+
     /// Orders failures.
     #[must_use]
     pub fn faults(&self) -> &Faults {

@@ -106,6 +106,8 @@ operations! {
     StateHvmContext = "state_hvm_context",
     /// [`crate::GuestState::hvm_params`]
     StateHvmParams = "state_hvm_params",
+    /// [`crate::SharedRings::ring_counters`]
+    RingCounters = "ring_counters",
     /// [`crate::StoreOps::read`]
     StoreRead = "store_read",
     /// [`crate::StoreOps::write`]

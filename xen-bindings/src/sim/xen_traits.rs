@@ -16,6 +16,7 @@ use crate::evtchn::{EventChannels, Port};
 use crate::guest_image::{BuildSpec, BuiltGuest, GuestImage, RestoreSpec};
 use crate::host::{HostInfo, PcpuTime, Physinfo, XenVersion};
 use crate::memory::DomainMemory;
+use crate::shared_ring::{GrantRef, RingCounters, SharedRings};
 use crate::vcpu::{Shell, VcpulessDomain};
 
 use super::hypervisor::PAGE_KIB;
@@ -189,6 +190,15 @@ impl HostInfo for Handle {
 impl EventChannels for Handle {
     fn alloc_unbound(&self, domid: DomId, _remote: DomId) -> Result<Port, XenError> {
         self.xen(Op::EvtchnAlloc, Some(domid), |state| state.hypervisor.alloc_port(domid).map(Port))
+    }
+}
+
+impl SharedRings for Handle {
+    fn ring_counters(&self, domid: DomId, grant: GrantRef) -> Result<RingCounters, XenError> {
+        self.xen(Op::RingCounters, Some(domid), |state| {
+            state.hypervisor.get(domid)?;
+            state.ring_counters(domid, grant.0).ok_or(XenErrorKind::Invalid)
+        })
     }
 }
 

@@ -53,6 +53,9 @@ xen-init-dom0 || echo "DOM0 LACKS its own entries in xenstore"
 # Guests' consoles end in /var/log/xen/console/guest-NAME.log as well.
 xenconsoled --pid-file=/run/xenconsoled.pid --log=guest --log-dir=/var/log/xen/console
 truncate -s 16M /g/disk.img
+# What all hosts reach, under one name.
+mkdir /san
+ln -s /dev/vda /san/disk0
 /usr/sbin/sshd
 echo "DOM0 READY $(cut -d' ' -f1 /proc/uptime)"
 exec setsid cttyhack sh

@@ -23,6 +23,8 @@ const MODULES: &[&str] = &[
     "xen-gntalloc",
     "xenfs",
     "virtio_net",
+    // the disk that all hosts reach
+    "virtio_blk",
     "bridge",
     "loop",
     "tun",

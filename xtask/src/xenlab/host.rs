@@ -2,7 +2,7 @@
 //!
 //! Fails when QEMU ends early or ssh does not answer in time, with the end of the logs.
 
-use std::fs;
+use std::fs::{self, File};
 use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use crate::run;
 /// Power-on to ssh takes 15 s on an idle machine, and several times that on a busy one.
 const UP_LIMIT: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(500);
+const SHARED_DISK_BYTES: u64 = 16 << 20;
 /// Whether hosts outlive this command.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Lifetime {
@@ -55,6 +56,7 @@ impl<'a> Hosts<'a> {
         }
         let start = Instant::now();
         let segment = Segment::new(count)?;
+        make_shared_disk(lab)?;
         let mut hosts = Self { lab, hosts: Vec::new(), keep: false };
         for id in 1..=count {
             hosts.add(id, shape, &segment, lifetime)?;
@@ -134,6 +136,12 @@ impl<'a> Hosts<'a> {
     pub(crate) fn leave_running(mut self) {
         self.keep = true;
     }
+}
+
+/// Empty, for each set of hosts.
+fn make_shared_disk(lab: &Lab<'_>) -> Result<()> {
+    let file = File::create(lab.shared_disk()).context("make the hosts' shared disk")?;
+    file.set_len(SHARED_DISK_BYTES).context("make the hosts' shared disk")
 }
 
 impl Drop for Hosts<'_> {

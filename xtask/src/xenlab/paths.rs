@@ -55,6 +55,11 @@ impl<'a> Lab<'a> {
         self.path("dom0.cpio")
     }
 
+    /// A disk that every host reaches, as a storage network gives it.
+    pub(crate) fn shared_disk(&self) -> PathBuf {
+        self.path("shared.img")
+    }
+
     /// The private half of the key that opens every dom0; made here, of use nowhere else.
     pub(crate) fn ssh_key(&self) -> PathBuf {
         self.path("ssh_key")

@@ -57,11 +57,18 @@ pub(crate) fn command(
     qemu.args(["-no-reboot", "-display", "none", "-vga", "none", "-monitor", "none"]);
     qemu.args(["-kernel", &path(lab.xen()), "-append", XEN, "-initrd", &modules]);
     qemu.args(["-serial", &serial(lab, id)]);
+    qemu.args(["-drive", &shared_disk(lab), "-device", "virtio-blk-pci,drive=san,share-rw=on"]);
     // A group of its own: an interrupt in the terminal is for us, and we end the hosts.
     qemu.process_group(0).stdin(Stdio::null());
     let log = File::create(lab.qemu_log(id)).context("make the emulator's log")?;
     qemu.stdout(log.try_clone()?).stderr(log);
     Ok(qemu)
+}
+
+/// All emulators read and write one file, through one cache: that of this machine.
+fn shared_disk(lab: &Lab<'_>) -> String {
+    let file = lab.shared_disk().display().to_string();
+    format!("if=none,id=san,format=raw,file.locking=off,cache=writeback,file.filename={file}")
 }
 
 /// Also what tells our emulators from others: the path is of this workspace and this host.

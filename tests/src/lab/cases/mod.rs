@@ -13,6 +13,7 @@ mod migration;
 mod placement;
 mod policy;
 mod pv;
+mod shared_disk;
 mod sleep;
 
 use anyhow::Result;
@@ -46,11 +47,13 @@ const DAY: &[Table] = &[
     devices::CASES,
     sleep::CASES,
     migration::CASES,
+    shared_disk::CASES,
     policy::CASES,
     pv::CASES,
 ];
 /// Run with the whole matrix alone.
-const LONG: &[Table] = &[migration::LONG, advice::CASES, faults::CASES, hostile::CASES];
+const LONG: &[Table] =
+    &[migration::LONG, shared_disk::LONG, advice::CASES, faults::CASES, hostile::CASES];
 /// The last removes everything.
 const EVENING: &[Table] = &[attack::CASES, end::CASES];
 

@@ -115,6 +115,15 @@ impl BlockDevices for LinuxDom0 {
         Ok(found)
     }
 
+    fn flush_loop(&self, index: LoopIndex) -> Result<(), Dom0Error> {
+        let path = PathBuf::from(index.path());
+        let failed = |error: io::Error| Dom0Error::io("write out the loop device", &path, &error);
+        if backing_line(index).map_err(failed)?.is_none() {
+            return Err(failed(io::ErrorKind::NotFound.into()));
+        }
+        File::open(&path).and_then(|device| device.sync_all()).map_err(failed)
+    }
+
     fn resize_loop(&self, index: LoopIndex) -> Result<u64, Dom0Error> {
         const OPERATION: &str = "resize the loop device";
         let path = PathBuf::from(index.path());

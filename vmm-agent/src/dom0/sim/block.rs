@@ -52,7 +52,7 @@ impl BlockDevices for SimDom0 {
             Dom0Error::own(OPERATION, image.display().to_string(), kind, "no loop device is free")
         })?;
         let bytes = whole_sectors(metadata.len());
-        tables.loops.insert(index, SimLoop { file, read_only, bytes });
+        tables.loops.insert(index, SimLoop { file, read_only, bytes, flushes: 0 });
         self.machine.set_block_device(&index.physical_device(), bytes);
         Ok(index)
     }
@@ -71,6 +71,16 @@ impl BlockDevices for SimDom0 {
             bytes: attached.bytes,
         };
         Ok(self.tables().loops.iter().map(attached).collect())
+    }
+
+    fn flush_loop(&self, index: LoopIndex) -> Result<(), Dom0Error> {
+        let mut tables = self.tables();
+        let attached = tables.loops.get_mut(&index).ok_or_else(|| {
+            let kind = Dom0ErrorKind::NotFound;
+            Dom0Error::own("write out the loop device", index.path(), kind, "it has no file")
+        })?;
+        attached.flushes += 1;
+        Ok(())
     }
 
     fn resize_loop(&self, index: LoopIndex) -> Result<u64, Dom0Error> {

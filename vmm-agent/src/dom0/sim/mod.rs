@@ -47,6 +47,7 @@ struct SimLoop {
     file: PathBuf,
     read_only: bool,
     bytes: u64,
+    flushes: usize,
 }
 
 impl SimDom0 {
@@ -73,6 +74,12 @@ impl SimDom0 {
     pub fn set_block_device(&self, node: &Path, number: DeviceNumber, bytes: u64) {
         self.tables().devices.insert(node.to_owned(), (number, bytes));
         self.machine.set_block_device(&number.physical_device(), bytes);
+    }
+
+    /// How often what was written through a loop device was written out.
+    #[must_use]
+    pub fn flushes(&self, index: LoopIndex) -> usize {
+        self.tables().loops.get(&index).map_or(0, |attached| attached.flushes)
     }
 
     /// dom0 itself begins to use a block device, or ends it.

@@ -1,7 +1,7 @@
 //! VMs that come and go while they run: who may run the copy, and when.
 //!
 //! ```text
-//!   source       record ─ connect ─ send ──────────────► await ready ─ record offered ─► verdict ─► the copy is destroyed, or the guest goes on
+//!   source       record ─ connect ─ send ─ settle disks ─► await ready ─ record offered ─► verdict ─► the copy is destroyed, or the guest goes on
 //!                                    │ pages                 │                             ▲
 //!   destination  shell ─ receive ────▼──── tree, backends ─ READY ─► verdict ─ record arrived ─ unpause
 //! ```
@@ -9,6 +9,7 @@
 //! - [`table`]: the migrations of this host, by VM: which, with whom, how far, and the verdict once it is told.
 //! - [`source`]: the runner's part on the host that the VM leaves; [`link`] and [`pilot`] are what the data path ([`crate::migrate`]) asks for.
 //! - [`destination`]: the steps on the host that it comes to.
+//! - [`disks`]: what the guest has written is where the other host reads it.
 //!
 //! # Who decides
 //!
@@ -29,6 +30,7 @@
 //! What is told in the report and answered to `AwaitMigration` is a [`Stage`].
 
 pub(crate) mod destination;
+mod disks;
 pub(crate) mod link;
 pub(crate) mod pilot;
 pub(crate) mod source;

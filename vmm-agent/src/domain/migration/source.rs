@@ -275,6 +275,8 @@ impl Site {
         let sent = self.copy_guest(&send, &mut link, &migration).await?;
         tracing::info!(vm_id = %self.record.vm, ?sent, "VM sent");
         self.sent = Some((sent, began + sent.stopped_at));
+        // The destination opens its disks once the stream has ended.
+        self.unless_settled(&migration, self.settle_disks()).await??;
         self.unless_settled(&migration, link.finish()).await?.map_err(failed)
     }
 

@@ -61,9 +61,11 @@ impl Guest {
             return;
         }
         let port = step.state.hypervisor.alloc_port(step.id).unwrap_or(0).to_string();
+        // A grant of its own for each disk.
+        let ring = key.devid.to_string();
         let (nodes, state): (&[(&str, &str)], u32) = match key.kind {
             DeviceKind::Vbd => (
-                &[("ring-ref", "8"), ("event-channel", &port), ("protocol", "x86_64-abi")],
+                &[("ring-ref", &ring), ("event-channel", &port), ("protocol", "x86_64-abi")],
                 xenbus::INITIALISED,
             ),
             DeviceKind::Vif => (
