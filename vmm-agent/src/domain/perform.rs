@@ -24,11 +24,7 @@ impl Site {
             Action::RecordIntent(intent) => self.record_intent(intent).boxed(),
             Action::Create => self.create().boxed(),
             Action::TakeShell => self.take_shell().boxed(),
-            Action::Destroy => async move {
-                self.kill().await?;
-                self.await_gone().await
-            }
-            .boxed(),
+            Action::Destroy => self.destroy().boxed(),
             Action::AllocateVcpus => self.allocate_vcpus().boxed(),
             Action::SetLimits => self.set_limits().boxed(),
             Action::SetScheduling => self.set_scheduling().boxed(),
@@ -91,6 +87,11 @@ impl Site {
             }
             Action::RemoveDevice(key) => self.remove_device(key).boxed(),
         }
+    }
+
+    async fn destroy(&mut self) -> Result<(), StepError> {
+        self.kill().await?;
+        self.await_gone().await
     }
 
     async fn carry_out_unless(
