@@ -140,6 +140,7 @@ impl World {
                 policy.observe(at(self.now), &Event::Counted { pages });
             }
             Action::Send(batch) => self.send(&batch, policy),
+            Action::Weigh(batch) => self.weigh(&batch, policy),
             Action::Cap(brake) => self.brake = brake,
             Action::Wait { until } => {
                 let next = self.flying.front().map_or(f64::MAX, |flying| flying.0);
@@ -233,6 +234,18 @@ impl World {
         let cpu: f64 = outcomes.iter().map(|of| f64::from(of.nanos) / 1e9).sum();
         self.transmit(bytes, cpu);
         policy.observe(at(self.now), &Event::Sent { batch, outcomes: &outcomes });
+    }
+
+    fn weigh(&mut self, batch: &Batch, policy: &mut dyn Policy) {
+        let outcome = |item: &Item| {
+            let (encoding, bytes, nanos) = self.encoded(item, batch);
+            let bytes = (bytes.ceil() as u16).min(PAGE_BYTES as u16);
+            Outcome { encoding, bytes, nanos, kept: Keep::Nothing }
+        };
+        let outcomes: Vec<Outcome> = batch.items.iter().map(outcome).collect();
+        let cpu: f64 = outcomes.iter().map(|of| f64::from(of.nanos) / 1e9).sum();
+        self.advance(self.now + cpu, policy);
+        policy.observe(at(self.now), &Event::Weighed { outcomes: &outcomes });
     }
 
     fn transmit(&mut self, bytes: f64, cpu_s: f64) {

@@ -156,6 +156,11 @@ pub enum Event<'a> {
         /// One for each item, in their order.
         outcomes: &'a [Outcome],
     },
+    /// What was to be weighed would take this.
+    Weighed {
+        /// One for each item, in their order.
+        outcomes: &'a [Outcome],
+    },
     /// So much has arrived.
     Acked {
         /// How many of [`Action::Send`] and [`Action::Release`] are done with it.
@@ -275,6 +280,8 @@ pub enum Action {
     Count,
     /// Encode and send.
     Send(Batch),
+    /// Encode as if to send, and say what each would take. Nothing is sent, and nothing of it is remembered.
+    Weigh(Batch),
     /// Brake the guest.
     Cap(Brake),
     /// Do nothing until then, or until something happens.

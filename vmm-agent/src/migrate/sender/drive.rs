@@ -190,6 +190,11 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
                 Ok(())
             }
             Action::Send(batch) => self.send(batch).await,
+            Action::Weigh(batch) => {
+                let outcomes = self.source.weigh(&mut self.encoder, batch).await?;
+                self.policy.observe(self.now(), &Event::Weighed { outcomes: &outcomes });
+                Ok(())
+            }
             Action::Cap(brake) => self.brake(brake).await,
             Action::Wait { until } => self.wait(until).await,
             Action::Suspend => self.suspend().await,

@@ -69,14 +69,29 @@ impl Encoder {
         out: &mut Vec<u8>,
     ) -> Result<Vec<Outcome>, XenError> {
         let is_there = self.copy(memory, domid, &batch.items)?;
-        let there = batch.items.iter().zip(&is_there).filter(|(_, there)| **there);
-        let there: Vec<Item> = there.map(|(item, _)| *item).collect();
-        let mut outcomes = self.encode(&there, batch.tricks, out).into_iter();
-        let outcome = |is_there: bool| match is_there {
-            true => outcomes.next().unwrap_or(NOT_THERE),
-            false => NOT_THERE,
-        };
-        Ok(is_there.into_iter().map(outcome).collect())
+        for (item, there) in batch.items.iter().zip(&is_there) {
+            self.note(Gfn(item.page.0.into()), *there);
+        }
+        let there = those(&batch.items, &is_there);
+        let (frame, outcomes) = self.encode(&there, batch.tricks, Self::keep);
+        for outcome in &outcomes {
+            self.counts[outcome.encoding as usize] += 1;
+        }
+        frame.write(out);
+        Ok(of_all(&is_there, outcomes))
+    }
+
+    /// What each item of a batch would take. Nothing is remembered.
+    pub(super) fn weigh(
+        &mut self,
+        memory: &dyn GuestMemory,
+        domid: DomId,
+        batch: &Batch,
+    ) -> Result<Vec<Outcome>, XenError> {
+        let is_there = self.copy(memory, domid, &batch.items)?;
+        let there = those(&batch.items, &is_there);
+        let (_, outcomes) = self.encode(&there, batch.tricks, |_, _, _| Keep::Nothing);
+        Ok(of_all(&is_there, outcomes))
     }
 
     /// Copies what is there into the room, one behind the other. Which of them were.
@@ -105,9 +120,6 @@ impl Encoder {
             }
         }
         self.room.truncate(copied);
-        for (item, there) in items.iter().zip(&is_there) {
-            self.note(gfn(item), *there);
-        }
         Ok(is_there)
     }
 
@@ -121,8 +133,13 @@ impl Encoder {
         debug_assert!(is_known, "frame {gfn} lies above the end");
     }
 
-    /// Appends the frame of pages that are in the room.
-    fn encode(&mut self, items: &[Item], tricks: Tricks, out: &mut Vec<u8>) -> Vec<Outcome> {
+    /// The frame of pages that are in the room, and what `keep` of each is remembered.
+    fn encode(
+        &mut self,
+        items: &[Item],
+        tricks: Tricks,
+        keep: fn(&mut Self, &Item, usize) -> Keep,
+    ) -> (BatchWriter, Vec<Outcome>) {
         let plans = self.plans(tricks);
         let pages = items.iter().zip(&self.room);
         let jobs = pages.zip(&plans).filter(|(_, plan)| **plan == Plan::Pack);
@@ -146,13 +163,11 @@ impl Encoder {
                     (encoding, nanos)
                 }
             };
-            let kept = self.keep(item, index);
-            self.counts[encoding as usize] += 1;
+            let kept = keep(self, item, index);
             let bytes = frame.end(item.page, encoding, kept == Keep::Copy);
             outcomes.push(Outcome { encoding, bytes, nanos, kept });
         }
-        frame.write(out);
-        outcomes
+        (frame, outcomes)
     }
 
     /// What each page in the room needs.
@@ -178,4 +193,20 @@ impl Encoder {
         self.copies.forget(item.page);
         Keep::Nothing
     }
+}
+
+/// The items whose pages are there.
+fn those(items: &[Item], is_there: &[bool]) -> Vec<Item> {
+    let there = items.iter().zip(is_there).filter(|(_, there)| **there);
+    there.map(|(item, _)| *item).collect()
+}
+
+/// Outcomes of all items, from those of the pages that are there.
+fn of_all(is_there: &[bool], outcomes: Vec<Outcome>) -> Vec<Outcome> {
+    let mut outcomes = outcomes.into_iter();
+    let outcome = |there: &bool| match there {
+        true => outcomes.next().unwrap_or(NOT_THERE),
+        false => NOT_THERE,
+    };
+    is_there.iter().map(outcome).collect()
 }

@@ -132,6 +132,20 @@ impl Source {
         Ok(encoded?)
     }
 
+    /// What the pages of a batch would take.
+    pub(super) async fn weigh(
+        &mut self,
+        encoder: &mut Option<Box<Encoder>>,
+        batch: Batch,
+    ) -> Result<Vec<Outcome>, SendError> {
+        let mut tool = encoder.take().expect("one batch at a time is encoded");
+        let step =
+            move |xen: &Xen, domid| (tool.weigh(xen.guest_memory.as_ref(), domid, &batch), tool);
+        let (outcomes, tool) = self.step(step).await;
+        *encoder = Some(tool);
+        Ok(outcomes?)
+    }
+
     /// Headers and static data of its image.
     pub(super) async fn prologue(&mut self) -> Result<Vec<u8>, SendError> {
         self.step(|xen, domid| {

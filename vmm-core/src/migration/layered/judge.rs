@@ -5,6 +5,8 @@
 //! when that no longer holds and the downtime is allowed. Stopping at the first downtime that is allowed, as QEMU does, leaves what a few
 //! milliseconds more would save; sending on while anything is gained takes passes that gain next to nothing.
 //!
+//! Whatever ends the sprint, or brakes the guest, is decided by what was [weighed](super::weigh), unless next to nothing is left.
+//!
 //! It has stalled when `x` was not a tenth less for [`STALL_EPOCHS`] and for as long as `x` itself: then nothing gets shorter by waiting, and
 //! the brake is asked for ([`crate::migration::brake`]), then the longer downtime, then it is given up.
 
@@ -24,7 +26,7 @@ const LESS: f64 = 0.9;
 /// The shortest rest so far.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Best {
-    rest_s: f64,
+    pub(super) rest_s: f64,
     at: Duration,
 }
 
@@ -33,6 +35,7 @@ impl Layered {
     pub(super) fn rest_s(&self) -> f64 {
         let pages = f64::from(self.pages.pending().count());
         let bytes = self.pages.pending_bytes(self.sizes.fresh) * self.drift.factor();
+        let bytes = bytes * self.scale.factor;
         let on_link = bytes / self.link.low();
         on_link.max(pages * self.sizes.nanos / 1e9 / f64::from(self.guest.threads.max(1)))
     }
@@ -47,7 +50,12 @@ impl Layered {
         let is_stalled = self.is_stalled(rest_s, now);
         let is_braked = self.meter.brake() > Brake::OFF;
         let gains = self.undone.ratio() < self.limits.ratio_max() && !is_braked;
-        if rest_s <= SHORT_S || is_allowed && (!gains || is_stalled) {
+        let is_to_stop = is_allowed && (!gains || is_stalled);
+        if rest_s <= SHORT_S {
+            self.stop();
+        } else if !self.scale.is_fresh && (is_to_stop || is_stalled) {
+            self.weigh();
+        } else if is_to_stop {
             self.stop();
         } else if is_stalled {
             self.brake_or_give_up(now);

@@ -19,6 +19,7 @@
 
 mod judge;
 mod send;
+mod weigh;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -164,6 +165,7 @@ pub struct Layered {
     undone: Undone,
     dirty_rate: f64,
     best: Option<Best>,
+    scale: weigh::Scale,
     meter: Meter,
     outstanding: u32,
     suspends: u32,
@@ -198,6 +200,7 @@ impl Layered {
             undone: Undone::default(),
             dirty_rate: 0.0,
             best: None,
+            scale: weigh::Scale::default(),
             meter: Meter::default(),
             outstanding: 0,
             suspends: 0,
@@ -224,12 +227,14 @@ impl Layered {
     #[must_use]
     pub fn progress(&self, now: Duration) -> Progress {
         let left = self.rest_s();
+        // Until it is known which pages there are, each that there could be is pending.
+        let held_bytes = self.guest.held.0.saturating_mul(1024);
         Progress {
             phase: self.phase,
             harvests: self.harvests,
             sent_pages: self.sent_pages,
             sent_bytes: self.sent_bytes,
-            left_bytes: whole(self.pages.pending_bytes(self.sizes.fresh)),
+            left_bytes: whole(self.pages.pending_bytes(self.sizes.fresh)).min(held_bytes),
             dirty_bytes_per_s: whole(self.dirty_rate),
             downtime: Duration::from_secs_f64(self.downtime_s()),
             left: Duration::from_secs_f64(left) + self.guest.fixed,
@@ -276,6 +281,12 @@ impl Layered {
         if self.is_budget_spent(now) {
             self.give_up(now, false);
             return None;
+        }
+        if std::mem::take(&mut self.scale.is_news) {
+            self.judge(now);
+            if !self.orders.is_empty() {
+                return None;
+            }
         }
         if now >= self.harvested_at + EPOCH {
             return Some(self.look(now));
@@ -382,6 +393,7 @@ impl Layered {
         self.drift.window(std::mem::take(&mut self.expected_bytes), sent);
         let drift = self.drift.factor();
         self.walk.reorder();
+        self.scale.is_fresh = false;
         if self.phase == Phase::Sprint {
             self.undone.window(sent, whole(inflow.new_bytes as f64 * drift));
             let rate = inflow.dirty_bytes as f64 * drift / window;
@@ -462,6 +474,7 @@ impl Policy for Layered {
                 self.curve.saw(now.saturating_sub(self.logged_at).as_secs_f64(), *pages);
             }
             Event::Sent { batch, outcomes } => self.sent(batch, outcomes),
+            Event::Weighed { outcomes } => self.weighed(outcomes),
             Event::Acked { sends, bytes, busy } => {
                 self.outstanding = self.outstanding.saturating_sub(*sends);
                 self.link.acked(*bytes, *busy);

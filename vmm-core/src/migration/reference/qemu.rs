@@ -207,7 +207,10 @@ impl Policy for Qemu {
                 self.state = State::Rest;
             }
             Event::SuspendFailed => self.state = State::Live,
-            Event::Balloon(_) | Event::Peeked { .. } | Event::Counted { .. } => {}
+            Event::Balloon(_)
+            | Event::Peeked { .. }
+            | Event::Counted { .. }
+            | Event::Weighed { .. } => {}
         }
     }
 

@@ -143,7 +143,10 @@ impl Policy for Xen {
                 self.state = State::Rest;
             }
             Event::SuspendFailed => self.state = State::Live,
-            Event::Balloon(_) | Event::Free { .. } | Event::Counted { .. } => {}
+            Event::Balloon(_)
+            | Event::Free { .. }
+            | Event::Counted { .. }
+            | Event::Weighed { .. } => {}
         }
     }
 

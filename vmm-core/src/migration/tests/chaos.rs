@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::migration::{
-    Action, BATCH_PAGES_MAX, BalloonReading, Batch, Bitmap, Brake, Encoding, Event, Outcome, Pfn,
-    Policy, Reason,
+    Action, BATCH_PAGES_MAX, BalloonReading, Batch, Bitmap, Brake, Encoding, Event, Keep, Outcome,
+    Pfn, Policy, Reason,
 };
 use crate::units::Kib;
 
@@ -223,6 +223,7 @@ impl Chaos {
                 policy.observe(now, &Event::Counted { pages: self.dirty.count() });
             }
             Action::Send(batch) => self.send(batch),
+            Action::Weigh(batch) => self.weigh(&batch, policy),
             Action::Cap(brake) => self.brake = brake,
             Action::Wait { until } => self.wait(until, policy),
             Action::Suspend => self.suspend(policy),
@@ -230,6 +231,18 @@ impl Chaos {
             Action::Abort(reason) => return Some(End::Aborted(reason)),
         }
         None
+    }
+
+    fn weigh(&mut self, batch: &Batch, policy: &mut dyn Policy) {
+        assert!((1..=BATCH_PAGES_MAX).contains(&batch.items.len()), "{}", batch.items.len());
+        let outcome =
+            |bytes| Outcome { encoding: Encoding::Delta, bytes, nanos: 5_000, kept: Keep::Nothing };
+        let outcomes: Vec<Outcome> = batch
+            .items
+            .iter()
+            .map(|_| outcome(if self.dice(3) == 0 { 4096 } else { 300 }))
+            .collect();
+        policy.observe(self.now, &Event::Weighed { outcomes: &outcomes });
     }
 
     fn wait(&mut self, until: Duration, policy: &mut dyn Policy) {
