@@ -13,6 +13,7 @@
 //! command in dom0, ours around `vmmctl`. Downtime is the longest time between two answers of the guest's echo, whoever moves it, to
 //! within 20 ms and an emulated processor's moods.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -51,7 +52,7 @@ struct Ways {
     hosts: Vec<LabHost>,
     relays: Vec<Relay>,
     ctl: Ctl,
-    manager: ManagerProcess,
+    manager: RefCell<ManagerProcess>,
     _directory: tempfile::TempDir,
 }
 
@@ -106,12 +107,12 @@ impl Ways {
             host.install_agent(&manager.issue("agent", &host.name)?)?;
             ctl.text(&["host", "add", &host.name, &host.agent])?;
         }
-        Ok(Self { hosts, relays, ctl, manager, _directory: directory })
+        Ok(Self { hosts, relays, ctl, manager: RefCell::new(manager), _directory: directory })
     }
 
     fn words(&self) -> String {
         let agents: Vec<_> = self.hosts.iter().map(LabHost::agent_log).collect();
-        format!("{}\n{}", self.manager.log(), agents.join("\n"))
+        format!("{}\n{}", self.manager.borrow().log(), agents.join("\n"))
     }
 
     /// Counted at the relays, and seen from the guest's network.
@@ -127,9 +128,12 @@ impl Ways {
         let before = bytes();
         let moved = go();
         let passed = bytes() - before;
+        // Its network may come back long after the toolstack has ended, and a silence that has no end is no gap.
+        let heard = self.until_it_answers();
         thread::sleep(PEACE);
         let away = peer.stop()?;
         let moved = moved.with_context(|| format!("{writer}, {who}: {away:?}"))?;
+        heard?;
         #[allow(clippy::cast_precision_loss, reason = "bytes and milliseconds of a short run")]
         let (share, gap_s, lost) =
             (passed as f64 / RAM_BYTES, away.gap_ms as f64 / 1000.0, away.lost_outside_gap as f64);
@@ -197,8 +201,10 @@ impl Ways {
         Ok(Moved { time_s, rounds })
     }
 
-    /// Without agents: their port is xl's door now, and they would take time of the same processor.
+    /// Without agents: their port is xl's door now, and they would take time of the same processor. Without the manager, who would knock
+    /// at that door.
     fn xl(&self, writer: &str, work: &str, rounds: usize, figures: &mut Figures) -> Result<()> {
+        self.manager.borrow_mut().kill()?;
         self.hosts.iter().try_for_each(LabHost::kill_agent)?;
         let cmdline = cmdline(work);
         let config = format!(
@@ -213,7 +219,8 @@ impl Ways {
             self.measure((writer, "xl"), figures, || self.xl_once(from, to))?;
         }
         self.hosts[rounds % 2].ssh(&format!("xl destroy {NAME} >&2"))?;
-        self.hosts.iter().try_for_each(LabHost::start_agent)
+        self.hosts.iter().try_for_each(LabHost::start_agent)?;
+        self.manager.borrow_mut().start()
     }
 
     fn xl_once(&self, from: usize, to: usize) -> Result<Moved> {
@@ -259,9 +266,9 @@ fn told(writer: &str, who: &str, moved: &Moved, share: f64, away: &Away) {
     );
 }
 
-/// The number that stands before these words.
+/// The number that stands before these words, where they come last.
 fn number_before(text: &str, words: &str) -> Option<f64> {
-    let before = &text[..text.find(words)?];
+    let before = &text[..text.rfind(words)?];
     before.rsplit(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 

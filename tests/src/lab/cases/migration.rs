@@ -122,9 +122,11 @@ fn network(pool: &mut LabPool) -> Result<()> {
         let peer = dom0.peer_of(ADDRESS)?;
         thread::sleep(PEACE);
         let moved = moved(pool);
+        // A silence that has no end is no gap.
+        let heard = eventually("it is heard again", || Ok(dom0.ssh(&home)?.contains("heard")));
         thread::sleep(PEACE);
         let away = peer.stop()?;
-        moved.with_context(|| format!("{away:?}"))?;
+        moved.and(heard).with_context(|| format!("{away:?}"))?;
         println!("away for {} ms, {away:?}", away.gap_ms);
         ensure!(away.answered > 0, "it never answered: {away:?}");
         ensure!(away.lost_outside_gap == 0, "answers are missing beside the gap: {away:?}");
