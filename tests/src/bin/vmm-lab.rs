@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use vmm_e2e::lab::cases::{self, Case};
+use vmm_e2e::lab::cases::{Case, Suite};
 use vmm_e2e::lab::{LabHost, LabPool};
 
 /// Runs the product against real Xen hosts.
@@ -14,6 +14,9 @@ struct Arguments {
     /// The hosts, as the lab wrote them.
     #[arg(long)]
     hosts: PathBuf,
+    /// Which cases.
+    #[arg(long, value_enum, default_value = "e2e")]
+    suite: Suite,
     /// Only cases whose name contains one of these, separated by commas (the preparations of placement always run).
     #[arg(long, value_delimiter = ',')]
     filter: Vec<String>,
@@ -61,7 +64,8 @@ fn main() -> Result<ExitCode> {
             hosts.swap(0, 1);
         }
         let mut pool = LabPool::start(hosts, programs)?;
-        for case in cases::all(arguments.long || arguments.full) {
+        pool.is_full = arguments.full;
+        for case in arguments.suite.cases(arguments.long || arguments.full) {
             let wanted = arguments.filter.is_empty()
                 || arguments.filter.iter().any(|part| case.name.contains(part.as_str()));
             if !wanted
@@ -96,6 +100,6 @@ fn main() -> Result<ExitCode> {
             println!("retried {}", pool.retried);
         }
     }
-    println!("e2e: {passed} passed, {failed} failed");
+    println!("{}: {passed} passed, {failed} failed", arguments.suite.name());
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

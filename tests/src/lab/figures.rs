@@ -97,6 +97,10 @@ fn unit(measure: &str) -> &'static str {
         "requests"
     } else if measure.starts_with("CPU ns") {
         "ns (emulated)"
+    } else if measure.ends_with("to RAM") {
+        "of RAM"
+    } else if measure.ends_with("rounds") || measure.ends_with("beside the gap") {
+        "count"
     } else {
         "s (emulated)"
     }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::eventually;
+use super::{Peer, eventually};
 
 /// Where the agent keeps its things in dom0.
 const AGENT_DIR: &str = "/etc/vmm";
@@ -16,6 +16,8 @@ const UNIT: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/vmm-agent.service"));
 /// Files in dom0 are in its memory: three kernels and not the default's eight.
 const KERNEL_CACHE_MIB: u64 = 256;
+/// Where the guest's `echo` listens.
+const ECHO_PORT: u16 = 7;
 
 /// Prints a line for each domain, xenstore tree, loop device and bridge port that belongs to a guest. dom0's own `/vm` node stays.
 const LEFTOVERS: &str = "xl list | awk 'NR > 1 && $2 != 0 { print \"domain\", $1 }'; \
@@ -37,6 +39,9 @@ pub struct LabHost {
     serial_log: PathBuf,
     /// Which xenstore daemon runs: `c` or `ocaml`.
     pub xenstored: String,
+    /// What stands between other hosts' agents and this one's, if anything does.
+    #[serde(skip)]
+    relay: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -56,6 +61,12 @@ impl LabHost {
         let file: HostsFile = serde_json::from_str(&text)
             .with_context(|| format!("{} is not a hosts file", path.display()))?;
         Ok(file.hosts)
+    }
+
+    /// The host as others see it when VMs move to it by way of this address.
+    #[must_use]
+    pub fn behind(self, relay: &str) -> Self {
+        Self { relay: Some(relay.to_owned()), ..self }
     }
 
     #[allow(clippy::disallowed_methods, reason = "a test drives real programs")]
@@ -84,6 +95,14 @@ impl LabHost {
             bail!("{}: `{command}` ended with {}: {text}{stderr}", self.name, output.status);
         }
         Ok(text)
+    }
+
+    /// Asks a guest's `echo` without end, from this dom0.
+    ///
+    /// # Errors
+    /// ssh could not be started.
+    pub fn peer_of(&self, address: &str) -> Result<Peer> {
+        Peer::start(self.command(&format!("/opt/vmm/lab-echo {address}:{ECHO_PORT}")))
     }
 
     /// Writes a file in dom0.
@@ -176,7 +195,7 @@ impl LabHost {
 
     /// The agent's address as a dom0 of the lab sees it: the machine that emulates both is 10.0.2.2 there.
     fn agent_in_dom0(&self) -> String {
-        self.agent.replace("127.0.0.1", "10.0.2.2")
+        self.relay.as_ref().unwrap_or(&self.agent).replace("127.0.0.1", "10.0.2.2")
     }
 
     fn start_anew(&self) -> Result<()> {

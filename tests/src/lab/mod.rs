@@ -4,6 +4,7 @@
 //!   vmmctl (process) ──► vmm-manager (process) ──► proxies ──► vmm-agent in dom0 (real Xen, over a forwarded port)
 //!                                                   │
 //!                                                   └── record every byte; one of them ends TLS with the keys we hold
+//!   vmm-agent ──► relay ──► the other vmm-agent: what moves with a VM, counted, held to a rate, cut
 //! ```
 //!
 //! A case is a function that says `Err` with what it saw. Cases run in order and share the pool, as an operator's day does; a
@@ -16,8 +17,10 @@ mod figures;
 mod guest;
 mod host;
 mod manager;
+mod peer;
 mod pool;
 mod proxy;
+mod relay;
 mod wire;
 
 pub use ctl::{Ctl, Refused};
@@ -25,8 +28,10 @@ pub use figures::{Figures, Goal};
 pub use guest::Guest;
 pub use host::{LabHost, XlRow};
 pub use manager::ManagerProcess;
+pub use peer::{Away, Peer};
 pub use pool::{LabPool, create_arguments};
 pub use proxy::Proxy;
+pub use relay::Relay;
 pub use wire::{Body, Wire};
 
 use std::time::{Duration, Instant};

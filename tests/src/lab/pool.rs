@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use vmm_proto::credentials::Credentials;
 
-use super::{Ctl, Guest, LabHost, ManagerProcess, Proxy, Wire, eventually};
+use super::{Ctl, Guest, LabHost, ManagerProcess, Proxy, Relay, Wire, eventually};
 
 /// Where the lab puts the guests' files in each dom0.
 pub(in crate::lab) const KERNEL: &str = "/g/vmlinux";
@@ -32,6 +32,10 @@ pub struct LabPool {
     pub wire: Wire,
     /// Between the user and the manager.
     pub front: Proxy,
+    /// Before each host, on the way that VMs move.
+    pub links: Vec<Relay>,
+    /// As much as takes long, too.
+    pub is_full: bool,
     /// Guests that the emulated processor broke and that were started again.
     pub retried: usize,
     /// Credentials and logs.
@@ -55,6 +59,10 @@ impl LabPool {
         let ctl = Ctl::new(programs.join("vmmctl"), front.address().to_owned(), &user);
         let join = manager.invite(&["user", "operator", "--role", "admin"], manager.address())?;
         ctl.text(&join.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let links: Vec<_> =
+            hosts.iter().map(|host| Relay::start(&host.agent, None)).collect::<Result<_>>()?;
+        let hosts: Vec<_> =
+            hosts.into_iter().zip(&links).map(|(host, link)| host.behind(link.address())).collect();
         let proxy = Proxy::start(&hosts[0].agent)?;
         let join = manager.invite(&["host", &hosts[0].name], &manager.address_in_dom0())?;
         hosts[0].join(&join, proxy.address()).with_context(|| hosts[0].agent_log())?;
@@ -64,7 +72,8 @@ impl LabPool {
         let own = manager.credentials()?;
         let wire = Wire::start(&hosts[1].agent, own, Credentials::load(&bundle)?)?;
         ctl.text(&["host", "add", &hosts[1].name, wire.address()])?;
-        Ok(Self { ctl, manager, hosts, proxy, wire, front, retried: 0, directory })
+        let is_full = false;
+        Ok(Self { ctl, manager, hosts, proxy, wire, front, links, is_full, retried: 0, directory })
     }
 
     /// Creates a VM and waits until its guest speaks.

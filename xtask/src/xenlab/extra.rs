@@ -14,7 +14,7 @@ use super::tree::Sysroot;
 use crate::run;
 
 /// The programs that run in dom0; they land in /opt/vmm.
-const BINARIES: &[&str] = &["vmm-agent", "xen-contract", "lab-dom0"];
+const BINARIES: &[&str] = &["vmm-agent", "xen-contract", "lab-dom0", "lab-echo"];
 
 /// Returns with `extra.cpio` up to date.
 pub(crate) fn build(lab: &Lab<'_>, bare: bool) -> Result<()> {

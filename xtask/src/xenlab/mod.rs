@@ -54,9 +54,11 @@ usage: cargo xtask xenlab COMMAND
   down                                 end every host that `up` left running
   shell ID [CMD…]                      a shell, or one command, in the dom0 of host ID
   test [SUITE] [--full] [--xenstored c|ocaml]
-                                       boot hosts, run the suites contract and e2e, end the hosts
-  bench SUITE --json [--xenstored c|ocaml]
-                                       boot one host and run a benchmark suite; the last line is a JSON object
+                                       boot hosts, run the suites contract and e2e, or the one named (migration is
+                                       the third), end the hosts
+  bench SUITE --json [--rounds N] [--only WRITERS] [--xenstored c|ocaml]
+                                       boot one host, or two for migration, and run a benchmark suite; the last line
+                                       is a JSON object
 
 Without --xenstored, odd hosts run oxenstored and even hosts run C xenstored; bench runs C xenstored.";
 

@@ -25,7 +25,9 @@ const BENCH_LIMIT: Duration = Duration::from_hours(1);
 /// With more, the emulated processor breaks guests (see `qemu::command`), and the hosts wait for each other on small machines.
 pub(crate) const CPUS: u32 = 1;
 
-const SUITES: &[&str] = &["contract", "e2e"];
+const SUITES: &[&str] = &["contract", "e2e", "migration"];
+/// What a run of no suite by name leaves out: its sample is part of the end-to-end day.
+const ASKED: &str = "migration";
 /// In the profile of the tests, which CI has built before: what is emulated is the hosts, not this.
 const E2E: &[&str] = &["--locked", "-p", "vmm-e2e", "--bin", "vmm-lab"];
 /// The programs that the suite drives, beside its own.
@@ -83,14 +85,17 @@ pub(crate) fn test(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
     let flavour: Option<Flavour> = args.value("--xenstored")?;
     let suite = args.positional();
     args.finish()?;
-    let wanted = |name: &str| suite.as_deref().is_none_or(|suite| suite == name);
+    let wanted = |name: &str| suite.as_deref().map_or(name != ASKED, |suite| suite == name);
     if !SUITES.iter().any(|name| wanted(name)) {
-        bail!("no suite {:?}; there are {}", suite.unwrap_or_default(), SUITES.join(" and "));
+        bail!("no suite {:?}; there are {}", suite.unwrap_or_default(), SUITES.join(", "));
     }
     image::build(lab, false)?;
-    if wanted("e2e") {
+    let on_two: Vec<_> = ["e2e", "migration"].into_iter().filter(|name| wanted(name)).collect();
+    if !on_two.is_empty() {
         // Before the hosts are up: a build beside two emulators takes several times as long.
         run::success(run::cargo(lab.workspace).arg("build").args(E2E_PROGRAMS))?;
+    }
+    if wanted("e2e") {
         let root = packages::is_root();
         packages::ensure(&["python3-venv"], Install::IfRoot)?;
         python::ensure(lab.workspace, Install::Asked(root))?;
@@ -99,10 +104,10 @@ pub(crate) fn test(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
     if wanted("contract") {
         contract(lab, flavour, full, &mut tally)?;
     }
-    if wanted("e2e") {
+    for suite in on_two {
         let shape = Shape { count: 2, cpus: CPUS, flavour };
         let _hosts = Hosts::start(lab, shape, Lifetime::ThisCommand)?;
-        e2e(lab, full, &mut tally);
+        cases(lab, suite, full, &mut tally);
     }
     for name in &tally.names {
         println!("FAILED {name}");
@@ -127,17 +132,20 @@ fn contract(lab: &Lab<'_>, flavour: Option<Flavour>, full: bool, tally: &mut Tal
     Ok(())
 }
 
-fn e2e(lab: &Lab<'_>, full: bool, tally: &mut Tally) {
+fn cases(lab: &Lab<'_>, suite: &str, full: bool, tally: &mut Tally) {
     let mut cargo = run::tied_cargo(lab.workspace);
-    cargo.args(["run", "--quiet"]).args(E2E).args(["--", "--hosts"]).arg(lab.hosts_file());
+    cargo.args(["run", "--quiet"]).args(E2E).args(["--", "--suite", suite]);
+    cargo.arg("--hosts").arg(lab.hosts_file());
     cargo.args(full.then_some("--full"));
-    tally.run("e2e", &mut cargo, if full { E2E_FULL_LIMIT } else { E2E_LIMIT });
+    tally.run(suite, &mut cargo, if full { E2E_FULL_LIMIT } else { E2E_LIMIT });
 }
 
 pub(crate) fn bench(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
     let json = args.flag("--json");
     // The daemon whose requests can be counted while it runs.
     let flavour: Flavour = args.value("--xenstored")?.unwrap_or(Flavour::C);
+    let rounds: Option<u32> = args.value("--rounds")?;
+    let only: Option<String> = args.value("--only")?;
     let suite = args.positional().context("bench needs the name of a suite")?;
     args.finish()?;
     if !json {
@@ -147,12 +155,22 @@ pub(crate) fn bench(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
     run::success(run::cargo(lab.workspace).arg("build").args(E2E_PROGRAMS))?;
     let _hosts = Hosts::start(
         lab,
-        Shape { count: 1, cpus: CPUS, flavour: Some(flavour) },
+        Shape {
+            count: if suite == "migration" { 2 } else { 1 },
+            cpus: CPUS,
+            flavour: Some(flavour),
+        },
         Lifetime::ThisCommand,
     )?;
     let mut cargo = run::tied_cargo(lab.workspace);
     cargo.args(["run", "--quiet"]).args(BENCH);
     cargo.args(["--", &suite, "--json", "--hosts"]).arg(lab.hosts_file());
+    if let Some(rounds) = rounds {
+        cargo.args(["--rounds", &rounds.to_string()]);
+    }
+    if let Some(only) = only {
+        cargo.args(["--only", &only]);
+    }
     let mut last = String::new();
     let status = run::stream(&mut cargo, BENCH_LIMIT, |line| line.clone_into(&mut last))?;
     let report: Result<serde_json::Value, _> = serde_json::from_str(&last);

@@ -1,24 +1,31 @@
 //! Guests that move between two real hosts while they work. That a guest did not reboot shows in the id of its boot; that no page was
-//! lost shows in its own check of its memory, which it rewrites all the time.
+//! lost shows in its own check of its memory, which it rewrites all the time; how long it was away, in the answers that a peer on
+//! its network misses.
 
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::{LabPool, Table};
-use crate::lab::{Guest, LabHost, eventually};
+use crate::lab::{Guest, LabHost, Relay, eventually};
 
 pub(super) const CASES: Table = &[("a_guest_that_writes_moves_to_another_host_and_back", moves)];
-/// Run with the whole matrix alone.
+/// In the suite of migration, and with the whole matrix of a day.
 pub(super) const LONG: Table = &[
+    ("idle_and_busy_guests_move", kinds),
+    ("a_guest_on_the_network_is_away_once_and_its_peer_loses_nothing_else", network),
     ("a_migration_that_is_cancelled_at_any_moment_leaves_the_guest_where_it_was", cancel),
     ("a_migration_whose_agents_die_leaves_one_guest", agents_die),
-    ("a_guest_moves_twenty_times", twenty),
+    ("a_migration_whose_link_is_cut_leaves_the_guest_where_it_was", link_cut),
+    ("a_guest_moves_to_and_fro_many_times", many),
 ];
 
 /// Rewrites memory all the time and checks it.
 const NOMAD: &str = "nomad";
+const WRITES: &str = "dirty:1:8";
+/// Not its own: the cases of devices have theirs.
+const ADDRESS: &str = "10.77.0.70";
 /// When a migration is taken back: at once, in its first pass, and when it may be done.
 const MOMENTS: [Duration; 4] = [
     Duration::ZERO,
@@ -26,18 +33,26 @@ const MOMENTS: [Duration; 4] = [
     Duration::from_millis(1500),
     Duration::from_millis(3000),
 ];
+/// When its link is cut: in its first pass, and when little is left.
+const CUTS: [Duration; 2] = [Duration::from_millis(1200), Duration::from_millis(8000)];
+/// Of a guest that moves to and fro.
+const MOVES: u32 = 6;
+const MOVES_FULL: u32 = 20;
+/// How long a peer asks before and after a move.
+const PEACE: Duration = Duration::from_secs(3);
 
 /// The host that it is not on.
 fn other<'a>(pool: &'a LabPool, here: &LabHost) -> Result<&'a LabHost> {
     pool.hosts.iter().find(|host| host.name != here.name).context("a second host")
 }
 
-/// The same boot, later, with all memory as it was.
+/// The same boot, later, with all memory as it was; one that writes has written more.
 fn goes_on(pool: &LabPool, before: &Guest) -> Result<()> {
     let (t, dirtied) = (before.number("t"), before.number("dirtied"));
+    let more = if dirtied > 0 { 4 << 20 } else { 0 };
     let after = Guest::until(&pool.ctl, NOMAD, "the guest goes on", |guest| {
         guest.word("boot") != before.word("boot")
-            || (guest.number("t") > t && guest.number("dirtied") > dirtied + (4 << 20))
+            || (guest.number("t") > t && guest.number("dirtied") >= dirtied + more)
     })?;
     ensure!(after.word("boot") == before.word("boot"), "it has rebooted: {before:?} {after:?}");
     ensure!(after.word("selfcheck") == "ok", "its memory was damaged: {after:?}");
@@ -64,7 +79,7 @@ fn moved(pool: &LabPool) -> Result<()> {
 }
 
 fn create(pool: &mut LabPool) -> Result<()> {
-    pool.create(NOMAD, "dirty:1:8", &["--vcpus-max", "2", "--cpu-demand", "0.1"])
+    pool.create(NOMAD, WRITES, &["--vcpus-max", "2", "--cpu-demand", "0.1"])
 }
 
 fn moves(pool: &mut LabPool) -> Result<()> {
@@ -82,10 +97,48 @@ fn moves(pool: &mut LabPool) -> Result<()> {
     pool.remove(NOMAD)
 }
 
-fn twenty(pool: &mut LabPool) -> Result<()> {
+/// The one that writes is the first case's.
+fn kinds(pool: &mut LabPool) -> Result<()> {
+    for work in ["idle", "burn:1"] {
+        pool.create(NOMAD, work, &["--cpu-demand", "0.1"])?;
+        moved(pool).with_context(|| work.to_owned())?;
+        if work.starts_with("burn") {
+            let burned = Guest::look(&pool.ctl, NOMAD)?.map_or(0, |guest| guest.number("burned"));
+            Guest::until(&pool.ctl, NOMAD, "it computes on", |now| now.number("burned") > burned)?;
+        }
+        pool.remove(NOMAD)?;
+    }
+    Ok(())
+}
+
+fn network(pool: &mut LabPool) -> Result<()> {
+    let work = format!("{WRITES},echo addr={ADDRESS}/24");
+    pool.create(NOMAD, &work, &["--nic", "br0", "--cpu-demand", "0.1"])?;
+    for _ in 0..2 {
+        // In either dom0: the one that it leaves, then the one that it comes to.
+        let dom0 = &pool.hosts[0];
+        let home = format!("ping -c 1 -W 1 {ADDRESS} >/dev/null 2>&1 && echo heard || true");
+        eventually("its network is up", || Ok(dom0.ssh(&home)?.contains("heard")))?;
+        let peer = dom0.peer_of(ADDRESS)?;
+        thread::sleep(PEACE);
+        let moved = moved(pool);
+        // A silence that has no end is no gap.
+        let heard = eventually("it is heard again", || Ok(dom0.ssh(&home)?.contains("heard")));
+        thread::sleep(PEACE);
+        let away = peer.stop()?;
+        moved.and(heard).with_context(|| format!("{away:?}"))?;
+        println!("away for {} ms, {away:?}", away.gap_ms);
+        ensure!(away.answered > 0, "it never answered: {away:?}");
+        ensure!(away.lost_outside_gap == 0, "answers are missing beside the gap: {away:?}");
+    }
+    pool.remove(NOMAD)
+}
+
+fn many(pool: &mut LabPool) -> Result<()> {
     create(pool)?;
-    (1..=20).try_for_each(|move_number| {
-        moved(pool).with_context(|| format!("move {move_number} of 20"))
+    let count = if pool.is_full { MOVES_FULL } else { MOVES };
+    (1..=count).try_for_each(|move_number| {
+        moved(pool).with_context(|| format!("move {move_number} of {count}"))
     })?;
     pool.remove(NOMAD)
 }
@@ -98,13 +151,20 @@ fn is_on_one_host(pool: &LabPool, before: &Guest) -> Result<()> {
     goes_on(pool, before)
 }
 
+/// Begins to move it; the task, and the host that it is on.
+fn begin(pool: &LabPool) -> Result<(String, LabHost)> {
+    let from = pool.host_of(NOMAD)?.clone();
+    let to = other(pool, &from)?.name.clone();
+    let begun = pool.ctl.json(&["vm", "migrate", NOMAD, "--to", &to, "--no-wait"])?;
+    let task = begun["task"].as_str().with_context(|| format!("no task: {begun}"))?;
+    Ok((task.to_owned(), from))
+}
+
 fn cancel(pool: &mut LabPool) -> Result<()> {
     create(pool)?;
     for moment in MOMENTS {
         let before = Guest::look(&pool.ctl, NOMAD)?.context("the guest is silent")?;
-        let to = other(pool, pool.host_of(NOMAD)?)?.name.clone();
-        let begun = pool.ctl.json(&["vm", "migrate", NOMAD, "--to", &to, "--no-wait"])?;
-        let task = begun["task"].as_str().with_context(|| format!("no task: {begun}"))?.to_owned();
+        let (task, _) = begin(pool)?;
         thread::sleep(moment);
         // One that is done already says so.
         let _ = pool.ctl.run(&["task", "cancel", &task])?;
@@ -131,5 +191,29 @@ fn agents_die(pool: &mut LabPool) -> Result<()> {
         is_on_one_host(pool, &before)
             .with_context(|| format!("agent on {} killed", victim.name))?;
     }
+    pool.remove(NOMAD)
+}
+
+/// Both hosts live and the manager hears them; only they do not hear each other.
+fn link_cut(pool: &mut LabPool) -> Result<()> {
+    create(pool)?;
+    for moment in CUTS {
+        let before = Guest::look(&pool.ctl, NOMAD)?.context("the guest is silent")?;
+        let (task, from) = begin(pool)?;
+        thread::sleep(moment);
+        pool.links.iter().for_each(Relay::cut);
+        let ended = pool.ctl.run(&["task", "wait", &task]);
+        pool.links.iter().for_each(Relay::mend);
+        let ended = ended?;
+        is_on_one_host(pool, &before).with_context(|| format!("cut after {moment:?}"))?;
+        let here = pool.host_of(NOMAD)?.name == from.name;
+        match ended {
+            // It was through before the cut.
+            Ok(_) if !here => {}
+            Err(refused) if here => println!("cut after {moment:?}: {}", refused.message.trim()),
+            ended => bail!("cut after {moment:?}: {ended:?}, and it is on its source: {here}"),
+        }
+    }
+    moved(pool).context("after the cuts")?;
     pool.remove(NOMAD)
 }

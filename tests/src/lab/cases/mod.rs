@@ -17,6 +17,7 @@ mod shared_disk;
 mod sleep;
 
 use anyhow::Result;
+use clap::ValueEnum;
 
 use super::LabPool;
 
@@ -28,19 +29,38 @@ pub struct Case {
     pub run: fn(&mut LabPool) -> Result<()>,
 }
 
-/// The cases of a day; with those that take long, if asked for.
-#[must_use]
-pub fn all(long: bool) -> Vec<Case> {
-    DAY.iter()
-        .chain(if long { LONG } else { &[] })
-        .chain(EVENING)
-        .flat_map(|table| table.iter())
-        .map(|(name, run)| Case { name, run: *run })
-        .collect()
+/// Which cases.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Suite {
+    /// An operator's day.
+    E2e,
+    /// Guests that move, those cases that take long included.
+    Migration,
+}
+
+impl Suite {
+    /// As its summary calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::E2e => "e2e",
+            Self::Migration => "migration",
+        }
+    }
+
+    /// Its cases; with those that take long, if asked for.
+    #[must_use]
+    pub fn cases(self, long: bool) -> Vec<Case> {
+        let (morning, day, long, evening): (&[Table], _, _, _) = match self {
+            Self::E2e => (&[placement::CASES], DAY, if long { LONG } else { &[] }, EVENING),
+            Self::Migration => (&[placement::HOSTS], MOVES, &[], &[end::CASES] as &[Table]),
+        };
+        let tables = [morning, day, long, evening].into_iter().flatten();
+        tables.flat_map(|table| table.iter()).map(|(name, run)| Case { name, run: *run }).collect()
+    }
 }
 
 const DAY: &[Table] = &[
-    placement::CASES,
     growth::CASES,
     client::CASES,
     life::CASES,
@@ -51,6 +71,7 @@ const DAY: &[Table] = &[
     policy::CASES,
     pv::CASES,
 ];
+const MOVES: &[Table] = &[migration::CASES, migration::LONG];
 /// Run with the whole matrix alone.
 const LONG: &[Table] =
     &[migration::LONG, shared_disk::LONG, advice::CASES, faults::CASES, hostile::CASES];

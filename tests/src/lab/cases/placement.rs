@@ -5,8 +5,10 @@ use anyhow::{Result, ensure};
 use super::{LabPool, Table};
 use crate::lab::{create_arguments, eventually};
 
+/// What comes before anything else.
+pub(super) const HOSTS: Table = &[("both_hosts_join_and_report_real_xen", both_hosts_join)];
 pub(super) const CASES: Table = &[
-    ("both_hosts_join_and_report_real_xen", both_hosts_join),
+    HOSTS[0],
     ("a_vm_goes_where_its_cpu_demand_says", cpu_decides),
     ("a_vm_goes_where_its_disk_demand_says", disk_decides),
     ("the_console_shows_the_guest_and_xl_lists_it", console_and_xl),

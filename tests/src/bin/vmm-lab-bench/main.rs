@@ -2,7 +2,9 @@
 //!
 //! Times under emulation say nothing about real machines; ratios of one run do. `create` takes ours from outside, through command
 //! line, manager, both layers of encryption and agent, and xl's inside dom0, around the command alone. `toolstack` takes both inside
-//! dom0, by one program that speaks to the agent as the manager does, and adds ours from outside.
+//! dom0, by one program that speaks to the agent as the manager does, and adds ours from outside. `migration` takes two hosts.
+
+mod migration;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -27,6 +29,9 @@ struct Arguments {
     /// Rounds of each; the median counts, and claims need five.
     #[arg(long, default_value_t = ROUNDS)]
     rounds: usize,
+    /// Of migration, these writers alone, separated by commas: idle, moderate, hot.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
     /// One JSON object on the last line (always printed).
     #[arg(long)]
     json: bool,
@@ -38,6 +43,8 @@ enum Suite {
     Create,
     /// Create, destroy, list and statistics of PVH and PV guests, cold, warm, with a NIC, four at once and beside twenty, with goals.
     Toolstack,
+    /// An idle guest, one that writes moderately and one that writes faster than the link carries, moved beside `xl migrate`, with goals.
+    Migration,
 }
 
 /// What `xl` takes for the same guest is 1.
@@ -73,12 +80,15 @@ const MANAGER_DIR: &str = "/etc/vmm/bench";
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let bench = Bench::start(&arguments.hosts, arguments.rounds)?;
-    let (suite, rows) = match arguments.suite {
+    let Arguments { suite, hosts, rounds, only, .. } = arguments;
+    let bench = || Bench::start(&hosts, rounds);
+    let (suite, rows) = match suite {
         Suite::Create => {
-            ("create", bench.with_manager(|ctl| create(ctl, &bench.host, bench.rounds))?)
+            let bench = bench()?;
+            ("create", bench.with_manager(|ctl| create(ctl, &bench.host, rounds))?)
         }
-        Suite::Toolstack => ("toolstack", toolstack(&bench)?),
+        Suite::Toolstack => ("toolstack", toolstack(&bench()?)?),
+        Suite::Migration => ("migration", migration::rows(&hosts, rounds, &only)?),
     };
     for row in &rows {
         let verdict = match row["met"].as_bool() {
