@@ -127,6 +127,7 @@ fn decision(number: u64) -> [Put; 3] {
         vcpus_target: None,
         saved: None,
         moving: None,
+        moved_ms: None,
         labels: Labels::default(),
         pin: Vec::new(),
         groups: Vec::new(),

@@ -267,7 +267,7 @@ fn made(app: &App, problem: Problem, answer: String) -> Made {
     let question = Question::Batch(vms.iter().map(|vm| vm.id).collect(), Effort::default());
     pool.vms.extend(vms);
     let record = Record { question, preference: app.config.preference, pool };
-    Made { record, task: None, answer }
+    Made { record, task: None, answer, carried: None }
 }
 
 /// Says which VMs have no place, and why.

@@ -119,10 +119,12 @@ impl App {
         outside: Outside,
     ) -> Self {
         let Outside { agents, random, clock, office } = outside;
+        let date_ms = u64::try_from(clock.now().as_millis()).unwrap_or(u64::MAX);
+        let state = State::new(store.clone(), contents, config.preference, date_ms);
         Self {
             run,
             office,
-            state: Mutex::new(State::new(store.clone(), contents, config.preference)),
+            state: Mutex::new(state),
             config,
             agents,
             clock,

@@ -125,6 +125,8 @@ pub(crate) struct State {
     pub(crate) journal: Journal,
     /// When this manager began: the midnight of histories.
     pub(super) started: Instant,
+    /// What date that was, since 1970-01-01T00:00:00Z.
+    started_ms: u64,
     /// What the scheduler decided of late.
     pub(crate) decisions: Decisions,
     /// What VMs that are made alike use.
@@ -138,7 +140,13 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(super) fn new(store: Store, contents: Contents, preference: Preference) -> Self {
+    /// As stored, at this date.
+    pub(super) fn new(
+        store: Store,
+        contents: Contents,
+        preference: Preference,
+        started_ms: u64,
+    ) -> Self {
         let mut state = Self {
             hosts: BTreeMap::new(),
             vms: BTreeMap::new(),
@@ -158,6 +166,7 @@ impl State {
             sequence: 0,
             journal: Journal::default(),
             started: Instant::now(),
+            started_ms,
             decisions: Decisions::default(),
             profiles: Profiles::default(),
             groups: Groups::default(),
@@ -177,6 +186,12 @@ impl State {
             state.take(put);
         }
         state
+    }
+
+    /// The date, by a clock that nobody sets while the manager runs.
+    pub(crate) fn date_ms(&self, now: Instant) -> u64 {
+        let ran = now.saturating_duration_since(self.started).as_millis();
+        self.started_ms.saturating_add(u64::try_from(ran).unwrap_or(u64::MAX))
     }
 
     pub(crate) fn next_sequence(&mut self) -> u64 {

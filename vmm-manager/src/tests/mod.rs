@@ -19,6 +19,7 @@ mod placement;
 mod places;
 mod plans;
 mod pool;
+mod rebalancing;
 mod reconcilers;
 mod reports;
 mod restarts;

@@ -52,12 +52,24 @@ fn shown_step(pool: &Pool, step: &Step, reason: Option<&Reason>) -> v1::PlannedM
 }
 
 fn shown_kept(pool: &Pool, kept: &Kept) -> v1::KeptVm {
-    let reason = match &kept.why {
+    v1::KeptVm {
+        vm: kept.vm.to_string(),
+        vm_name: vm_name(pool, kept.vm),
+        host: host_of(pool, kept.vm),
+        cost_here: kept.here,
+        reason: why_in_words(pool, &kept.why),
+    }
+}
+
+/// Why a VM of `pool` stays, for people.
+#[must_use]
+pub fn why_in_words(pool: &Pool, why: &Why) -> String {
+    match why {
         Why::Immovable => {
             "it cannot be moved while it runs: it has disks of its host, or a task owns it"
                 .to_owned()
         }
-        Why::CoolingDown(ago) => format!("it was moved {ago} s ago, and rests"),
+        Why::CoolingDown(ago) => format!("its last move was {ago} s ago, and it rests"),
         Why::DoesNotConverge => "it writes its memory faster than the link carries it".to_owned(),
         Why::NoHost(None) => "there is no other host".to_owned(),
         Why::NoHost(Some(refusal)) => format!("no other host can take it; one {refusal}"),
@@ -72,13 +84,6 @@ fn shown_kept(pool: &Pool, kept: &Kept) -> v1::KeptVm {
             )
         }
         Why::PlanIsFull => "the plan has as many moves as are allowed".to_owned(),
-    };
-    v1::KeptVm {
-        vm: kept.vm.to_string(),
-        vm_name: vm_name(pool, kept.vm),
-        host: host_of(pool, kept.vm),
-        cost_here: kept.here,
-        reason,
     }
 }
 

@@ -33,7 +33,8 @@ pub use certificate::{
 };
 pub use create::{CreateVm, CreateVms, NewVm, PlacedVm, Placements, UnplacedVm};
 pub use decision::{
-    Decision, DecisionKind, DecisionText, Decisions, ListDecisions, ReadDecision, ShowDecision,
+    CarriedMove, CarryOut, Decision, DecisionKind, DecisionText, Decisions, ListDecisions,
+    Progress, ReadDecision, ShowDecision,
 };
 pub use device::{AttachDisk, AttachNic, DetachDisk, DetachNic, Disk, Nic, ResizeDisk};
 pub use event::{Events, Gone, ObjectKind, WaitEvents};
@@ -54,8 +55,8 @@ pub use migration::{
 pub use orphan::{DestroyOrphan, ListOrphans, Orphan, Orphans};
 pub use pin::{Pin, PinVm};
 pub use place::{
-    Capacity, DefinePool, DefineSite, ListPools, ListSites, Pool, Pools, RemovePool, RemoveSite,
-    SetHostPool, Site, Sites,
+    Capacity, DefinePool, DefineSite, ListPools, ListSites, Pool, Pools, Rebalance, RemovePool,
+    RemoveSite, SetHostPool, Site, Sites,
 };
 pub use plan::{
     Growth, KeptVm, Part, Plan, PlanEvacuation, PlanGrowth, PlanMoves, PlannedMove, RefusedHost,

@@ -180,6 +180,7 @@ class DefinePool(Verb[model.Done]):
     new_name: str | None = None
     site: str | None = None
     notes: str | None = None
+    rebalance: model.Rebalance | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
