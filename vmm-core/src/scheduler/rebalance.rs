@@ -93,6 +93,8 @@ pub enum Why {
 pub struct Plan {
     /// The potential of the pool before, and after.
     pub potential: (f64, f64),
+    /// The host that shall be empty, where that is what the plan is for.
+    pub evacuated: Option<HostId>,
     /// In their order.
     pub steps: Vec<Step>,
     /// Of each VM that moves.
@@ -117,7 +119,9 @@ pub fn rebalance(pool: &Pool, model: &CostModel, limits: &Limits) -> Plan {
     // Who moves does not stay: that it rests afterwards is no news.
     kept.retain(|kept| !reasons_name(&reasons, kept.vm));
     let after = view.board.potential(model);
-    Plan { potential: (before, after), steps: ordered.steps, reasons, stuck: ordered.stuck, kept }
+    let potential = (before, after);
+    let (steps, stuck) = (ordered.steps, ordered.stuck);
+    Plan { potential, evacuated: None, steps, reasons, stuck, kept }
 }
 
 fn reasons_name(reasons: &[Reason], vm: VmId) -> bool {
@@ -188,6 +192,7 @@ pub fn evacuate(pool: &Pool, host: HostId, model: &CostModel) -> Plan {
     let ordered = order(&closed, &wanted);
     Plan {
         potential: (before, board.potential(model)),
+        evacuated: Some(host),
         reasons: reasons.collect(),
         steps: ordered.steps,
         stuck: ordered.stuck,

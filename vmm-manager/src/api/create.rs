@@ -186,7 +186,7 @@ pub(super) fn build(
         host: Some(host),
         origin: change.origin,
         puts: vec![Put::Vm(Box::new(reserved))],
-        placement: Some(decided),
+        placement: Some(Box::new(decided.into())),
         plan,
     };
     change.app.begin(change.state, begin)

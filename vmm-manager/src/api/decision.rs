@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use vmm_core::scheduler::Vm;
 use vmm_core::scheduler::record::{Answer, Question};
 use vmm_proto::convert::batch::shown_batch;
-use vmm_proto::convert::plan::{shown_growth, shown_plan};
+use vmm_proto::convert::plan::{shown_growth, shown_plan, shown_relocation};
 use vmm_proto::v1::{
     CarryOut, Decision, DecisionText, Decisions, Fault, FaultCode, ListDecisions, Placement,
     ReadDecision, Reply, ShowDecision,
@@ -45,6 +45,9 @@ pub(super) fn show(app: &App, asked: &ShowDecision) -> Result<Reply, Fault> {
         Answer::Plan(plan) => decision.plan = Some(shown_plan(&record.pool, &plan)),
         Answer::Grow(growth) => {
             decision.growth = growth.map(|growth| shown_growth(&record.pool, &growth));
+        }
+        Answer::Relocate(found) => {
+            decision.growth = found.map(|found| shown_relocation(&record.pool, &found));
         }
         Answer::Batch(batch) => {
             let is_new = |vm: &&Vm| match &record.question {

@@ -246,7 +246,7 @@ fn parts(problem: &Problem, solved: &Batch) -> Vec<Part> {
             let why = unplaced.get(&id).map_or_else(String::new, |one| reasons(problem, one));
             let message = format!("no host can take the VM beside the others: {why}");
             let fault = Fault::new(FaultCode::NoCapacity, message);
-            return Part::Refused(Item { vm: id, name }, origin, fault);
+            return Part::Refused(Item { vm: id, name, to: None }, origin, fault);
         };
         let begin = Begin {
             vm: id,

@@ -9,6 +9,7 @@ mod change;
 mod create;
 mod decision;
 mod define;
+mod evacuate;
 mod event;
 mod group;
 mod host;
@@ -94,7 +95,10 @@ async fn dispatch(app: &Arc<App>, caller: &Caller, request: Request) -> Result<R
         Request::RenewCertificate(renew) => certificate::renew(app, caller, &renew),
         Request::CancelTask(cancel) => task::cancel(app, caller, &cancel),
         many if many::is_asked(app, &many) => many::create(app, caller, many).await,
-        change => decide(app, caller, change),
+        change => match evacuate::meant(app, &change) {
+            Some(meant) => evacuate::begin(app, caller, change, &meant),
+            None => decide(app, caller, change),
+        },
     }
 }
 

@@ -90,7 +90,9 @@ pub(crate) struct Made {
 
 impl Made {
     fn about(&self) -> Option<(VmId, String)> {
-        let (Question::Place(id) | Question::Grow(id, _)) = &self.record.question else {
+        let (Question::Place(id) | Question::Grow(id, _) | Question::Relocate(id)) =
+            &self.record.question
+        else {
             return None;
         };
         let vm = self.record.pool.vms.iter().find(|vm| vm.id == *id)?;
@@ -120,6 +122,7 @@ fn kind_of(question: &Question) -> DecisionKind {
         Question::Rebalance(_) => DecisionKind::Rebalance,
         Question::Evacuate(_) => DecisionKind::Evacuate,
         Question::Grow(..) => DecisionKind::Grow,
+        Question::Relocate(_) => DecisionKind::Migration,
     }
 }
 

@@ -32,7 +32,7 @@ mod show_task;
 mod state;
 mod turns;
 
-pub(crate) use begin::{Begin, Deed, KeyUse, Origin, Target, store_fault};
+pub(crate) use begin::{Begin, Choice, Deed, KeyUse, Origin, Target, store_fault};
 pub(crate) use begin_all::Part;
 pub(crate) use decisions::{Made, Unreadable};
 pub(crate) use moves::Unsettled;

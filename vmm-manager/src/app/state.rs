@@ -1,6 +1,7 @@
 //! The state and the one way to change it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,9 @@ use super::problem::Histories;
 use super::profiles::Profiles;
 use crate::store::{Contents, HostRecord, KeyRecord, Put, Store, StoreError, TaskRecord, VmRecord};
 use crate::view::{Measured, Places};
+
+/// Within this time after a manager has begun, hosts that can be heard are heard.
+const HEARING: Duration = Duration::from_secs(30);
 
 /// A host, and what is known of it now.
 #[derive(Debug)]
@@ -436,6 +440,18 @@ impl State {
         self.key_number = self.key_number.max(record.number + 1);
         self.keys_by_age.insert(record.number, record.key.clone());
         self.keys.insert(record.key.clone(), record);
+    }
+
+    /// After it has begun, a manager has heard nobody: what it would refuse for that, it may admit a moment later.
+    pub(crate) fn knows_its_hosts(&self, now: Instant) -> bool {
+        let ran = now.saturating_duration_since(self.started);
+        ran >= HEARING || self.hosts.values().all(|host| host.health(now) != Health::Unknown)
+    }
+
+    /// Tasks that are not over.
+    pub(crate) fn open_records(&self) -> impl Iterator<Item = &TaskRecord> {
+        let open = self.open_tasks.iter().filter_map(|task| self.tasks.get(task));
+        open.map(|entry| &entry.record)
     }
 
     /// The part of a task that is about this VM.

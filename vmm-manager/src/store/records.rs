@@ -263,6 +263,9 @@ pub(crate) struct TaskRecord {
     /// The VMs that it is about, when they are several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) items: Vec<Item>,
+    /// It empties its host, which was in maintenance before: so it stays when that is cancelled.
+    #[serde(default)]
+    pub(crate) was_in_maintenance: bool,
 }
 
 /// One of the VMs of a task that is about several.
@@ -272,6 +275,9 @@ pub(crate) struct Item {
     pub(crate) vm: VmId,
     /// As it was then.
     pub(crate) name: String,
+    /// Where it shall go, when that was planned.
+    #[serde(default, with = "optional_text", skip_serializing_if = "Option::is_none")]
+    pub(crate) to: Option<HostId>,
 }
 
 /// How far a task has come: the workflow's position, and what the steps behind it have left open.

@@ -6,6 +6,7 @@ mod asks;
 mod bulk;
 mod chaos;
 mod decisions;
+mod evacuations;
 mod events;
 mod failures;
 mod groups;

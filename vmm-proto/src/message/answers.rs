@@ -400,6 +400,7 @@ fn child() -> v1::TaskChild {
         vm_name: "web".into(),
         state: v1::TaskState::Failed,
         task: Some(vm()),
+        host: Some("h2".into()),
         code: Some(FaultCode::NoCapacity),
         message: Some("no host can take the VM".into()),
     }

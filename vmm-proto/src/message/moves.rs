@@ -37,6 +37,14 @@ pub(super) fn requests() -> Vec<Request> {
             deadline_s: Some(600),
             bandwidth_bytes_per_s: Some(50_000_000),
         }),
+        Request::EvacuateHost(v1::EvacuateHost {
+            host: "h1".into(),
+            dry_run: true,
+            at_once: Some(2),
+            downtime_ms_max: Some(300),
+            deadline_s: Some(600),
+            bandwidth_bytes_per_s: Some(50_000_000),
+        }),
         Request::PlanMigration(v1::PlanMigration {
             vm: vm(),
             host: Some("h2".into()),

@@ -52,6 +52,8 @@ pub enum DecisionKind {
     Evacuate,
     /// How a VM gets more.
     Grow,
+    /// Where a VM goes that runs and is moved.
+    Migration,
 }
 
 /// How far a plan is that the manager carries out.
@@ -142,7 +144,7 @@ pub struct Decision {
     /// Of one that moves VMs, when it is shown.
     #[serde(rename = "Plan", default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Plan>,
-    /// Of one that gives a VM more, when it is shown.
+    /// Of one that gives a VM more, or moves it, when it is shown: the ways there are.
     #[serde(rename = "Growth", default, skip_serializing_if = "Option::is_none")]
     pub growth: Option<Growth>,
     /// What came of its moves, where the manager makes them by itself.

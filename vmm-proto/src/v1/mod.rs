@@ -48,9 +48,9 @@ pub use host::{
 };
 pub use label::{FolderUse, LabelHost, LabelVm, Labels, ListLabels, Tag, TagUse};
 pub use migration::{
-    AwaitMigration, MigrateVm, Migration, MigrationActivity, MigrationPlan, MigrationRole,
-    MigrationStage, MigrationState, MigrationVerdict, Offered, PlanMigration, ReceiveVm, Receiving,
-    SendVm, SettleMigration, SharedStore,
+    AwaitMigration, EvacuateHost, MigrateVm, Migration, MigrationActivity, MigrationPlan,
+    MigrationRole, MigrationStage, MigrationState, MigrationVerdict, Offered, PlanMigration,
+    ReceiveVm, Receiving, SendVm, SettleMigration, SharedStore,
 };
 pub use orphan::{DestroyOrphan, ListOrphans, Orphan, Orphans};
 pub use pin::{Pin, PinVm};

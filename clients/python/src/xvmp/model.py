@@ -811,6 +811,7 @@ class DecisionKind(StrEnum):
     REBALANCE = "Rebalance"
     EVACUATE = "Evacuate"
     GROW = "Grow"
+    MIGRATION = "Migration"
 
 
 class Progress(StrEnum):
@@ -964,6 +965,7 @@ class TaskChild:
     vm_name: str
     state: TaskState
     task: str | None = None
+    host: str | None = None
     code: FaultCode | None = None
     message: str | None = None
 

@@ -254,6 +254,35 @@ class MigrateVm(_Move, TaskVerb):
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Evacuation:
+    """Which host, and the limits of each move."""
+
+    host: str
+    at_once: int | None = None
+    downtime_ms_max: int | None = None
+    deadline_s: int | None = None
+    bandwidth_bytes_per_s: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvacuateHost(_Evacuation, TaskVerb):
+    """Moves all VMs off a host, and lets no new one come."""
+
+    tag = "EvacuateHost"
+    dry_run: bool = field(default=False, init=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TryEvacuateHost(_Evacuation, Verb[model.Plan]):
+    """Who would go where; nothing is done."""
+
+    tag = "EvacuateHost"
+    reply = model.Plan
+    changes = True
+    dry_run: bool = field(default=True, init=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ListDecisions(Verb[model.Decisions]):
     """Decisions of the scheduler, the latest first."""
 

@@ -7,7 +7,7 @@
 //!                 carry out  look ─► shown, kept ─► carried out (see `carry`) ─► a pause ─► look
 //! ```
 //!
-//! A pool whose plan is being carried out, or in which anybody moves a VM, is not looked at: what is charged on two hosts would mislead. After a plan that was stopped
+//! A pool whose plan is being carried out, or in which anybody moves a VM or empties a host, is not looked at for that: what is charged on two hosts would mislead. After a plan that was stopped
 //! by a move the pool rests, and that VM for its cool-down, so that what cannot work is not tried every minute. All of that is forgotten with the
 //! manager: another one looks at the pool as it is then.
 
@@ -80,7 +80,7 @@ struct Asked {
     id: PoolId,
     name: String,
     rebalance: Rebalance,
-    /// Somebody moves a VM in it.
+    /// Somebody moves a VM in it, or empties a host.
     is_busy: bool,
 }
 
@@ -203,8 +203,9 @@ fn rested_s(since: Instant, now: Instant) -> u64 {
 
 fn asked(state: &State) -> Vec<Asked> {
     let pool_of = |host: HostId| state.hosts.get(&host).map(|host| host.record.pool);
-    let busy: BTreeSet<PoolId> =
-        state.moves_under_way().filter_map(|(source, _)| pool_of(source)).collect();
+    let moves = state.moves_under_way().map(|(source, _)| source);
+    let emptied = state.evacuations().filter_map(|task| task.host);
+    let busy: BTreeSet<PoolId> = moves.chain(emptied).filter_map(pool_of).collect();
     let asked = |pool: &crate::store::PoolRecord| Asked {
         id: pool.id,
         name: pool.name.clone(),

@@ -70,6 +70,7 @@ pub(super) fn word(question: DecisionKind) -> &'static str {
         DecisionKind::Rebalance => "rebalance",
         DecisionKind::Evacuate => "evacuate",
         DecisionKind::Grow => "grow",
+        DecisionKind::Migration => "migration",
     }
 }
 
