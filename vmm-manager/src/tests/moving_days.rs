@@ -1,4 +1,4 @@
-//! Random days on which VMs move all the time, while hosts fall silent, agents and the manager are restarted, replies are lost and the store fails. At every
+//! Random days on which VMs move all the time, one by one, by evacuations, and because the pool makes moves by itself, while hosts fall silent, agents and the manager are restarted, replies are lost and the store fails. At every
 //! instant a guest runs on one host at most (VM1, MIG1), and when everything is heard again, what is stored is what is there.
 
 use std::time::Duration;
@@ -41,6 +41,16 @@ async fn step(pool: &mut Pool, dice: &mut Dice) {
         }
         5 => {
             let _ = pool.call(None, request(dice)).await;
+        }
+        6 => {
+            let host = dice.of(&HOSTS).to_owned();
+            let empties = v1::EvacuateHost { host: host.clone(), ..v1::EvacuateHost::default() };
+            let opens = v1::SetMaintenance { host, maintenance: false };
+            let request = match dice.below(3) {
+                0 => Request::EvacuateHost(empties),
+                _ => Request::SetMaintenance(opens),
+            };
+            let _ = pool.call(None, request).await;
         }
         _ => {
             let _ = pool.call(None, migrate(dice)).await;

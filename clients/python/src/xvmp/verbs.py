@@ -254,10 +254,12 @@ class MigrateVm(_Move, TaskVerb):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Evacuation:
-    """Which host, and the limits of each move."""
+class EvacuateHost(TaskVerb):
+    """Moves all VMs off a host, and lets no new one come."""
 
+    tag = "EvacuateHost"
     host: str
+    dry_run: bool = field(default=False, init=False)
     at_once: int | None = None
     downtime_ms_max: int | None = None
     deadline_s: int | None = None
@@ -265,21 +267,18 @@ class _Evacuation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvacuateHost(_Evacuation, TaskVerb):
-    """Moves all VMs off a host, and lets no new one come."""
-
-    tag = "EvacuateHost"
-    dry_run: bool = field(default=False, init=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TryEvacuateHost(_Evacuation, Verb[model.Plan]):
+class TryEvacuateHost(Verb[model.Plan]):
     """Who would go where; nothing is done."""
 
     tag = "EvacuateHost"
     reply = model.Plan
     changes = True
+    host: str
     dry_run: bool = field(default=True, init=False)
+    at_once: int | None = None
+    downtime_ms_max: int | None = None
+    deadline_s: int | None = None
+    bandwidth_bytes_per_s: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
