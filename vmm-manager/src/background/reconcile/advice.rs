@@ -229,9 +229,10 @@ pub(super) fn within(problem: &Pool, name: &str) -> Pool {
         problem.vms.iter().filter(|vm| is_own(vm)).map(|vm| vm.id).collect();
     let groups: Vec<_> =
         problem.groups.iter().filter(|group| !group.members.is_disjoint(&there)).cloned().collect();
-    let is_bound = |id: &VmId| groups.iter().any(|group| group.members.contains(id));
+    let bound: BTreeSet<VmId> =
+        groups.iter().flat_map(|group| group.members.iter().copied()).collect();
     let mut vms: Vec<_> =
-        problem.vms.iter().filter(|vm| is_own(vm) || is_bound(&vm.id)).cloned().collect();
+        problem.vms.iter().filter(|vm| is_own(vm) || bound.contains(&vm.id)).cloned().collect();
     for vm in &mut vms {
         let is_heard = vm.host.and_then(|at| own.get(&at)).copied().unwrap_or(false);
         vm.mobility.is_movable &= is_heard;

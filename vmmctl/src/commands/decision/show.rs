@@ -113,7 +113,6 @@ decision 42, 2023-11-14 22:13:20: place web: to h1
 
     const CARRIED_GOLDEN: &str = "
 decision 7, 2023-11-14 22:13:20: rebalance: 2 moves would pay
-
 the manager began to carry it out in pool fast, and stopped: web was not moved: the link was cut
 
 VM   SOURCE  DESTINATION  STATUS     TASK  WHY
