@@ -207,7 +207,7 @@ mod tests {
         check(&ended(TaskState::Failed, no_room, vec![done(), stays()]), Some(10));
         let grave = Failure::Task(Fault::new(FaultCode::HostFailed, "x")).exit_code();
         let both = ended(TaskState::Failed, no_room, vec![done(), stays(), failed()]);
-        check(&both, Some(gravest([10, grave].into_iter())));
+        check(&both, Some(gravest([10, grave])));
         let cancelled = Failure::Task(Fault::new(FaultCode::Cancelled, "x")).exit_code();
         let waits = child("c", TaskState::Cancelled, None);
         check(
