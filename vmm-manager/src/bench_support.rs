@@ -112,6 +112,7 @@ fn decision(number: u64) -> [Put; 3] {
         request: Some(Box::new(v1::Request::CreateVm(create))),
         parent: None,
         items: Vec::new(),
+        was_in_maintenance: false,
     };
     let charge =
         Charge { cpu_milli: 200, memory_kib: 2 << 20, disk_bytes_per_s: 1_000_000, running: false };
@@ -127,6 +128,7 @@ fn decision(number: u64) -> [Put; 3] {
         vcpus_target: None,
         saved: None,
         moving: None,
+        moved_ms: None,
         labels: Labels::default(),
         pin: Vec::new(),
         groups: Vec::new(),

@@ -129,7 +129,7 @@ fn line(under_way: &[Task], (over, all): (usize, usize), elapsed: Duration) -> S
 }
 
 fn alone(task: &Task) -> String {
-    let Task { vm_name, verb, .. } = task;
+    let (vm_name, verb) = (about(task), &task.verb);
     if let Some(migration) = &task.migration {
         return format!("{vm_name}: {verb} {}", moving(migration));
     }
@@ -144,9 +144,15 @@ fn alone(task: &Task) -> String {
     }
 }
 
+/// The VM, or what else it is about.
+fn about(task: &Task) -> &str {
+    let other = task.target_name.as_deref().filter(|_| task.vm_name.is_empty());
+    other.unwrap_or(&task.vm_name)
+}
+
 fn beside_others(task: &Task) -> String {
     let words = counted(&task.step).map_or(task.step.as_str(), |(words, ..)| words);
-    if words.is_empty() { task.vm_name.clone() } else { format!("{} {words}", task.vm_name) }
+    if words.is_empty() { about(task).to_owned() } else { format!("{} {words}", about(task)) }
 }
 
 /// How far a move is: what travelled of what is to travel, and how long it takes.

@@ -53,6 +53,7 @@ MODELS = classes(model, set(REPLIES))
 #: The golden messages of these are dry runs.
 DRY_RUNS: dict[str, type[Any]] = {
     "CreateVm": verbs.TryCreateVm, "CreateVms": verbs.TryCreateVms,
+    "EvacuateHost": verbs.TryEvacuateHost,
 }
 
 

@@ -47,7 +47,7 @@ pub use grow::{Growth, grow};
 pub use place::{Candidate, Decision, Verdict, place};
 pub use plan::{Order, Step, Wanted, order};
 pub use problem::{Features, Group, GroupKind, Host, Image, Mobility, Needs, Pool, Vm};
-pub use rebalance::{Limits, Plan, evacuate, rebalance};
+pub use rebalance::{Limits, Plan, Why, evacuate, rebalance, still_holds};
 pub use relocate::{Destination, Relocation, relocate};
 pub use resource::{Amounts, Resource};
 pub use rules::Refusal;

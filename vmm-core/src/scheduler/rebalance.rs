@@ -93,6 +93,8 @@ pub enum Why {
 pub struct Plan {
     /// The potential of the pool before, and after.
     pub potential: (f64, f64),
+    /// The host that shall be empty, where that is what the plan is for.
+    pub evacuated: Option<HostId>,
     /// In their order.
     pub steps: Vec<Step>,
     /// Of each VM that moves.
@@ -117,11 +119,47 @@ pub fn rebalance(pool: &Pool, model: &CostModel, limits: &Limits) -> Plan {
     // Who moves does not stay: that it rests afterwards is no news.
     kept.retain(|kept| !reasons_name(&reasons, kept.vm));
     let after = view.board.potential(model);
-    Plan { potential: (before, after), steps: ordered.steps, reasons, stuck: ordered.stuck, kept }
+    let potential = (before, after);
+    let (steps, stuck) = (ordered.steps, ordered.stuck);
+    Plan { potential, evacuated: None, steps, reasons, stuck, kept }
 }
 
 fn reasons_name(reasons: &[Reason], vm: VmId) -> bool {
     reasons.iter().any(|reason| reason.vm == vm)
+}
+
+/// Whether a step of a plan that was made before still is what it was: the VM may go there, and it pays by the rules of [`rebalance`]. Only the cool-down does not
+/// count, for a temporary move is followed by another. What makes room only, and what takes a VM on from there, must be possible; the first of them must pay by where the VM
+/// ends.
+///
+/// # Errors
+/// Why it shall not be made.
+pub fn still_holds(
+    pool: &Pool,
+    steps: &[Step],
+    at: usize,
+    model: &CostModel,
+    limits: &Limits,
+) -> Result<(), Why> {
+    let step = steps.get(at).ok_or(Why::Immovable)?;
+    let view = View { board: Board::new(pool), model, limits };
+    let vm = pool.vms.iter().position(|vm| vm.id == step.vm).ok_or(Why::Immovable)?;
+    let there = |id| view.board.host_at(id).ok_or(Why::NoHost(None));
+    let is_there = pool.vms[vm].host == Some(step.from) && pool.vms[vm].mobility.is_movable;
+    let to = there(step.to)?;
+    let is_onward = steps[..at].iter().any(|before| before.vm == step.vm);
+    match (is_there, is_onward, step.is_temporary) {
+        (false, ..) => Err(Why::Immovable),
+        (true, false, false) => view.judge(vm, to).map(drop),
+        (true, ..) => match view.board.refused(vm, to) {
+            Some(refusal) => Err(Why::NoHost(Some(refusal))),
+            None if is_onward => Ok(()),
+            None => {
+                let last = steps.iter().rfind(|last| last.vm == step.vm);
+                view.cheap_enough(vm, there(last.map_or(step.to, |last| last.to))?).map(drop)
+            }
+        },
+    }
 }
 
 /// Where everybody of a host goes, when that host shall be empty.
@@ -154,6 +192,7 @@ pub fn evacuate(pool: &Pool, host: HostId, model: &CostModel) -> Plan {
     let ordered = order(&closed, &wanted);
     Plan {
         potential: (before, board.potential(model)),
+        evacuated: Some(host),
         reasons: reasons.collect(),
         steps: ordered.steps,
         stuck: ordered.stuck,
@@ -210,15 +249,21 @@ impl View<'_> {
         let link = |host: usize| self.board.host(host).link_bytes_per_s;
         let travel = forecast(&self.board.vm(vm).mobility, link(from).min(link(to)));
         let travel = travel.map_err(|_| Why::DoesNotConverge)?;
+        let saved = self.cheap_enough(vm, to)?;
+        let trusted = self.limits.trusted_s as f64 / 3600.0;
+        let gain = saved * trusted - cost_of(&travel);
+        let to = self.board.host(to).id;
+        if gain > GAIN_MIN { Ok(gain) } else { Err(Why::NotWorthIt(to, cost_of(&travel))) }
+    }
+
+    /// The half-price rule: what is saved, if that is more than half.
+    fn cheap_enough(&self, vm: usize, to: usize) -> Result<f64, Why> {
         let there = self.board.cost_there(vm, to, self.model).price();
         let here = self.here(vm);
-        let to = self.board.host(to).id;
         if there >= here / 2.0 {
-            return Err(Why::NotHalfPrice(to, there));
+            return Err(Why::NotHalfPrice(self.board.host(to).id, there));
         }
-        let trusted = self.limits.trusted_s as f64 / 3600.0;
-        let gain = (here - there) * trusted - cost_of(&travel);
-        if gain > GAIN_MIN { Ok(gain) } else { Err(Why::NotWorthIt(to, cost_of(&travel))) }
+        Ok(here - there)
     }
 
     /// The VMs that cost most where they stay, each with what speaks against the best host for it.

@@ -17,8 +17,8 @@ use std::str::FromStr;
 
 use super::problem::{Features, Group, GroupKind, Host, Image, Mobility, Needs, Pool, Vm};
 use super::{
-    Amounts, Batch, CostModel, Decision, Effort, Growth, Limits, Plan, Preference, Resource, batch,
-    evacuate, grow, place, rebalance,
+    Amounts, Batch, CostModel, Decision, Effort, Growth, Limits, Plan, Preference, Relocation,
+    Resource, batch, evacuate, grow, place, rebalance, relocate,
 };
 use crate::host::Health;
 use crate::id::{HostId, VmId};
@@ -38,6 +38,8 @@ pub enum Question {
     Evacuate(HostId),
     /// How a VM gets this much in all.
     Grow(VmId, Amounts),
+    /// Where a VM goes that runs and shall be moved.
+    Relocate(VmId),
 }
 
 /// A question with all that its answer depends on.
@@ -62,6 +64,8 @@ pub enum Answer {
     Plan(Plan),
     /// To [`Question::Grow`]; `None` when the VM is on no host.
     Grow(Option<Growth>),
+    /// To [`Question::Relocate`]; `None` when the VM is on no host.
+    Relocate(Option<Relocation>),
 }
 
 /// A line that cannot be read.
@@ -91,6 +95,7 @@ impl Record {
             Question::Rebalance(limits) => Answer::Plan(rebalance(pool, &model, limits)),
             Question::Evacuate(host) => Answer::Plan(evacuate(pool, *host, &model)),
             Question::Grow(vm, demand) => Answer::Grow(grow(pool, *vm, *demand, &model)),
+            Question::Relocate(vm) => Answer::Relocate(relocate(pool, *vm, &model)),
         }
     }
 
@@ -115,6 +120,7 @@ impl Record {
             Question::Grow(vm, demand) => {
                 text.field("ask", "grow").field("vm", vm).amounts("demand", demand, 0)
             }
+            Question::Relocate(vm) => text.field("ask", "relocate").field("vm", vm),
         };
         self.pool.hosts.iter().for_each(|host| write_host(&mut text, host));
         self.pool.vms.iter().for_each(|vm| write_vm(&mut text, vm));
@@ -169,6 +175,7 @@ fn read_question(head: &mut Fields) -> Result<Question, BadRecord> {
         }),
         "evacuate" => Question::Evacuate(head.parse("host")?),
         "grow" => Question::Grow(head.parse("vm")?, head.amounts("demand", 0)?),
+        "relocate" => Question::Relocate(head.parse("vm")?),
         other => return Err(head.bad(format!("{other:?} is no question"))),
     })
 }

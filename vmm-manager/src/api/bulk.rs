@@ -10,7 +10,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::timeout;
 use vmm_core::id::{TaskId, VmId};
 use vmm_core::vm::is_absolute_path;
 use vmm_proto::v1::{
@@ -19,6 +21,7 @@ use vmm_proto::v1::{
 };
 
 use super::change::Change;
+use super::evacuate;
 use super::task::stop;
 use crate::app::{App, Detail, Origin, State, Target};
 use crate::store::{Item, TaskRecord};
@@ -27,6 +30,8 @@ use crate::store::{Item, TaskRecord};
 const ITEMS_MAX: usize = 1000;
 /// How long a guest may take, if nobody says.
 const WAIT_MS: u64 = 60_000;
+/// While nothing changes, it is looked whether more can begin.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Failures that the parent names.
 const NAMED_MAX: usize = 5;
 /// Steps in which progress is told.
@@ -71,7 +76,7 @@ fn items(state: &State, bulk: &BulkVms) -> Result<Vec<Item>, Fault> {
             let message = format!("VM {} is named twice", vm.spec.name);
             return Err(Fault::new(FaultCode::BadRequest, message));
         }
-        items.push(Item { vm: vm.id, name: vm.spec.name.clone() });
+        items.push(Item { vm: vm.id, name: vm.spec.name.clone(), to: None });
     }
     Ok(items)
 }
@@ -182,13 +187,14 @@ async fn drive(app: &Arc<App>, parent: TaskId) {
         let shown = steps_shown(standing.over, record.items.len());
         advance(app, &record, &mut standing, cancelled);
         if steps_shown(standing.over, record.items.len()) != shown {
-            note_progress(app, parent, standing.over);
+            note_progress(app, &record, standing.over);
         }
         let nothing_more = cancelled || standing.next == record.items.len();
         if standing.open.is_empty() && nothing_more {
             return finish(app, &record, cancelled);
         }
-        if changes.changed().await.is_err() {
+        // What waits for nothing but time is looked at again, too.
+        if matches!(timeout(LOOK_AGAIN, changes.changed()).await, Ok(Err(_))) {
             return;
         }
     }
@@ -218,21 +224,30 @@ fn advance(app: &Arc<App>, record: &TaskRecord, standing: &mut Standing, cancell
         standing.look(&mut state, record, 0, |_, _| {});
         return;
     }
-    standing.look(&mut state, record, app.config.bulk_open_max, |state, item| {
+    let usual = app.config.bulk_open_max;
+    let open_max = evacuate::of_task(record).map_or(usual, evacuate::at_once);
+    standing.look(&mut state, record, open_max, |state, item| {
         begin_part(app, state, record, item);
     });
 }
 
-fn begin_part(app: &Arc<App>, state: &mut State, record: &TaskRecord, item: &Item) {
-    let Some(Request::BulkVms(bulk)) = record.request.as_deref() else { return };
-    let request = request_for(bulk, item);
-    let origin = Origin {
+/// As a part of it.
+pub(super) fn origin_of(record: &TaskRecord, request: Request) -> Origin {
+    Origin {
         key: None,
         initiator: record.shown.initiator.clone().unwrap_or_default(),
-        request: Box::new(request.clone()),
+        request: Box::new(request),
         retry_of: None,
         parent: Some(record.id),
+    }
+}
+
+fn begin_part(app: &Arc<App>, state: &mut State, record: &TaskRecord, item: &Item) {
+    let Some(Request::BulkVms(bulk)) = record.request.as_deref() else {
+        return evacuate::begin_part(app, state, record, item);
     };
+    let request = request_for(bulk, item);
+    let origin = origin_of(record, request.clone());
     let change = Change { app, state, origin: origin.clone() };
     if let Err(fault) = super::carry_out(change, request) {
         let target = Target::Vm(item.vm, item.name.clone());
@@ -242,21 +257,33 @@ fn begin_part(app: &Arc<App>, state: &mut State, record: &TaskRecord, item: &Ite
 
 fn cancel_waiting(app: &Arc<App>, state: &mut State, record: &TaskRecord, standing: &Standing) {
     let children = standing.open.iter().filter_map(|vm| state.child_of(record.id, *vm));
-    let waiting: Vec<TaskRecord> = children.filter(|child| child.is_queued()).cloned().collect();
+    // What has begun ends as it would; but an evacuation that is not wanted moves nobody any more.
+    let runs_too = evacuate::of_task(record).is_some();
+    let may_stop = |child: &&TaskRecord| {
+        child.is_queued() || (runs_too && child.shown.state == TaskState::Running)
+    };
+    let waiting: Vec<TaskRecord> = children.filter(may_stop).cloned().collect();
     for child in waiting {
         // What cannot be stored now is looked at again.
         let _ = stop(app, state, child, "the task that it is a part of");
     }
 }
 
-fn note_progress(app: &App, parent: TaskId, over: usize) {
-    app.update_task(parent, |record| {
+fn note_progress(app: &App, of: &TaskRecord, over: usize) {
+    let step = match evacuate::of_task(of) {
+        Some(_) => evacuate::step(&app.lock(), of, over),
+        None => format!("{over} of {}", of.items.len()),
+    };
+    app.update_task(of.id, |record| {
         record.shown.progress_done = u64::try_from(over).ok();
-        record.shown.step = format!("{over} of {}", record.items.len());
+        record.shown.step = step;
     });
 }
 
 fn finish(app: &Arc<App>, record: &TaskRecord, cancelled: bool) {
+    if evacuate::of_task(record).is_some() {
+        return evacuate::finish(app, record, cancelled);
+    }
     let (mut failed, mut done) = (Vec::new(), 0);
     {
         let state = app.lock();

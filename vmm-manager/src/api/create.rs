@@ -50,6 +50,7 @@ pub(super) fn draft(change: &Change<'_>, create: &CreateVm) -> Result<Draft, Fau
         vcpus_target: None,
         saved: None,
         moving: None,
+        moved_ms: None,
         labels: Labels::default(),
         pin: pin::hosts(change.state, &create.pins, pool.map(|pool| pool.id))?,
         groups: group::groups(change.state, &create.groups, &create.spec.name)?,
@@ -185,7 +186,7 @@ pub(super) fn build(
         host: Some(host),
         origin: change.origin,
         puts: vec![Put::Vm(Box::new(reserved))],
-        placement: Some(decided),
+        placement: Some(Box::new(decided.into())),
         plan,
     };
     change.app.begin(change.state, begin)

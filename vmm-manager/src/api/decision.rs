@@ -5,13 +5,13 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use vmm_core::scheduler::Vm;
 use vmm_core::scheduler::record::{Answer, Question};
 use vmm_proto::convert::batch::shown_batch;
-use vmm_proto::convert::plan::{shown_growth, shown_plan};
+use vmm_proto::convert::plan::{shown_growth, shown_plan, shown_relocation};
 use vmm_proto::v1::{
-    Decision, DecisionText, Decisions, Fault, FaultCode, ListDecisions, Placement, ReadDecision,
-    Reply, ShowDecision,
+    CarryOut, Decision, DecisionText, Decisions, Fault, FaultCode, ListDecisions, Placement,
+    ReadDecision, Reply, ShowDecision,
 };
 
-use crate::app::{App, Unreadable};
+use crate::app::{App, State, Unreadable};
 use crate::store::DecisionRecord;
 
 /// Decisions in an answer, unless fewer are asked for.
@@ -25,7 +25,7 @@ pub(super) fn list(app: &App, asked: &ListDecisions) -> Reply {
     let is_wanted = |made: &&DecisionRecord| asked.vm.as_ref().is_none_or(|vm| is_about(made, vm));
     let mut found = state.decisions.before(asked.before.unwrap_or(u64::MAX)).filter(is_wanted);
     let some = found.by_ref().take(usize::try_from(count).unwrap_or(usize::MAX));
-    let decisions: Vec<Decision> = some.map(shown).collect();
+    let decisions: Vec<Decision> = some.map(shown_briefly).collect();
     let next = decisions.last().map(|last| last.decision).filter(|_| found.next().is_some());
     Reply::Decisions(Decisions { next, decisions })
 }
@@ -38,12 +38,16 @@ fn is_about(made: &DecisionRecord, vm: &str) -> bool {
 pub(super) fn show(app: &App, asked: &ShowDecision) -> Result<Reply, Fault> {
     let made = find(app, asked.decision)?;
     let record = made.record().map_err(|error| unreadable(&error))?;
-    let mut decision = shown(&made);
+    let mut decision = shown_briefly(&made);
+    decision.carry_out = made.carried.map(|carried| as_now(&app.lock(), carried));
     match record.replay() {
         Answer::Place(placed) => decision.placement = placed.as_ref().map(Placement::from),
         Answer::Plan(plan) => decision.plan = Some(shown_plan(&record.pool, &plan)),
         Answer::Grow(growth) => {
             decision.growth = growth.map(|growth| shown_growth(&record.pool, &growth));
+        }
+        Answer::Relocate(found) => {
+            decision.growth = found.map(|found| shown_relocation(&record.pool, &found));
         }
         Answer::Batch(batch) => {
             let is_new = |vm: &&Vm| match &record.question {
@@ -78,7 +82,20 @@ fn unreadable(error: &Unreadable) -> Fault {
     Fault::new(FaultCode::Internal, format!("the record of the decision is damaged: {error}"))
 }
 
-fn shown(made: &DecisionRecord) -> Decision {
+/// With what the tasks of its moves say now.
+fn as_now(state: &State, mut carried: CarryOut) -> CarryOut {
+    for moved in carried.moves.iter_mut().filter(|moved| !moved.state.is_over()) {
+        let task = moved.task.as_deref().and_then(|task| state.task_named(task).ok());
+        if let Some(task) = task {
+            moved.state = task.record.shown.state;
+            moved.message = task.record.shown.fault.as_ref().map(|fault| fault.message.clone());
+        }
+    }
+    carried
+}
+
+fn shown_briefly(made: &DecisionRecord) -> Decision {
+    let brief = |carried: &CarryOut| CarryOut { moves: Vec::new(), ..carried.clone() };
     Decision {
         decision: made.number,
         at_ms: made.at_ms,
@@ -87,6 +104,7 @@ fn shown(made: &DecisionRecord) -> Decision {
         vm_name: made.vm_name.clone(),
         task: made.task.map(|task| task.to_string()),
         answer: made.answer.clone(),
+        carry_out: made.carried.as_ref().map(brief),
         ..Decision::default()
     }
 }

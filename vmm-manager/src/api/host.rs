@@ -7,7 +7,7 @@ use vmm_proto::v1::{AddHost, Done, Fault, FaultCode, HostRef, RemoveHost, Reply,
 use super::change::Change;
 use super::pin;
 use crate::app::Target;
-use crate::store::{HostRecord, KeyedReply, Labels, Put};
+use crate::store::{HostRecord, KeyedReply, Labels, Put, TaskRecord};
 
 const ADDRESS_BYTES_MAX: usize = 255;
 
@@ -102,6 +102,14 @@ pub(super) fn set_maintenance(change: Change<'_>, set: &SetMaintenance) -> Resul
     let mut record = change.state.host_named(&set.host)?.record.clone();
     record.maintenance = set.maintenance;
     let about = Target::Host(record.id, record.name.clone());
-    change.store(about, vec![Put::Host(Box::new(record))], KeyedReply::Done)?;
+    // What is said now stays when an evacuation that is under way is cancelled.
+    let evacuations = change.state.evacuations().filter(|task| task.host == Some(record.id));
+    let said = |task: &TaskRecord| {
+        let was_in_maintenance = set.maintenance;
+        Put::Task(Box::new(TaskRecord { was_in_maintenance, ..task.clone() }))
+    };
+    let mut batch: Vec<Put> = evacuations.map(said).collect();
+    batch.push(Put::Host(Box::new(record)));
+    change.store(about, batch, KeyedReply::Done)?;
     Ok(Reply::Done(Done {}))
 }

@@ -246,7 +246,7 @@ fn parts(problem: &Problem, solved: &Batch) -> Vec<Part> {
             let why = unplaced.get(&id).map_or_else(String::new, |one| reasons(problem, one));
             let message = format!("no host can take the VM beside the others: {why}");
             let fault = Fault::new(FaultCode::NoCapacity, message);
-            return Part::Refused(Item { vm: id, name }, origin, fault);
+            return Part::Refused(Item { vm: id, name, to: None }, origin, fault);
         };
         let begin = Begin {
             vm: id,
@@ -267,7 +267,7 @@ fn made(app: &App, problem: Problem, answer: String) -> Made {
     let question = Question::Batch(vms.iter().map(|vm| vm.id).collect(), Effort::default());
     pool.vms.extend(vms);
     let record = Record { question, preference: app.config.preference, pool };
-    Made { record, task: None, answer }
+    Made { record, task: None, answer, carried: None }
 }
 
 /// Says which VMs have no place, and why.

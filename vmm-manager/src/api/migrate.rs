@@ -3,17 +3,18 @@
 use tokio::time::Instant;
 use vmm_core::host::Health;
 use vmm_core::id::HostId;
+use vmm_core::scheduler::record::{Question, Record};
 use vmm_core::scheduler::{Destination, Pool, Refusal, Relocation};
 use vmm_core::units::Kib;
 use vmm_core::vm::admission::{Admission, VmRequest, admit};
-use vmm_proto::convert::plan::shown_destination;
+use vmm_proto::convert::plan::{shown_choice, shown_destination};
 use vmm_proto::v1::{
     Fault, FaultCode, MigrateVm, MigrationPlan, PlanMigration, RefusedHost, Reply, VmPhase,
 };
 
 use super::change::Change;
 use super::create::stored_spec;
-use crate::app::{App, Begin, State, Vm, charge_of};
+use crate::app::{App, Begin, Choice, Made, State, Vm, charge_of};
 use crate::store::{Charge, Moving, Put, VmRecord};
 use crate::workflow::{Move, Plan};
 
@@ -40,6 +41,7 @@ struct Considered {
 pub(super) fn migrate(change: Change<'_>, asked: &MigrateVm) -> Result<Reply, Fault> {
     let considered = consider(change.state, asked)?;
     let destination = considered.chosen()?.host;
+    let choice = considered.choice(change.state, destination);
     let Considered { record, source, downtime_ms_max, deadline_s, .. } = considered;
     let charge = charge_there(change.state, &record, destination)?;
     let migration = change.app.new_migration_id();
@@ -61,7 +63,7 @@ pub(super) fn migrate(change: Change<'_>, asked: &MigrateVm) -> Result<Reply, Fa
         host: Some(source),
         origin: change.origin,
         puts: vec![Put::Vm(Box::new(reserved))],
-        placement: None,
+        placement: Some(Box::new(choice)),
         plan,
     };
     change.app.begin(change.state, begin)
@@ -95,7 +97,7 @@ fn consider(state: &State, asked: &MigrateVm) -> Result<Considered, Fault> {
     Ok(Considered { record, source, downtime_ms_max, deadline_s, named, pool, found })
 }
 
-fn limits(asked: &MigrateVm) -> Result<(u64, u64), Fault> {
+pub(super) fn limits(asked: &MigrateVm) -> Result<(u64, u64), Fault> {
     let within = |what: &str, asked: Option<u64>, usual: u64, most: u64| {
         let value = asked.unwrap_or(usual);
         if (1..=most).contains(&value) {
@@ -173,6 +175,20 @@ impl Considered {
             };
             Fault::new(FaultCode::NoCapacity, message)
         })
+    }
+
+    /// What the task tells of it, and what is kept.
+    fn choice(&self, state: &State, chosen: HostId) -> Choice {
+        let (from, to) = (self.name_of(self.source), self.name_of(chosen));
+        let named = if self.named.is_some() { ", as was asked for" } else { "" };
+        let question = Question::Relocate(self.record.id);
+        let preference = state.cost_model.preference();
+        let record = Record { question, preference, pool: self.pool.clone() };
+        let answer = format!("from {from} to {to}{named}");
+        Choice {
+            shown: shown_choice(&self.pool, &self.found, chosen),
+            made: Made { record, task: None, answer, carried: None },
+        }
     }
 
     fn name_of(&self, host: HostId) -> String {

@@ -9,6 +9,7 @@ mod change;
 mod create;
 mod decision;
 mod define;
+mod evacuate;
 mod event;
 mod group;
 mod host;
@@ -33,7 +34,7 @@ use vmm_proto::credentials::CertificateDer;
 use vmm_proto::enrolment::Application;
 use vmm_proto::principal::{Principal, Role};
 use vmm_proto::server::Caller;
-use vmm_proto::v1::{self, AddHost, Cost, Fault, FaultCode, Permission, Reply, Request};
+use vmm_proto::v1::{self, AddHost, Cost, Fault, FaultCode, MigrateVm, Permission, Reply, Request};
 
 use crate::app::{App, KeyUse, Origin, State, store_fault};
 use crate::enrolment::Office;
@@ -94,7 +95,10 @@ async fn dispatch(app: &Arc<App>, caller: &Caller, request: Request) -> Result<R
         Request::RenewCertificate(renew) => certificate::renew(app, caller, &renew),
         Request::CancelTask(cancel) => task::cancel(app, caller, &cancel),
         many if many::is_asked(app, &many) => many::create(app, caller, many).await,
-        change => decide(app, caller, change),
+        change => match evacuate::meant(app, &change) {
+            Some(meant) => evacuate::begin(app, caller, change, &meant),
+            None => decide(app, caller, change),
+        },
     }
 }
 
@@ -206,6 +210,30 @@ fn asked(state: &State, caller: &Caller, request: Request) -> Result<Asked, Faul
         parent: None,
     };
     Ok(Asked::Now(Box::new(request), origin))
+}
+
+/// A move that the manager wants by itself: a task like any other.
+///
+/// # Errors
+/// Why it cannot be made now.
+pub(crate) fn begin_move(
+    app: &Arc<App>,
+    initiator: &str,
+    asked: MigrateVm,
+) -> Result<Box<v1::Task>, Fault> {
+    let request = Request::MigrateVm(asked);
+    let origin = Origin {
+        key: None,
+        initiator: initiator.to_owned(),
+        request: Box::new(request.clone()),
+        retry_of: None,
+        parent: None,
+    };
+    let mut state = app.lock();
+    match carry_out(change::Change { app, state: &mut state, origin }, request)? {
+        Reply::Task(task) => Ok(task),
+        _ => Err(Fault::new(FaultCode::Internal, "a move is no task")),
+    }
 }
 
 fn carry_out(change: change::Change<'_>, request: Request) -> Result<Reply, Fault> {

@@ -5,7 +5,8 @@
 use vmm_core::id::{HostId, PoolId, SiteId};
 use vmm_core::label::{LabelError, Notes, PlaceName};
 use vmm_proto::v1::{
-    DefinePool, DefineSite, Done, Fault, FaultCode, RemovePool, RemoveSite, Reply, SetHostPool,
+    DefinePool, DefineSite, Done, Fault, FaultCode, Rebalance, RemovePool, RemoveSite, Reply,
+    SetHostPool,
 };
 
 use super::change::Change;
@@ -114,7 +115,8 @@ pub(super) fn define_pool(change: Change<'_>, define: &DefinePool) -> Result<Rep
         None => {
             check_room(places.pools().count(), "pools")?;
             let (id, name) = (change.app.new_pool_id(), named(Some(&define.pool), "")?);
-            PoolRecord { id, name, site: SiteId::FIRST, notes: String::new() }
+            let (site, notes, rebalance) = (SiteId::FIRST, String::new(), Rebalance::default());
+            PoolRecord { id, name, site, notes, rebalance }
         }
     };
     let site = match &define.site {
@@ -124,6 +126,7 @@ pub(super) fn define_pool(change: Change<'_>, define: &DefinePool) -> Result<Rep
     let after = PoolRecord {
         name: named(define.new_name.as_deref(), &before.name)?,
         notes: notes(define.notes.as_deref(), &before.notes)?,
+        rebalance: define.rebalance.unwrap_or(before.rebalance),
         site,
         ..before
     };

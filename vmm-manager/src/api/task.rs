@@ -155,6 +155,9 @@ pub(super) fn asked_again(
                 let mut left = record.items.iter().map(is_left);
                 create.vms.retain(|_| left.next().unwrap_or(true));
             }
+            if let (Request::EvacuateHost(evacuate), Some(host)) = (&mut request, record.host) {
+                evacuate.host = host.to_string();
+            }
             if let Request::BulkVms(bulk) = &mut request {
                 let left = record.items.iter().filter(|item| is_left(item));
                 bulk.vms =

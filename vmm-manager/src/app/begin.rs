@@ -9,8 +9,8 @@ use vmm_proto::server::Caller;
 use vmm_proto::v1::{self, Fault, FaultCode, Reply, TargetKind, TaskState};
 
 use super::state::State;
-use super::{App, Decided, Detail};
-use crate::store::{Course, Item, KeyRecord, KeyedReply, Put, StoreError, TaskRecord};
+use super::{App, Decided, Detail, Made};
+use crate::store::{Course, HostRecord, Item, KeyRecord, KeyedReply, Put, StoreError, TaskRecord};
 use crate::workflow::{Job, Plan};
 
 /// The key that a change was asked for with, and what was asked.
@@ -85,8 +85,20 @@ pub(crate) struct Begin {
     pub(crate) origin: Origin,
     /// Stored with the task: the first step, when it is done already.
     pub(crate) puts: Vec<Put>,
-    pub(crate) placement: Option<Decided>,
+    pub(crate) placement: Option<Box<Choice>>,
     pub(crate) plan: Plan,
+}
+
+/// Where a VM goes: what its task tells of that, and what is kept of it.
+pub(crate) struct Choice {
+    pub(crate) shown: v1::Placement,
+    pub(crate) made: Made,
+}
+
+impl From<Decided> for Choice {
+    fn from(decided: Decided) -> Self {
+        Self { shown: v1::Placement::from(&decided.decision), made: decided.made(None) }
+    }
 }
 
 impl State {
@@ -163,6 +175,7 @@ impl State {
             request: Some(origin.request.clone()),
             parent: origin.parent,
             items,
+            was_in_maintenance: false,
         }
     }
 
@@ -177,7 +190,7 @@ impl State {
         record.course = Course::at(flow.position());
         record.show_steps(&flow);
         let placement = begin.placement.as_ref();
-        record.shown.placement = placement.map(|of| shortened(v1::Placement::from(&of.decision)));
+        record.shown.placement = placement.map(|of| shortened(of.shown.clone()));
         record.shown.host = begin.host.map(|host| self.host_name(host));
         (record.host, record.plan) = (begin.host, Some(begin.plan.clone()));
         match record.lane().and_then(|lane| self.must_wait_for(app, lane)) {
@@ -222,8 +235,8 @@ impl App {
         batch.extend(state.remember(begin.origin.key.take(), reply, self));
         batch.push(Put::Task(Box::new(record.clone())));
         state.commit(batch).map_err(|error| store_fault(&error))?;
-        if let Some(decided) = begin.placement {
-            self.keep_decision(decided.made(Some(record.id)));
+        if let Some(choice) = begin.placement {
+            self.keep_decision(Made { task: Some(record.id), ..choice.made });
         }
         if !record.is_queued() {
             let entry = state.tasks.get(&record.id);
@@ -239,15 +252,41 @@ impl App {
         &self,
         state: &mut State,
         items: Vec<Item>,
+        origin: Origin,
+    ) -> Result<TaskRecord, Fault> {
+        let record = state.new_task(self, Target::Vms(items), &origin);
+        self.begin_parts(state, record, origin, Vec::new())
+    }
+
+    /// Stores the task that empties a host, and that the host is in maintenance.
+    pub(crate) fn begin_evacuation(
+        &self,
+        state: &mut State,
+        host: HostRecord,
+        items: Vec<Item>,
+        origin: Origin,
+    ) -> Result<TaskRecord, Fault> {
+        let target = Target::Host(host.id, host.name.clone());
+        let mut record = state.new_task(self, target, &origin);
+        (record.host, record.shown.host) = (Some(host.id), Some(host.name.clone()));
+        (record.items, record.was_in_maintenance) = (items, host.maintenance);
+        let closed = Put::Host(Box::new(HostRecord { maintenance: true, ..host }));
+        self.begin_parts(state, record, origin, vec![closed])
+    }
+
+    fn begin_parts(
+        &self,
+        state: &mut State,
+        mut record: TaskRecord,
         mut origin: Origin,
+        mut batch: Vec<Put>,
     ) -> Result<TaskRecord, Fault> {
         self.check_takes_changes()?;
-        let all = u64::try_from(items.len()).ok();
-        let mut record = state.new_task(self, Target::Vms(items), &origin);
+        let all = u64::try_from(record.items.len()).ok();
         (record.shown.progress_done, record.shown.progress_all) = (Some(0), all);
         record.shown.started_ms = record.shown.created_ms;
         let reply = KeyedReply::Task(record.shown.task.clone());
-        let mut batch = state.remember(origin.key.take(), reply, self);
+        batch.extend(state.remember(origin.key.take(), reply, self));
         batch.push(Put::Task(Box::new(record.clone())));
         state.commit(batch).map_err(|error| store_fault(&error))?;
         Ok(record)

@@ -20,7 +20,7 @@ pub(crate) enum Part {
 impl Part {
     fn item(&self) -> Item {
         match self {
-            Self::Planned(begin, _) => Item { vm: begin.vm, name: begin.vm_name.clone() },
+            Self::Planned(begin, _) => Item { vm: begin.vm, name: begin.vm_name.clone(), to: None },
             Self::Refused(item, ..) => item.clone(),
         }
     }

@@ -14,7 +14,7 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use vmm_core::id::{TaskId, VmId};
 use vmm_core::scheduler::record::{BadRecord, Question, Record};
-use vmm_proto::v1::DecisionKind;
+use vmm_proto::v1::{CarryOut, DecisionKind, Progress};
 
 use super::App;
 use crate::store::{DecisionRecord, Put};
@@ -57,6 +57,14 @@ impl Decisions {
         self.by_number.range(..number).rev().map(|(_, made)| made)
     }
 
+    /// Those whose moves are being made, as far as is written down.
+    pub(crate) fn under_way(&self) -> impl Iterator<Item = (u64, &CarryOut)> {
+        self.by_number.iter().filter_map(|(number, made)| {
+            let carried = made.carried.as_ref()?;
+            (carried.progress == Progress::UnderWay).then_some((*number, carried))
+        })
+    }
+
     /// The oldest, as many as must go for one of this size.
     fn in_the_way(&self, bytes: usize) -> Vec<u64> {
         let (mut count, mut left) = (self.by_number.len() + 1, self.bytes + bytes);
@@ -76,11 +84,15 @@ pub(crate) struct Made {
     pub(crate) task: Option<TaskId>,
     /// In words.
     pub(crate) answer: String,
+    /// Its moves, where the manager makes them by itself.
+    pub(crate) carried: Option<CarryOut>,
 }
 
 impl Made {
     fn about(&self) -> Option<(VmId, String)> {
-        let (Question::Place(id) | Question::Grow(id, _)) = &self.record.question else {
+        let (Question::Place(id) | Question::Grow(id, _) | Question::Relocate(id)) =
+            &self.record.question
+        else {
             return None;
         };
         let vm = self.record.pool.vms.iter().find(|vm| vm.id == *id)?;
@@ -98,6 +110,7 @@ impl Made {
             task: self.task,
             answer: self.answer.clone(),
             made_of: packed(&self.record.write())?,
+            carried: self.carried.clone(),
         })
     }
 }
@@ -109,6 +122,7 @@ fn kind_of(question: &Question) -> DecisionKind {
         Question::Rebalance(_) => DecisionKind::Rebalance,
         Question::Evacuate(_) => DecisionKind::Evacuate,
         Question::Grow(..) => DecisionKind::Grow,
+        Question::Relocate(_) => DecisionKind::Migration,
     }
 }
 
@@ -149,19 +163,35 @@ impl App {
         let at_ms = self.now_ms();
         self.jobs.spawn(async move {
             match made.written(at_ms) {
-                Ok(record) => app.store_decision(record),
+                Ok(record) => drop(app.store_decision(record)),
                 Err(error) => tracing::error!(%error, "a decision could not be written down"),
             }
         });
     }
 
-    fn store_decision(&self, mut record: DecisionRecord) {
+    /// As [`App::keep_decision`], at once: who goes on with it must know its number.
+    pub(crate) fn keep_decision_now(&self, made: &Made) -> std::io::Result<u64> {
+        let record = made.written(self.now_ms())?;
+        Ok(self.store_decision(record))
+    }
+
+    /// Writes down what came of its moves, if it is still kept.
+    pub(crate) fn note_carried(&self, number: u64, carried: &CarryOut) {
+        let mut state = self.lock();
+        let Some(made) = state.decisions.get(number) else { return };
+        let record = DecisionRecord { carried: Some(carried.clone()), ..made.clone() };
+        state.commit_facts(vec![Put::Decision(Box::new(record))]);
+    }
+
+    fn store_decision(&self, mut record: DecisionRecord) -> u64 {
         let mut state = self.lock();
         record.number = state.decisions.next;
         let old = state.decisions.in_the_way(record.made_of.len());
         let mut batch: Vec<Put> = old.into_iter().map(Put::DropDecision).collect();
+        let number = record.number;
         batch.push(Put::Decision(Box::new(record)));
         state.commit_facts(batch);
+        number
     }
 }
 
@@ -179,6 +209,7 @@ mod tests {
             task: None,
             answer: String::new(),
             made_of: "x".repeat(bytes),
+            carried: None,
         }
     }
 

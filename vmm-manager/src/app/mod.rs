@@ -32,7 +32,7 @@ mod show_task;
 mod state;
 mod turns;
 
-pub(crate) use begin::{Begin, Deed, KeyUse, Origin, Target, store_fault};
+pub(crate) use begin::{Begin, Choice, Deed, KeyUse, Origin, Target, store_fault};
 pub(crate) use begin_all::Part;
 pub(crate) use decisions::{Made, Unreadable};
 pub(crate) use moves::Unsettled;
@@ -119,10 +119,12 @@ impl App {
         outside: Outside,
     ) -> Self {
         let Outside { agents, random, clock, office } = outside;
+        let date_ms = u64::try_from(clock.now().as_millis()).unwrap_or(u64::MAX);
+        let state = State::new(store.clone(), contents, config.preference, date_ms);
         Self {
             run,
             office,
-            state: Mutex::new(State::new(store.clone(), contents, config.preference)),
+            state: Mutex::new(state),
             config,
             agents,
             clock,

@@ -110,6 +110,13 @@ impl State {
         self.vms.get(&vm)?.migration.clone()
     }
 
+    /// From where to where VMs are being moved now, by whomever.
+    pub(crate) fn moves_under_way(&self) -> impl Iterator<Item = (HostId, HostId)> {
+        let owned = self.vms.values().filter(|vm| vm.owner.is_some());
+        let moving = owned.filter_map(|vm| vm.record.moving.as_ref());
+        moving.map(|moving| (moving.source, moving.destination))
+    }
+
     /// What agents report of moves that no open task is about, and what the books say of them.
     pub(crate) fn unsettled(&self) -> Vec<Unsettled> {
         let reported = self.hosts.values().flat_map(|host| {

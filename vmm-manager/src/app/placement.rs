@@ -58,7 +58,7 @@ impl Decided {
 
     /// To be written down, with the task that came of it.
     pub(crate) fn made(self, task: Option<TaskId>) -> Made {
-        Made { answer: self.answer(), record: self.record, task }
+        Made { answer: self.answer(), record: self.record, task, carried: None }
     }
 }
 

@@ -171,13 +171,19 @@ impl State {
             mobility: Mobility {
                 // Files and devices of its host alone are reached from no other.
                 is_movable: is_shared(&vm.record.spec, stores)
+                    && vm.record.spec.kind == v1::GuestKind::Pvh
                     && vm.owner.is_none()
                     && vm.record.moving.is_none()
                     && vm.record.phase == VmPhase::Running,
                 memory_bytes: vm.memory_now_kib.saturating_mul(1024),
                 dirty_bytes_per_s: demand[Resource::Cpu]
                     .saturating_mul(DIRTY_BYTES_PER_CPU_S / 1000),
-                moved_s_ago: None,
+                // A date that is still to come was written by a clock that went wrong.
+                moved_s_ago: vm
+                    .record
+                    .moved_ms
+                    .and_then(|at| self.date_ms(now).checked_sub(at))
+                    .map(|ago_ms| ago_ms / 1000),
             },
         })
     }

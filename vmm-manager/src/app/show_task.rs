@@ -75,16 +75,19 @@ impl State {
 
     fn show_child(&self, parent: &TaskRecord, item: &Item) -> TaskChild {
         let (vm, vm_name) = (item.vm.to_string(), item.name.clone());
+        let planned = item.to.map(|host| self.host_name(host));
         let Some(child) = self.child_of(parent.id, item.vm) else {
             let state = if parent.is_over() { TaskState::Cancelled } else { TaskState::Queued };
-            return TaskChild { vm, vm_name, state, ..TaskChild::default() };
+            return TaskChild { vm, vm_name, state, host: planned, ..TaskChild::default() };
         };
+        let decided = child.shown.placement.as_ref().map(|placement| placement.chosen.clone());
         let fault = child.shown.fault.as_ref();
         TaskChild {
             vm,
             vm_name,
             state: child.shown.state,
             task: Some(child.shown.task.clone()),
+            host: decided.unwrap_or(planned),
             code: fault.map(|fault| fault.code),
             message: fault.map(|fault| fault.message.clone()),
         }

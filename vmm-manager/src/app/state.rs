@@ -1,6 +1,7 @@
 //! The state and the one way to change it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,9 @@ use super::problem::Histories;
 use super::profiles::Profiles;
 use crate::store::{Contents, HostRecord, KeyRecord, Put, Store, StoreError, TaskRecord, VmRecord};
 use crate::view::{Measured, Places};
+
+/// Within this time after a manager has begun, hosts that can be heard are heard.
+const HEARING: Duration = Duration::from_secs(30);
 
 /// A host, and what is known of it now.
 #[derive(Debug)]
@@ -125,6 +129,8 @@ pub(crate) struct State {
     pub(crate) journal: Journal,
     /// When this manager began: the midnight of histories.
     pub(super) started: Instant,
+    /// What date that was, since 1970-01-01T00:00:00Z.
+    started_ms: u64,
     /// What the scheduler decided of late.
     pub(crate) decisions: Decisions,
     /// What VMs that are made alike use.
@@ -138,7 +144,13 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(super) fn new(store: Store, contents: Contents, preference: Preference) -> Self {
+    /// As stored, at this date.
+    pub(super) fn new(
+        store: Store,
+        contents: Contents,
+        preference: Preference,
+        started_ms: u64,
+    ) -> Self {
         let mut state = Self {
             hosts: BTreeMap::new(),
             vms: BTreeMap::new(),
@@ -158,6 +170,7 @@ impl State {
             sequence: 0,
             journal: Journal::default(),
             started: Instant::now(),
+            started_ms,
             decisions: Decisions::default(),
             profiles: Profiles::default(),
             groups: Groups::default(),
@@ -177,6 +190,12 @@ impl State {
             state.take(put);
         }
         state
+    }
+
+    /// The date, by a clock that nobody sets while the manager runs.
+    pub(crate) fn date_ms(&self, now: Instant) -> u64 {
+        let ran = now.saturating_duration_since(self.started).as_millis();
+        self.started_ms.saturating_add(u64::try_from(ran).unwrap_or(u64::MAX))
     }
 
     pub(crate) fn next_sequence(&mut self) -> u64 {
@@ -421,6 +440,18 @@ impl State {
         self.key_number = self.key_number.max(record.number + 1);
         self.keys_by_age.insert(record.number, record.key.clone());
         self.keys.insert(record.key.clone(), record);
+    }
+
+    /// After it has begun, a manager has heard nobody: what it would refuse for that, it may admit a moment later.
+    pub(crate) fn knows_its_hosts(&self, now: Instant) -> bool {
+        let ran = now.saturating_duration_since(self.started);
+        ran >= HEARING || self.hosts.values().all(|host| host.health(now) != Health::Unknown)
+    }
+
+    /// Tasks that are not over.
+    pub(crate) fn open_records(&self) -> impl Iterator<Item = &TaskRecord> {
+        let open = self.open_tasks.iter().filter_map(|task| self.tasks.get(task));
+        open.map(|entry| &entry.record)
     }
 
     /// The part of a task that is about this VM.

@@ -98,6 +98,11 @@ pub(super) const ROUTES: &[Route] = &[
     },
     delete("/hosts/{host}", "RemoveHost", "Done", "Forgets a host without VMs"),
     done("/hosts/{host}/maintenance", "SetMaintenance", "Switches placements on a host off or on"),
+    task(
+        "/hosts/{host}/evacuate",
+        "EvacuateHost",
+        "Moves all VMs off a host, and lets no new one come",
+    ),
     done("/hosts/{host}/pool", "SetHostPool", "Puts a host with nothing on it into a pool"),
     done("/hosts/{host}/labels", "LabelHost", "Changes tags and notes of a host"),
     get("/hosts/{host}/stats", "GetHostStats", "HostStats", "What a host counts just now"),

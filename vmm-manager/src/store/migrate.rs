@@ -6,6 +6,7 @@
 //! | 2 | there are no sites, pools, tags, folders and notes: all hosts are in the first pool |
 //! | 3 | VMs are pinned to no hosts and in no groups |
 //! | 4 | no VM moves between hosts |
+//! | 5 | no pool says what becomes of moves that would pay, no VM when it was moved |
 
 use serde_json::Value;
 
@@ -18,6 +19,7 @@ const FIRST: u32 = 1;
 const SECOND: u32 = 2;
 const THIRD: u32 = 3;
 const FOURTH: u32 = 4;
+const FIFTH: u32 = 5;
 
 /// Brings the records into this version's form, or says that they are none of this software's.
 pub(super) async fn migrate(kv: &dyn KeyValue) -> Result<(), StoreError> {
@@ -32,7 +34,7 @@ pub(super) async fn migrate(kv: &dyn KeyValue) -> Result<(), StoreError> {
         SCHEMA_VERSION => Ok(()),
         FIRST => stamp(kv, Some(row.revision), from_first(kv).await?).await,
         // What it does not say is read as nothing written; an older manager would lose what is.
-        SECOND | THIRD | FOURTH => stamp(kv, Some(row.revision), Vec::new()).await,
+        SECOND | THIRD | FOURTH | FIFTH => stamp(kv, Some(row.revision), Vec::new()).await,
         found => Err(StoreError::Schema { found }),
     }
 }

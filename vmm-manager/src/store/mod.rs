@@ -52,7 +52,7 @@ use redb::{OpenFailed, RedbStore};
 use tenure::Tenure;
 
 /// Of all records. A change that an older manager cannot read counts it up.
-pub(crate) const SCHEMA_VERSION: u32 = 5;
+pub(crate) const SCHEMA_VERSION: u32 = 6;
 
 /// The open store. A clone is the same one.
 #[derive(Clone, Debug)]

@@ -77,6 +77,9 @@ pub(crate) struct PoolRecord {
     #[serde(with = "text")]
     pub(crate) site: SiteId,
     pub(crate) notes: String,
+    /// What becomes of moves that would pay in it.
+    #[serde(default)]
+    pub(crate) rebalance: v1::Rebalance,
 }
 
 impl PlaceRecord {
@@ -138,6 +141,9 @@ pub(crate) struct VmRecord {
     /// It moves between two hosts, one of which is `host`; or has, and the other may still have something of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) moving: Option<Moving>,
+    /// When it last started on another host, since 1970-01-01T00:00:00Z.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) moved_ms: Option<u64>,
     #[serde(default)]
     pub(crate) labels: Labels,
     /// The only hosts that it may be on; none: any of its pool.
@@ -257,6 +263,9 @@ pub(crate) struct TaskRecord {
     /// The VMs that it is about, when they are several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) items: Vec<Item>,
+    /// It empties its host, which was in maintenance before: so it stays when that is cancelled.
+    #[serde(default)]
+    pub(crate) was_in_maintenance: bool,
 }
 
 /// One of the VMs of a task that is about several.
@@ -266,6 +275,9 @@ pub(crate) struct Item {
     pub(crate) vm: VmId,
     /// As it was then.
     pub(crate) name: String,
+    /// Where it shall go, when that was planned.
+    #[serde(default, with = "optional_text", skip_serializing_if = "Option::is_none")]
+    pub(crate) to: Option<HostId>,
 }
 
 /// How far a task has come: the workflow's position, and what the steps behind it have left open.
@@ -357,6 +369,9 @@ pub(crate) struct DecisionRecord {
     pub(crate) answer: String,
     /// What the scheduler was asked, as text: gzip, base64.
     pub(crate) made_of: String,
+    /// What came of its moves, where the manager makes them by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) carried: Option<v1::CarryOut>,
 }
 
 /// What was answered to a change that had a key.

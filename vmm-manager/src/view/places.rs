@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use vmm_core::id::{HostId, PoolId, SiteId};
+use vmm_proto::v1::Rebalance;
 
 use crate::app::{Host, Object, State};
 use crate::store::{PlaceId, PlaceRecord, PoolRecord, SiteRecord, VmRecord};
@@ -21,7 +22,8 @@ impl Default for Places {
     fn default() -> Self {
         let (name, notes) = (FIRST_NAME.to_owned(), String::new());
         let site = SiteRecord { id: SiteId::FIRST, name: name.clone(), notes: notes.clone() };
-        let pool = PoolRecord { id: PoolId::FIRST, name, site: SiteId::FIRST, notes };
+        let rebalance = Rebalance::default();
+        let pool = PoolRecord { id: PoolId::FIRST, name, site: SiteId::FIRST, notes, rebalance };
         Self { sites: [(site.id, site)].into(), pools: [(pool.id, pool)].into() }
     }
 }

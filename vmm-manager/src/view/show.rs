@@ -118,6 +118,7 @@ impl State {
             first: pool.id == PoolId::FIRST,
             notes: pool.notes.clone(),
             advised_moves: self.advice.get(&pool.id).copied(),
+            rebalance: pool.rebalance,
             capacity,
         }
     }

@@ -283,9 +283,11 @@ impl Job {
             app.log_task(self.task, &format!("start: {fault}; the VM is the source's again"));
             return Err(fault);
         }
+        let moved_ms = Some(app.lock().date_ms(Instant::now()));
         self.change(app, |before| VmRecord {
             phase: VmPhase::Running,
             reason: String::new(),
+            moved_ms,
             charge: before.charge.map(|charge| Charge { running: true, ..charge }),
             ..before
         })

@@ -1,12 +1,12 @@
 //! Plans of moves, and ways to grow.
 
-use vmm_core::id::VmId;
+use vmm_core::id::{HostId, VmId};
 use vmm_core::scheduler::precopy::Forecast;
 use vmm_core::scheduler::rebalance::{Kept, Reason, Why};
-use vmm_core::scheduler::{Destination, Growth, Plan, Pool, Step};
+use vmm_core::scheduler::{Destination, Growth, Plan, Pool, Refusal, Relocation, Step};
 
 use super::batch::{host_name, refused_host};
-use super::placement::parts;
+use super::placement::{candidate, parts};
 use crate::v1;
 
 /// A plan for `pool`, with names.
@@ -23,17 +23,25 @@ pub fn shown_plan(pool: &Pool, plan: &Plan) -> v1::Plan {
     v1::Plan {
         potential_before: plan.potential.0,
         potential_after: plan.potential.1,
-        moves: plan.steps.iter().map(|step| shown_step(pool, step, reason(step))).collect(),
+        moves: plan.steps.iter().map(|step| shown_step(pool, step, (plan, reason(step)))).collect(),
         kept: plan.kept.iter().map(|kept| shown_kept(pool, kept)).chain(stuck).collect(),
     }
 }
 
-fn shown_step(pool: &Pool, step: &Step, reason: Option<&Reason>) -> v1::PlannedMove {
+fn shown_step(
+    pool: &Pool,
+    step: &Step,
+    (plan, reason): (&Plan, Option<&Reason>),
+) -> v1::PlannedMove {
     let (move_bytes, move_ms, downtime_ms) = travel(step.forecast.as_ref());
-    let why = reason.map_or_else(String::new, |reason| {
-        let gain = reason.here.beyond(&reason.there);
-        format!("relieves {} most", gain.dominant().name())
-    });
+    let why = match (plan.evacuated, reason) {
+        (Some(host), _) => format!("leaves host {}, which is evacuated", host_name(pool, host)),
+        (None, Some(reason)) => {
+            let gain = reason.here.beyond(&reason.there);
+            format!("relieves {} most", gain.dominant().name())
+        }
+        (None, None) => String::new(),
+    };
     v1::PlannedMove {
         wave: step.wave + 1,
         vm: step.vm.to_string(),
@@ -52,12 +60,24 @@ fn shown_step(pool: &Pool, step: &Step, reason: Option<&Reason>) -> v1::PlannedM
 }
 
 fn shown_kept(pool: &Pool, kept: &Kept) -> v1::KeptVm {
-    let reason = match &kept.why {
+    v1::KeptVm {
+        vm: kept.vm.to_string(),
+        vm_name: vm_name(pool, kept.vm),
+        host: host_of(pool, kept.vm),
+        cost_here: kept.here,
+        reason: why_in_words(pool, &kept.why),
+    }
+}
+
+/// Why a VM of `pool` stays, for people.
+#[must_use]
+pub fn why_in_words(pool: &Pool, why: &Why) -> String {
+    match why {
         Why::Immovable => {
-            "it cannot be moved while it runs: it has disks of its host, or a task owns it"
+            "it cannot be moved while it runs: it is no PVH guest, has disks of its host, or a task owns it"
                 .to_owned()
         }
-        Why::CoolingDown(ago) => format!("it was moved {ago} s ago, and rests"),
+        Why::CoolingDown(ago) => format!("its last move was {ago} s ago, and it rests"),
         Why::DoesNotConverge => "it writes its memory faster than the link carries it".to_owned(),
         Why::NoHost(None) => "there is no other host".to_owned(),
         Why::NoHost(Some(refusal)) => format!("no other host can take it; one {refusal}"),
@@ -72,13 +92,6 @@ fn shown_kept(pool: &Pool, kept: &Kept) -> v1::KeptVm {
             )
         }
         Why::PlanIsFull => "the plan has as many moves as are allowed".to_owned(),
-    };
-    v1::KeptVm {
-        vm: kept.vm.to_string(),
-        vm_name: vm_name(pool, kept.vm),
-        host: host_of(pool, kept.vm),
-        cost_here: kept.here,
-        reason,
     }
 }
 
@@ -113,6 +126,28 @@ pub fn shown_destination(pool: &Pool, way: &Destination) -> v1::Way {
         move_ms,
         downtime_ms,
         parts: parts(&way.terms),
+    }
+}
+
+/// Where a VM of `pool` that runs could go, with names.
+#[must_use]
+pub fn shown_relocation(pool: &Pool, found: &Relocation) -> v1::Growth {
+    let refused = found.refusals.iter().map(|(host, why)| refused_host(pool, *host, why));
+    let ways = found.destinations.iter().map(|way| shown_destination(pool, way));
+    v1::Growth { ways: ways.collect(), refused: refused.collect() }
+}
+
+/// The same as what a task tells of where its VM goes: to `chosen`, by name.
+#[must_use]
+pub fn shown_choice(pool: &Pool, found: &Relocation, chosen: HostId) -> v1::Placement {
+    let there =
+        |way: &Destination| candidate(host_name(pool, way.host), Some(way.terms), String::new());
+    let refused =
+        |(host, why): &(HostId, Refusal)| candidate(host_name(pool, *host), None, why.to_string());
+    let ways = found.destinations.iter().map(there);
+    v1::Placement {
+        chosen: Some(host_name(pool, chosen)),
+        candidates: ways.chain(found.refusals.iter().map(refused)).collect(),
     }
 }
 

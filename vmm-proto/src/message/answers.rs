@@ -108,6 +108,7 @@ fn pool() -> v1::Pool {
         first: true,
         notes: "NVMe".into(),
         advised_moves: Some(2),
+        rebalance: v1::Rebalance::CarryOut,
         capacity: capacity(),
     }
 }
@@ -272,6 +273,7 @@ fn decision() -> v1::Decision {
         placements: Some(placements()),
         plan: Some(plan()),
         growth: Some(growth()),
+        carry_out: Some(super::moves::carry_out()),
     }
 }
 
@@ -398,6 +400,7 @@ fn child() -> v1::TaskChild {
         vm_name: "web".into(),
         state: v1::TaskState::Failed,
         task: Some(vm()),
+        host: Some("h2".into()),
         code: Some(FaultCode::NoCapacity),
         message: Some("no host can take the VM".into()),
     }

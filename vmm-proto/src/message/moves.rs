@@ -8,12 +8,39 @@ fn id() -> String {
     "000102030405060708090a0b0c0d0e0f".to_owned()
 }
 
+/// What came of a plan.
+pub(super) fn carry_out() -> v1::CarryOut {
+    let moved = v1::CarriedMove {
+        vm: vm(),
+        vm_name: "web".into(),
+        source: "h1".into(),
+        destination: "h2".into(),
+        state: v1::TaskState::Failed,
+        task: Some(vm()),
+        message: Some("the link was cut".into()),
+    };
+    v1::CarryOut {
+        progress: v1::Progress::Stopped,
+        pool: "p1".into(),
+        reason: Some("a move failed".into()),
+        moves: vec![moved.clone(), moved],
+    }
+}
+
 /// Each request of it.
 pub(super) fn requests() -> Vec<Request> {
     vec![
         Request::MigrateVm(v1::MigrateVm {
             vm: vm(),
             host: Some("h2".into()),
+            downtime_ms_max: Some(300),
+            deadline_s: Some(600),
+            bandwidth_bytes_per_s: Some(50_000_000),
+        }),
+        Request::EvacuateHost(v1::EvacuateHost {
+            host: "h1".into(),
+            dry_run: true,
+            at_once: Some(2),
             downtime_ms_max: Some(300),
             deadline_s: Some(600),
             bandwidth_bytes_per_s: Some(50_000_000),

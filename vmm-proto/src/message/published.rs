@@ -15,7 +15,7 @@ use crate::published::{
 use crate::v1::{
     BulkOperation, DecisionKind, EventAction, FaultCode, GroupKind, GuestKind, HostHealth,
     MigrationActivity, MigrationRole, MigrationStage, MigrationVerdict, ObjectKind, PhaseStatus,
-    Ping, TargetKind, TaskState, VmPhase, verb,
+    Ping, Progress, Rebalance, TargetKind, TaskState, VmPhase, verb,
 };
 
 /// These equal the outer header's, whatever the schema says of their form.
@@ -181,6 +181,8 @@ fn every_word_of_each_list_is_in_the_schema() {
         ("operation", variants::<BulkOperation>()),
         ("kind", variants::<GuestKind>()),
         ("rule", variants::<GroupKind>()),
+        ("rebalance", variants::<Rebalance>()),
+        ("progress", variants::<Progress>()),
         ("object", variants::<ObjectKind>()),
         ("crash", variants::<EventAction>()),
     ] {

@@ -218,6 +218,7 @@ fn of_places() -> Vec<Request> {
             new_name: Some("fast".into()),
             site: Some("s1".into()),
             notes: Some("NVMe".into()),
+            rebalance: Some(v1::Rebalance::CarryOut),
         }),
         Request::RemovePool(v1::RemovePool { pool: "p1".into() }),
         Request::ListPools(list!(ListPools)),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::create::Placements;
-use super::{Growth, Placement, Plan};
+use super::{Growth, Placement, Plan, TaskState};
 
 /// To the manager: decisions, the latest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +52,63 @@ pub enum DecisionKind {
     Evacuate,
     /// How a VM gets more.
     Grow,
+    /// Where a VM goes that runs and is moved.
+    Migration,
+}
+
+/// How far a plan is that the manager carries out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Progress {
+    /// Its moves are being made.
+    #[default]
+    UnderWay,
+    /// All of them were made.
+    Done,
+    /// Some were not, and will not be.
+    Stopped,
+}
+
+/// What came of a plan that the manager carries out by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarryOut {
+    /// How far it is.
+    #[serde(rename = "@progress")]
+    pub progress: Progress,
+    /// The name of the pool that it is for.
+    #[serde(rename = "@pool")]
+    pub pool: String,
+    /// Why it was, or is being, stopped.
+    #[serde(rename = "@reason", default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// In the plan's order; of one decision only, not in lists.
+    #[serde(rename = "CarriedMove", default, skip_serializing_if = "Vec::is_empty")]
+    pub moves: Vec<CarriedMove>,
+}
+
+/// One of its moves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarriedMove {
+    /// Who, by id.
+    #[serde(rename = "@vm")]
+    pub vm: String,
+    /// Who, by name.
+    #[serde(rename = "@vm-name")]
+    pub vm_name: String,
+    /// The name of the host that it leaves.
+    #[serde(rename = "@source")]
+    pub source: String,
+    /// The name of the host that it comes to.
+    #[serde(rename = "@destination")]
+    pub destination: String,
+    /// Where it stands, as its task says; without a task it waits, or was not begun.
+    #[serde(rename = "@state")]
+    pub state: TaskState,
+    /// The task that makes it; missing until it begins.
+    #[serde(rename = "@task", default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// Why it was not made.
+    #[serde(rename = "@message", default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// A decision.
@@ -87,9 +144,12 @@ pub struct Decision {
     /// Of one that moves VMs, when it is shown.
     #[serde(rename = "Plan", default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Plan>,
-    /// Of one that gives a VM more, when it is shown.
+    /// Of one that gives a VM more, or moves it, when it is shown: the ways there are.
     #[serde(rename = "Growth", default, skip_serializing_if = "Option::is_none")]
     pub growth: Option<Growth>,
+    /// What came of its moves, where the manager makes them by itself.
+    #[serde(rename = "CarryOut", default, skip_serializing_if = "Option::is_none")]
+    pub carry_out: Option<CarryOut>,
 }
 
 /// Some of them.

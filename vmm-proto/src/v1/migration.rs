@@ -268,6 +268,29 @@ pub struct MigrateVm {
     pub bandwidth_bytes_per_s: Option<u64>,
 }
 
+/// To the manager: take a host out of use. Nothing new comes to it, and the VMs on it move to other hosts of its pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvacuateHost {
+    /// Id or name.
+    #[serde(rename = "@host")]
+    pub host: String,
+    /// Only say who would go where: the answer is a plan.
+    #[serde(rename = "@dry-run")]
+    pub dry_run: bool,
+    /// Moves at the same time; 2 when it is not said.
+    #[serde(rename = "@at-once", default, skip_serializing_if = "Option::is_none")]
+    pub at_once: Option<u32>,
+    /// How long each guest may stand still.
+    #[serde(rename = "@downtime-ms-max", default, skip_serializing_if = "Option::is_none")]
+    pub downtime_ms_max: Option<u64>,
+    /// How long each may be copied.
+    #[serde(rename = "@deadline-s", default, skip_serializing_if = "Option::is_none")]
+    pub deadline_s: Option<u64>,
+    /// The most that may be sent for each of them.
+    #[serde(rename = "@bandwidth-bytes-per-s", default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth_bytes_per_s: Option<u64>,
+}
+
 /// To the manager: what [`MigrateVm`] would do. Nothing is done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanMigration {

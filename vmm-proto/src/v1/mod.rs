@@ -33,7 +33,8 @@ pub use certificate::{
 };
 pub use create::{CreateVm, CreateVms, NewVm, PlacedVm, Placements, UnplacedVm};
 pub use decision::{
-    Decision, DecisionKind, DecisionText, Decisions, ListDecisions, ReadDecision, ShowDecision,
+    CarriedMove, CarryOut, Decision, DecisionKind, DecisionText, Decisions, ListDecisions,
+    Progress, ReadDecision, ShowDecision,
 };
 pub use device::{AttachDisk, AttachNic, DetachDisk, DetachNic, Disk, Nic, ResizeDisk};
 pub use event::{Events, Gone, ObjectKind, WaitEvents};
@@ -47,15 +48,15 @@ pub use host::{
 };
 pub use label::{FolderUse, LabelHost, LabelVm, Labels, ListLabels, Tag, TagUse};
 pub use migration::{
-    AwaitMigration, MigrateVm, Migration, MigrationActivity, MigrationPlan, MigrationRole,
-    MigrationStage, MigrationState, MigrationVerdict, Offered, PlanMigration, ReceiveVm, Receiving,
-    SendVm, SettleMigration, SharedStore,
+    AwaitMigration, EvacuateHost, MigrateVm, Migration, MigrationActivity, MigrationPlan,
+    MigrationRole, MigrationStage, MigrationState, MigrationVerdict, Offered, PlanMigration,
+    ReceiveVm, Receiving, SendVm, SettleMigration, SharedStore,
 };
 pub use orphan::{DestroyOrphan, ListOrphans, Orphan, Orphans};
 pub use pin::{Pin, PinVm};
 pub use place::{
-    Capacity, DefinePool, DefineSite, ListPools, ListSites, Pool, Pools, RemovePool, RemoveSite,
-    SetHostPool, Site, Sites,
+    Capacity, DefinePool, DefineSite, ListPools, ListSites, Pool, Pools, Rebalance, RemovePool,
+    RemoveSite, SetHostPool, Site, Sites,
 };
 pub use plan::{
     Growth, KeptVm, Part, Plan, PlanEvacuation, PlanGrowth, PlanMoves, PlannedMove, RefusedHost,

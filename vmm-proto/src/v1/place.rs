@@ -29,6 +29,18 @@ pub struct RemoveSite {
     pub site: String,
 }
 
+/// What becomes of moves that would pay in a pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rebalance {
+    /// Nobody looks for them.
+    Off,
+    /// They are looked for, counted and kept.
+    #[default]
+    Advise,
+    /// The manager makes them, too.
+    CarryOut,
+}
+
 /// To the manager: make a pool, or change it. What is not said stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DefinePool {
@@ -44,6 +56,9 @@ pub struct DefinePool {
     /// What people should know about it.
     #[serde(rename = "@notes", default, skip_serializing_if = "Option::is_none")]
     pub notes: Option<String>,
+    /// What becomes of moves that would pay; a new one advises when it is not said.
+    #[serde(rename = "@rebalance", default, skip_serializing_if = "Option::is_none")]
+    pub rebalance: Option<Rebalance>,
 }
 
 /// To the manager: forget a pool without hosts.
@@ -154,6 +169,9 @@ pub struct Pool {
     /// Moves that would pay, as the manager found when it looked last; missing when none would.
     #[serde(rename = "@advised-moves", default, skip_serializing_if = "Option::is_none")]
     pub advised_moves: Option<u64>,
+    /// What becomes of them.
+    #[serde(rename = "@rebalance", default)]
+    pub rebalance: Rebalance,
     /// Of its hosts.
     #[serde(rename = "Capacity")]
     pub capacity: Capacity,

@@ -66,6 +66,7 @@ pub enum Request {
     DestroyVm(vm::DestroyVm),
     MigrateVm(migration::MigrateVm),
     PlanMigration(migration::PlanMigration),
+    EvacuateHost(migration::EvacuateHost),
     ReceiveVm(migration::ReceiveVm),
     SendVm(migration::SendVm),
     SettleMigration(migration::SettleMigration),

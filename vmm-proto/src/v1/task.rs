@@ -103,6 +103,9 @@ pub struct TaskChild {
     /// The task that does its part; missing until it was decided, and where it was refused.
     #[serde(rename = "@task", default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
+    /// The name of the host that it is put on, or moves to, as was decided for it.
+    #[serde(rename = "@host", default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// Why its part failed, for programs.
     #[serde(rename = "@code", default, skip_serializing_if = "Option::is_none")]
     pub code: Option<FaultCode>,

@@ -176,6 +176,7 @@ pub fn verb(request: &Request) -> Verb {
         Request::SetMemory(_) => change("SetMemory", OPERATE, true),
         Request::MigrateVm(_) => change("MigrateVm", OPERATE, false),
         Request::PlanMigration(_) => read("PlanMigration", Cost::List, VIEW, false),
+        Request::EvacuateHost(_) => change("EvacuateHost", ADMINISTER, false),
         Request::ReceiveVm(_) => change("ReceiveVm", None, true),
         Request::SendVm(_) => change("SendVm", None, true),
         Request::SettleMigration(_) => among_agents(change("SettleMigration", None, true)),

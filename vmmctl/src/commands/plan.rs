@@ -20,7 +20,8 @@ Examples:
   vmmctl plan growth web --vcpus 4 --memory 8G
 
 Costs have no unit; 1 is about what an idle host is worth. Moves of one wave fit at the same time.
-Nothing is moved: `vmmctl vm migrate` and `vmmctl host evacuate` do that.";
+Nothing is moved: `vmmctl vm migrate` and `vmmctl host evacuate` do that, and a pool by itself
+after `vmmctl pool set POOL --rebalance carry-out`.";
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]

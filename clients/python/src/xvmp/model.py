@@ -99,6 +99,14 @@ class GroupKind(StrEnum):
     APART = "Apart"
 
 
+class Rebalance(StrEnum):
+    """What becomes of moves that would pay in a pool."""
+
+    OFF = "Off"
+    ADVISE = "Advise"
+    CARRY_OUT = "CarryOut"
+
+
 class BulkOperation(StrEnum):
     """What may be asked for many VMs at once."""
 
@@ -443,6 +451,7 @@ class Pool:
     first: bool
     notes: str | None = None
     advised_moves: int | None = None
+    rebalance: Rebalance = Rebalance.ADVISE
     capacity: Capacity
 
 
@@ -802,6 +811,40 @@ class DecisionKind(StrEnum):
     REBALANCE = "Rebalance"
     EVACUATE = "Evacuate"
     GROW = "Grow"
+    MIGRATION = "Migration"
+
+
+class Progress(StrEnum):
+    """How far a plan is that the manager carries out."""
+
+    UNDER_WAY = "UnderWay"
+    DONE = "Done"
+    STOPPED = "Stopped"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarriedMove:
+    """One move of it; without a task it waits, or was not begun."""
+
+    tag: ClassVar[str] = "CarriedMove"
+    vm: str
+    vm_name: str
+    source: str
+    destination: str
+    state: TaskState
+    task: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarryOut:
+    """What came of a plan that the manager carries out; ``moves`` of one decision only."""
+
+    tag: ClassVar[str] = "CarryOut"
+    progress: Progress
+    pool: str
+    reason: str | None = None
+    moves: tuple[CarriedMove, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -820,6 +863,7 @@ class Decision:
     placements: Placements | None = None
     plan: Plan | None = None
     growth: Growth | None = None
+    carry_out: CarryOut | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -921,6 +965,7 @@ class TaskChild:
     vm_name: str
     state: TaskState
     task: str | None = None
+    host: str | None = None
     code: FaultCode | None = None
     message: str | None = None
 

@@ -180,6 +180,7 @@ class DefinePool(Verb[model.Done]):
     new_name: str | None = None
     site: str | None = None
     notes: str | None = None
+    rebalance: model.Rebalance | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,6 +251,34 @@ class MigrateVm(_Move, TaskVerb):
     """Moves a VM that runs to another host of its pool."""
 
     tag = "MigrateVm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvacuateHost(TaskVerb):
+    """Moves all VMs off a host, and lets no new one come."""
+
+    tag = "EvacuateHost"
+    host: str
+    dry_run: bool = field(default=False, init=False)
+    at_once: int | None = None
+    downtime_ms_max: int | None = None
+    deadline_s: int | None = None
+    bandwidth_bytes_per_s: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TryEvacuateHost(Verb[model.Plan]):
+    """Who would go where; nothing is done."""
+
+    tag = "EvacuateHost"
+    reply = model.Plan
+    changes = True
+    host: str
+    dry_run: bool = field(default=True, init=False)
+    at_once: int | None = None
+    downtime_ms_max: int | None = None
+    deadline_s: int | None = None
+    bandwidth_bytes_per_s: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,7 +110,7 @@ impl Large<'_> {
             let define = v1::DefineSite { site: site.clone(), new_name: None, notes: None };
             self.must(Request::DefineSite(define)).await?;
             let (pool, site) = (format!("pool{n}"), Some(site));
-            let define = v1::DefinePool { pool, new_name: None, site, notes: None };
+            let define = v1::DefinePool { pool, site, ..v1::DefinePool::default() };
             self.must(Request::DefinePool(define)).await?;
         }
         for n in 0..self.day.pool.hosts.len() {

@@ -108,6 +108,7 @@ fn question() -> impl Strategy<Value = Question> {
         }),
         host_id().prop_map(Question::Evacuate),
         (vm_id(), amounts()).prop_map(|(vm, demand)| Question::Grow(vm, demand)),
+        vm_id().prop_map(Question::Relocate),
     ]
 }
 

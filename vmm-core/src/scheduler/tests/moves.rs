@@ -67,6 +67,69 @@ fn a_vm_that_stays_is_told_why() {
 }
 
 #[test]
+fn a_step_holds_as_long_as_the_world_is_what_it_was_made_of() {
+    let limits = Limits::default();
+    let planned = rebalance(&hot(), &balance(), &limits);
+    let check = |change: fn(&mut Pool), is_why: fn(&Result<(), Why>) -> bool| {
+        let mut pool = hot();
+        change(&mut pool);
+        let holds = still_holds(&pool, &planned.steps, 0, &balance(), &limits);
+        assert!(is_why(&holds), "{holds:?}");
+    };
+    check(|_| {}, Result::is_ok);
+    // The cool-down is the plan's affair.
+    check(
+        |pool| pool.vms.iter_mut().for_each(|vm| vm.mobility.moved_s_ago = Some(1)),
+        Result::is_ok,
+    );
+    check(|pool| pool.vms.clear(), |why| *why == Err(Why::Immovable));
+    check(
+        |pool| pool.vms.iter_mut().for_each(|vm| vm.host = Some(id(3))),
+        |why| *why == Err(Why::Immovable),
+    );
+    check(
+        |pool| pool.vms.iter_mut().for_each(|vm| vm.mobility.is_movable = false),
+        |why| *why == Err(Why::Immovable),
+    );
+    check(
+        |pool| pool.hosts.iter_mut().for_each(|host| host.maintenance = true),
+        |why| *why == Err(Why::NoHost(Some(Refusal::Maintenance))),
+    );
+    check(
+        |pool| pool.hosts.iter_mut().skip(1).for_each(|host| host.used = amounts(3500, 512, 0)),
+        |why| matches!(why, Err(Why::NotHalfPrice(..))),
+    );
+    check(|pool| pool.hosts.truncate(1), |why| *why == Err(Why::NoHost(None)));
+    assert!(still_holds(&hot(), &planned.steps, 99, &balance(), &limits).is_err());
+}
+
+#[test]
+fn a_detour_holds_by_where_it_ends_and_the_way_on_by_being_possible() {
+    // By its end the first VM goes from a hot host to an idle one; the third is only on its way.
+    let step = |from, to, is_temporary| Step {
+        wave: 0,
+        vm: VmId::from_bytes([1; 16]),
+        from: id(from),
+        to: id(to),
+        is_temporary,
+        forecast: None,
+    };
+    let steps = [step(1, 3, true), step(3, 2, false)];
+    let holds = |pool: &Pool, at| still_holds(pool, &steps, at, &balance(), &Limits::default());
+    assert_eq!(holds(&hot(), 0), Ok(()));
+    let mut no_room = hot();
+    no_room.hosts[2].used = amounts(0, 4096, 0);
+    assert!(matches!(holds(&no_room, 0), Err(Why::NoHost(Some(_)))), "no room on the way");
+    let mut dear = hot();
+    dear.hosts[1].used = amounts(3800, 512, 0);
+    assert!(matches!(holds(&dear, 0), Err(Why::NotHalfPrice(..))), "it would not pay");
+    dear.vms[0].host = Some(id(3));
+    assert_eq!(holds(&dear, 1), Ok(()), "it shall not stay where it was put meanwhile");
+    dear.hosts[1].maintenance = true;
+    assert_eq!(holds(&dear, 1), Err(Why::NoHost(Some(Refusal::Maintenance))));
+}
+
+#[test]
 fn two_hosts_that_are_alike_exchange_nothing() {
     let vms = vec![on(1, 1, amounts(3500, 512, 0)), on(2, 2, amounts(3500, 512, 0))];
     let plan = rebalance(&pool_of(2, vms), &balance(), &Limits::default());

@@ -12,7 +12,7 @@
 //! | `drift` | VMs as reported and as asked for | shows the difference; charges memory that is held |
 //! | `orphans` | VMs that are reported and not known | logs them; nobody touches them but by `DestroyOrphan` |
 //! | `moves` | ends of moves that no task is about | tells them the verdict of the books; gives the other host's charge back |
-//! | `advice` | where VMs are, and what they use | shows how many moves would pay, and keeps the plan |
+//! | `advice` | where VMs are, and what they use | shows how many moves would pay, keeps the plan, and makes its moves where the pool says so |
 //! | `profiles` | what VMs that are made alike were measured to use | expects it of the next one |
 //! | `retention` | finished tasks and idempotency keys | forgets those that are too many or too old |
 //!
@@ -20,6 +20,7 @@
 //! that something has been so for a while. A turn never waits and never fails: what it could not store it finds again.
 
 mod advice;
+mod carry;
 mod drift;
 mod liveness;
 mod moves;

@@ -1,7 +1,7 @@
 //! `vmmctl decision list`
 
 use clap::Args;
-use vmm_proto::v1::{Decision, DecisionKind, ListDecisions, Reply, Request};
+use vmm_proto::v1::{Decision, DecisionKind, ListDecisions, Progress, Reply, Request};
 
 use crate::commands::task::utc;
 use crate::complete;
@@ -44,9 +44,24 @@ const COLUMNS: &[OfDecision] = &[
     OfDecision::text("question", |made| word(made.question).to_owned()),
     OfDecision::text("vm", |made| made.vm_name.clone().unwrap_or_default()),
     OfDecision::text("answer", |made| made.answer.clone()),
+    OfDecision::text("carried_out", |made| {
+        made.carry_out
+            .as_ref()
+            .map(|carried| progress(carried.progress).to_owned())
+            .unwrap_or_default()
+    })
+    .wide(),
     OfDecision::text("task", |made| made.task.clone().unwrap_or_default()).wide(),
     OfDecision::text("vm_id", |made| made.vm.clone().unwrap_or_default()).wide(),
 ];
+
+fn progress(how: Progress) -> &'static str {
+    match how {
+        Progress::UnderWay => "under way",
+        Progress::Done => "done",
+        Progress::Stopped => "stopped",
+    }
+}
 
 pub(super) fn word(question: DecisionKind) -> &'static str {
     match question {
@@ -55,6 +70,7 @@ pub(super) fn word(question: DecisionKind) -> &'static str {
         DecisionKind::Rebalance => "rebalance",
         DecisionKind::Evacuate => "evacuate",
         DecisionKind::Grow => "grow",
+        DecisionKind::Migration => "migration",
     }
 }
 

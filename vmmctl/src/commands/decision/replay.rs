@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use vmm_core::scheduler::record::{Answer as Found, Record};
 use vmm_core::scheduler::{Batch, Pool, Preference};
-use vmm_proto::convert::plan::{shown_growth, shown_plan};
+use vmm_proto::convert::plan::{shown_growth, shown_plan, shown_relocation};
 use vmm_proto::v1::Placement;
 
 use crate::commands::{plan, vm};
@@ -46,6 +46,10 @@ pub(super) fn run(look: &Look, replay: &Replay) -> Result<(), Failure> {
         Found::Grow(found) => {
             let found = found.ok_or_else(gone)?;
             plan::show_growth(look, &shown_growth(&record.pool, &found))
+        }
+        Found::Relocate(found) => {
+            let found = found.ok_or_else(gone)?;
+            plan::show_growth(look, &shown_relocation(&record.pool, &found))
         }
         Found::Batch(batch) => look.print(&Answer::list(&rows(&record.pool, &batch), COLUMNS)),
     }

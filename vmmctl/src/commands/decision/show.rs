@@ -2,11 +2,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use vmm_proto::v1::{Decision, ReadDecision, Reply, Request, ShowDecision};
+use vmm_proto::v1::{
+    CarriedMove, CarryOut, Decision, Progress, ReadDecision, Reply, Request, ShowDecision,
+    TaskState,
+};
 
 use super::list::word;
 use crate::commands::plan::{told_growth, told_plan};
-use crate::commands::task::utc;
+use crate::commands::task::{state, utc};
 use crate::commands::vm::{told_placement, told_placements};
 use crate::failure::Failure;
 use crate::output::{Answer, Column, Told, write};
@@ -39,8 +42,43 @@ fn told(made: &Decision) -> Told {
         made.placements.as_ref().map(told_placements),
         made.plan.as_ref().map(told_plan),
         made.growth.as_ref().map(told_growth),
+        made.carry_out.as_ref().map(told_carried),
     ];
     parts.into_iter().flatten().fold(Told::line(head), Told::and)
+}
+
+type OfCarried = Column<CarriedMove>;
+
+const CARRIED: &[OfCarried] = &[
+    OfCarried::text("vm", |moved| moved.vm_name.clone()),
+    OfCarried::text("source", |moved| moved.source.clone()),
+    OfCarried::text("destination", |moved| moved.destination.clone()),
+    OfCarried::text("status", |moved| status(moved).to_owned()),
+    OfCarried::text("task", |moved| moved.task.clone().unwrap_or_default()),
+    OfCarried::text("why", |moved| moved.message.clone().unwrap_or_default()),
+];
+
+fn status(moved: &CarriedMove) -> &'static str {
+    match (moved.state, &moved.task) {
+        (TaskState::Done, _) => "moved",
+        (TaskState::Queued, None) => "waits",
+        (TaskState::Cancelled, None) => "not begun",
+        (other, _) => state(other),
+    }
+}
+
+fn told_carried(carried: &CarryOut) -> Told {
+    let pool = &carried.pool;
+    let head = match carried.progress {
+        Progress::UnderWay => format!("the manager is carrying it out in pool {pool}"),
+        Progress::Done => format!("the manager carried it out in pool {pool}"),
+        Progress::Stopped => format!("the manager began to carry it out in pool {pool}"),
+    };
+    let line = match &carried.reason {
+        Some(reason) => format!("{head}, and stopped: {reason}"),
+        None => head,
+    };
+    Told::line(line).table(CARRIED, &carried.moves)
 }
 
 /// The text as it is, whatever form of output is asked for.
@@ -72,6 +110,45 @@ decision 42, 2023-11-14 22:13:20: place web: to h1
     HOST   COST    CPU  MEMORY  DISK I/O  WHY
 ->  h1    0.750  0.250   0.500     0.000  lowest cost
 ";
+
+    const CARRIED_GOLDEN: &str = "
+decision 7, 2023-11-14 22:13:20: rebalance: 2 moves would pay
+the manager began to carry it out in pool fast, and stopped: web was not moved: the link was cut
+
+VM   SOURCE  DESTINATION  STATUS     TASK  WHY
+web  h1      h2           failed     t-1   the link was cut
+db   h1      h3           not begun  -     -
+";
+
+    #[test]
+    fn what_came_of_a_plan_is_told_move_by_move() {
+        let moved = |vm: &str, to: &str, state| CarriedMove {
+            vm_name: vm.into(),
+            source: "h1".into(),
+            destination: to.into(),
+            state,
+            ..CarriedMove::default()
+        };
+        let failed = CarriedMove {
+            task: Some("t-1".into()),
+            message: Some("the link was cut".into()),
+            ..moved("web", "h2", TaskState::Failed)
+        };
+        let made = Decision {
+            decision: 7,
+            at_ms: 1_700_000_000_000,
+            question: DecisionKind::Rebalance,
+            answer: "2 moves would pay".into(),
+            carry_out: Some(CarryOut {
+                progress: Progress::Stopped,
+                pool: "fast".into(),
+                reason: Some("web was not moved: the link was cut".into()),
+                moves: vec![failed, moved("db", "h3", TaskState::Cancelled)],
+            }),
+            ..Decision::default()
+        };
+        assert_eq!(format!("\n{}", told(&made).lay_out(Screen::PIPE, true)), CARRIED_GOLDEN);
+    }
 
     #[test]
     fn a_placement_is_shown_with_every_hosts_terms() {

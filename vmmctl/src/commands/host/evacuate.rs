@@ -1,25 +1,19 @@
-//! `vmmctl host evacuate`: carries out what `vmmctl plan evacuation` says.
-//!
-//! ```text
-//!   maintenance on ─► plan ─► wave after wave, a few moves at a time ─► empty
-//!                                └─ one fails: no other is begun; those under way end; what was done and what is left is said
-//! ```
+//! `vmmctl host evacuate`: the manager moves the VMs off a host; here the wait is, and what came of it.
 
 use clap::Args;
-use futures_util::StreamExt as _;
 use serde::Serialize;
 use vmm_proto::v1::{
-    Fault, FaultCode, MigrateVm, Plan, PlanEvacuation, PlannedMove, Reply, Request, SetMaintenance,
+    EvacuateHost, Fault, FaultCode, Plan, Reply, Request, Task, TaskChild, TaskState,
 };
 
-use crate::commands::{plan, vm};
+use crate::commands::{plan, task, vm};
 use crate::complete;
 use crate::confirm::{Reason, confirm};
 use crate::failure::{Failure, gravest};
-use crate::output::{Answer, Column, Told, visible_lines};
+use crate::output::{Answer, Column, Told};
 use crate::progress::Board;
 use crate::session::{Session, unexpected};
-use crate::wait::{attended, begin, finished, follow_for};
+use crate::wait::{Waiting, attended, begin, follow_for};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -28,9 +22,12 @@ Examples:
   vmmctl host evacuate host-1
   vmmctl host evacuate host-1 --at-once 1 -y
 
-The host goes into maintenance, so that nothing new comes, and its VMs move while they run. It stays
-in maintenance until `vmmctl host maintenance host-1 off`. When a move fails, no other is begun; the
-same command goes on from there. A VM that cannot be moved stays, and the exit code is 10.")]
+The host goes into maintenance, so that nothing new comes, and its VMs move while they run: the
+manager does that, whether or not somebody waits here. It stays in maintenance until `vmmctl host
+maintenance host-1 off`. A VM that cannot be moved, or whose move fails, stays, and the others go
+on; the same command tries again. Where a VM stays that no host can take, the exit code is 10.
+`vmmctl task cancel` takes back the moves that are under way; then the host is in maintenance only
+if it was before.")]
 pub(crate) struct Evacuate {
     /// Name or id.
     #[arg(add = complete::hosts())]
@@ -38,19 +35,31 @@ pub(crate) struct Evacuate {
     /// Moves at the same time.
     #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
     at_once: u8,
+    /// How long each guest may stand still, in milliseconds [default: 300].
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=600_000))]
+    downtime_max: Option<u64>,
+    /// How long each may be copied, in seconds; after that it stays where it is [default: 3600].
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    deadline: Option<u64>,
+    /// The most that may be sent for each, in MiB a second [default: what the link carries].
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    bandwidth: Option<u64>,
     /// Only say who would go where.
     #[arg(long)]
     dry_run: bool,
     /// Do not ask.
     #[arg(long, short)]
     yes: bool,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
-/// What came of one move.
+/// What came of one VM.
 #[derive(Debug, Serialize)]
 struct Moved {
     vm: String,
-    destination: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destination: Option<String>,
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<String>,
@@ -60,19 +69,26 @@ struct Moved {
     exit_code: u8,
 }
 
-const MOVED: &str = "moved";
-const FAILED: &str = "failed";
-const NOT_BEGUN: &str = "not begun";
-
 impl Moved {
-    fn of(step: &PlannedMove, outcome: &'static str) -> Self {
-        let (vm, destination) = (step.vm_name.clone(), step.destination.clone());
-        Self { vm, destination, outcome, task: None, error: None, exit_code: 0 }
-    }
-
-    fn failed(step: &PlannedMove, task: Option<String>, failure: &Failure) -> Self {
-        let (error, exit_code) = (Some(failure.to_string()), failure.exit_code());
-        Self { task, error, exit_code, ..Self::of(step, FAILED) }
+    fn of(child: &TaskChild) -> Self {
+        let fault = child.code.zip(child.message.clone());
+        let failure = fault.map(|(code, message)| Failure::Task(Fault::new(code, message)));
+        let outcome = match (child.state, child.code) {
+            (TaskState::Done, _) => "moved",
+            (TaskState::Failed, Some(FaultCode::NoCapacity)) => "stays",
+            (TaskState::Failed, _) => "failed",
+            (TaskState::Cancelled, _) if child.task.is_none() => "not begun",
+            (TaskState::Cancelled, _) => "cancelled",
+            _ => "under way",
+        };
+        Self {
+            vm: child.vm_name.clone(),
+            destination: child.host.clone(),
+            outcome,
+            task: child.task.clone(),
+            error: child.message.clone(),
+            exit_code: failure.map_or(0, |failure| failure.exit_code()),
+        }
     }
 }
 
@@ -80,182 +96,143 @@ type OfMoved = Column<Moved>;
 
 const COLUMNS: &[OfMoved] = &[
     OfMoved::text("vm", |moved| moved.vm.clone()),
-    OfMoved::text("destination", |moved| moved.destination.clone()),
+    OfMoved::text("destination", |moved| moved.destination.clone().unwrap_or_default()),
     OfMoved::text("outcome", |moved| moved.outcome.to_owned()),
     OfMoved::text("error", |moved| moved.error.clone().unwrap_or_default()),
 ];
 
 pub(super) async fn run(session: &Session, evacuate: Evacuate) -> Result<(), Failure> {
-    let Evacuate { host, at_once, dry_run, yes } = evacuate;
-    if dry_run {
-        return plan::show_plan(&session.look, &planned(session, &host).await?);
+    let Evacuate { host, at_once, dry_run, yes, waiting, .. } = &evacuate;
+    let ask = EvacuateHost {
+        host: host.clone(),
+        dry_run: *dry_run,
+        at_once: Some(u32::from(*at_once)),
+        downtime_ms_max: evacuate.downtime_max,
+        deadline_s: evacuate.deadline,
+        bandwidth_bytes_per_s: evacuate.bandwidth.map(|mib| mib.saturating_mul(1 << 20)),
+    };
+    if *dry_run {
+        return plan::show_plan(&session.look, &planned(session, ask).await?);
     }
     let question = format!("move all VMs off host {host}, and let no new one come?");
-    confirm(&question, Reason::Loses, yes).await?;
-    let set = SetMaintenance { host: host.clone(), maintenance: true };
-    match session.call(Request::SetMaintenance(set)).await? {
-        Reply::Done(_) => {}
-        other => return Err(unexpected(&other)),
+    confirm(&question, Reason::Loses, *yes).await?;
+    let task = begin(session, Request::EvacuateHost(ask)).await?;
+    if waiting.no_wait {
+        return session.look.print(&Answer::one(&task, task::COLUMNS));
     }
-    let plan = planned(session, &host).await?;
-    let moved = carry_out(session, &plan, usize::from(at_once)).await?;
-    let answer = Answer::list(&moved, COLUMNS);
-    let is_empty = !has_failed(&moved) && plan.kept.is_empty();
-    session.look.print(&answer.told(|| told(&host, is_empty, &moved)))?;
-    verdict(&host, &plan, &moved)
+    let task = followed(session, task, evacuate.deadline).await?;
+    let moved: Vec<Moved> = task.children.iter().map(Moved::of).collect();
+    session.look.print(&Answer::list(&moved, COLUMNS).told(|| told(host, &task, &moved)))?;
+    verdict(&task, &moved)
 }
 
-fn told(host: &str, is_empty: bool, moved: &[Moved]) -> Told {
-    let line = match (is_empty, moved.len()) {
-        (true, 0) => format!("nothing was on host {host}; it is in maintenance"),
-        (true, _) => format!("host {host} is empty, and in maintenance"),
-        (false, _) => format!("host {host} is not empty"),
-    };
-    Told::line(line).table(COLUMNS, moved)
-}
-
-async fn planned(session: &Session, host: &str) -> Result<Plan, Failure> {
-    let ask = PlanEvacuation { host: host.to_owned() };
-    match session.call(Request::PlanEvacuation(ask)).await? {
+async fn planned(session: &Session, ask: EvacuateHost) -> Result<Plan, Failure> {
+    match session.call(Request::EvacuateHost(ask)).await? {
         Reply::Plan(plan) => Ok(plan),
         other => Err(unexpected(&other)),
     }
 }
 
-/// Wave after wave: what a wave makes room for is in the next one.
-async fn carry_out(session: &Session, plan: &Plan, at_once: usize) -> Result<Vec<Moved>, Failure> {
-    let board = Board::new(plan.moves.len());
-    let work = async {
-        let mut done: Vec<Moved> = Vec::with_capacity(plan.moves.len());
-        for wave in plan.moves.chunk_by(|one, next| one.wave == next.wave) {
-            if has_failed(&done) {
-                done.extend(wave.iter().map(|step| Moved::of(step, NOT_BEGUN)));
-            } else {
-                done.extend(one_wave(session, wave, &board, at_once).await);
-            }
-        }
-        done
+/// It takes as long as its moves may take one after the other, at most.
+async fn followed(session: &Session, task: Task, deadline_s: Option<u64>) -> Result<Task, Failure> {
+    let board = Board::new(1);
+    let moves = u32::try_from(task.children.len()).unwrap_or(u32::MAX).max(1);
+    let time = vm::time_for(session.timeout, deadline_s).saturating_mul(moves);
+    attended(&board, follow_for(session, task, &board, time)).await?
+}
+
+fn told(host: &str, task: &Task, moved: &[Moved]) -> Told {
+    let line = match (task.state, moved.len()) {
+        (TaskState::Done, 0) => format!("nothing was on host {host}; it is in maintenance"),
+        (TaskState::Done, _) => format!("host {host} is empty, and in maintenance"),
+        (TaskState::Cancelled, _) => format!("the evacuation of host {host} was cancelled"),
+        _ => format!("host {host} is not empty"),
     };
-    attended(&board, work).await
+    Told::line(line).table(COLUMNS, moved)
 }
 
-fn has_failed(done: &[Moved]) -> bool {
-    done.iter().any(|moved| moved.outcome == FAILED)
-}
-
-async fn one_wave(
-    session: &Session,
-    wave: &[PlannedMove],
-    board: &Board,
-    at_once: usize,
-) -> Vec<Moved> {
-    let stop = std::cell::Cell::new(false);
-    let moves = futures_util::stream::iter(wave).map(|step| async {
-        if stop.get() {
-            return Moved::of(step, NOT_BEGUN);
-        }
-        let moved = one(session, step, board).await;
-        if moved.outcome == FAILED {
-            stop.set(true);
-        }
-        board.over(moved.task.as_deref());
-        board.aside(|| tell(&moved));
-        moved
+/// Empty, or what is left: as grave as the gravest of it.
+fn verdict(task: &Task, moved: &[Moved]) -> Result<(), Failure> {
+    if task.state == TaskState::Done {
+        return Ok(());
+    }
+    let fault = task.fault.clone().unwrap_or_else(|| {
+        Fault::new(FaultCode::Internal, format!("task {} ended without a reason", task.task))
     });
-    moves.buffered(at_once).collect().await
-}
-
-/// A line while others go on.
-fn tell(moved: &Moved) {
-    let Moved { vm, destination, .. } = moved;
-    match &moved.error {
-        None => eprintln!("{vm} runs on {destination} now"),
-        Some(error) => eprintln!("vmmctl: {vm}: {}", visible_lines(error)),
+    let own = Failure::Task(fault.clone());
+    if task.state == TaskState::Cancelled {
+        return Err(own);
     }
-}
-
-async fn one(session: &Session, step: &PlannedMove, board: &Board) -> Moved {
-    let (vm, host) = (step.vm.clone(), Some(step.destination.clone()));
-    let request = Request::MigrateVm(MigrateVm { vm, host, ..MigrateVm::default() });
-    let task = match begin(session, request).await {
-        Ok(task) => task,
-        Err(failure) => return Moved::failed(step, None, &failure),
-    };
-    let id = Some(task.task.clone());
-    let time = vm::time_for(session.timeout, None);
-    match follow_for(session, task, board, time).await.and_then(finished) {
-        Ok(_) => Moved { task: id, ..Moved::of(step, MOVED) },
-        Err(failure) => Moved::failed(step, id, &failure),
-    }
-}
-
-/// Empty, or what is left.
-fn verdict(host: &str, plan: &Plan, moved: &[Moved]) -> Result<(), Failure> {
-    let names = |outcome: &str| -> Vec<&str> {
-        let of = moved.iter().filter(|moved| moved.outcome == outcome);
-        of.map(|moved| moved.vm.as_str()).collect()
-    };
-    let (done, failed, left) = (names(MOVED), names(FAILED), names(NOT_BEGUN));
-    if !failed.is_empty() {
-        let exit_code = gravest(moved.iter().map(|moved| moved.exit_code));
-        let mut message = format!(
-            "{} of {} moves were done; {} failed",
-            done.len(),
-            moved.len(),
-            failed.join(", ")
-        );
-        if !left.is_empty() {
-            message.push_str(&format!("; not begun: {}", left.join(", ")));
-        }
-        message.push_str(&format!(". Host {host} is in maintenance; the same command goes on"));
-        return Err(Failure::Several { exit_code, message });
-    }
-    if !plan.kept.is_empty() {
-        let stay = |kept: &vmm_proto::v1::KeptVm| format!("{} ({})", kept.vm_name, kept.reason);
-        let stay: Vec<String> = plan.kept.iter().map(stay).collect();
-        let message = format!("host {host} is not empty; these stay: {}", stay.join("; "));
-        return Err(Failure::Fault(Fault::new(FaultCode::NoCapacity, message)));
-    }
-    Ok(())
+    let codes = moved.iter().map(|moved| moved.exit_code).filter(|code| *code > 0);
+    let exit_code = gravest(codes.chain([own.exit_code()]));
+    Err(Failure::Several { exit_code, message: fault.message })
 }
 
 #[cfg(test)]
 mod tests {
-    use vmm_proto::v1::KeptVm;
-
     use super::*;
+    use crate::screen::Screen;
 
-    fn step(vm: &str) -> PlannedMove {
-        PlannedMove { vm_name: vm.into(), destination: "h2".into(), ..PlannedMove::default() }
-    }
-
-    fn check(moved: &[Moved], kept: &[&str], expect: Option<(u8, &str)>) {
-        let kept = kept.iter().map(|vm| KeptVm { vm_name: (*vm).into(), ..KeptVm::default() });
-        let plan = Plan { kept: kept.collect(), ..Plan::default() };
-        match (verdict("h1", &plan, moved), expect) {
-            (Ok(()), None) => {}
-            (Err(failure), Some((code, words))) => {
-                assert_eq!(failure.exit_code(), code, "{failure}");
-                assert!(failure.to_string().contains(words), "{failure}");
-            }
-            (told, expect) => panic!("{told:?}, not {expect:?}"),
+    fn child(vm: &str, state: TaskState, fault: Option<(FaultCode, &str)>) -> TaskChild {
+        TaskChild {
+            vm_name: vm.into(),
+            state,
+            task: Some("t".into()),
+            host: fault.is_none().then(|| "h2".to_owned()),
+            code: fault.map(|(code, _)| code),
+            message: fault.map(|(_, message)| message.to_owned()),
+            ..TaskChild::default()
         }
     }
 
+    fn ended(state: TaskState, code: Option<FaultCode>, children: Vec<TaskChild>) -> Task {
+        let fault = code.map(|code| Fault::new(code, "host h1 is not empty; these stay: …"));
+        Task { state, fault, children, ..Task::default() }
+    }
+
+    fn check(task: &Task, expect: Option<u8>) {
+        let moved: Vec<Moved> = task.children.iter().map(Moved::of).collect();
+        let code = verdict(task, &moved).err().map(|failure| failure.exit_code());
+        assert_eq!(code, expect, "{task:?}");
+    }
+
     #[test]
-    fn a_host_is_empty_or_what_is_left_is_said() {
-        let fault = Fault::new(FaultCode::HostFailed, "the link was cut");
-        let failed = || Moved::failed(&step("b"), None, &Failure::Fault(fault.clone()));
-        let moved = || Moved::of(&step("a"), MOVED);
-        check(&[moved()], &[], None);
-        check(&[], &[], None);
-        check(&[moved()], &["db"], Some((10, "these stay: db")));
-        let left = Moved::of(&step("c"), NOT_BEGUN);
-        let code = failed().exit_code;
+    fn the_exit_code_is_that_of_the_gravest_that_stays() {
+        let done = || child("a", TaskState::Done, None);
+        let stays = || child("db", TaskState::Failed, Some((FaultCode::NoCapacity, "no room")));
+        let failed = || child("b", TaskState::Failed, Some((FaultCode::HostFailed, "cut")));
+        check(&ended(TaskState::Done, None, vec![done()]), None);
+        check(&ended(TaskState::Done, None, Vec::new()), None);
+        let no_room = Some(FaultCode::NoCapacity);
+        check(&ended(TaskState::Failed, no_room, vec![done(), stays()]), Some(10));
+        let grave = Failure::Task(Fault::new(FaultCode::HostFailed, "x")).exit_code();
+        let both = ended(TaskState::Failed, no_room, vec![done(), stays(), failed()]);
+        check(&both, Some(gravest([10, grave])));
+        let cancelled = Failure::Task(Fault::new(FaultCode::Cancelled, "x")).exit_code();
+        let waits = child("c", TaskState::Cancelled, None);
         check(
-            &[moved(), failed(), left],
-            &["db"],
-            Some((code, "1 of 3 moves were done; b failed; not begun: c")),
+            &ended(TaskState::Cancelled, Some(FaultCode::Cancelled), vec![done(), waits]),
+            Some(cancelled),
         );
     }
+
+    #[test]
+    fn who_left_and_who_stays_is_told() {
+        let not_begun = TaskChild { task: None, ..child("c", TaskState::Cancelled, None) };
+        let stays = child("db", TaskState::Failed, Some((FaultCode::NoCapacity, "no room")));
+        let children = vec![child("a", TaskState::Done, None), not_begun, stays];
+        let task = ended(TaskState::Failed, Some(FaultCode::NoCapacity), children);
+        let moved: Vec<Moved> = task.children.iter().map(Moved::of).collect();
+        let text = told("h1", &task, &moved).lay_out(Screen::PIPE, true);
+        assert_eq!(format!("\n{text}"), GOLDEN);
+    }
+
+    const GOLDEN: &str = "
+host h1 is not empty
+
+VM  DESTINATION  OUTCOME    ERROR
+a   h2           moved      -
+c   h2           not begun  -
+db  -            stays      no room
+";
 }

@@ -1,6 +1,6 @@
 //! The columns of a pool.
 
-use vmm_proto::v1::Pool;
+use vmm_proto::v1::{Pool, Rebalance};
 
 use crate::output::{Column, Unit};
 
@@ -21,6 +21,7 @@ pub(crate) const COLUMNS: &[OfPool] = &[
     OfPool::number("memory_reserved", Unit::Kib, |pool| Some(pool.capacity.memory_reserved_kib))
         .heading("MEM RESERVED"),
     OfPool::count("advised_moves", |pool| pool.advised_moves),
+    OfPool::text("rebalance", |pool| rebalance(pool.rebalance).to_owned()),
     OfPool::text("notes", |pool| pool.notes.clone()),
     OfPool::number("disk", Unit::BytesPerS, |pool| Some(pool.capacity.disk_used_bytes_per_s))
         .wide(),
@@ -33,3 +34,12 @@ pub(crate) const COLUMNS: &[OfPool] = &[
     OfPool::flag("first", |pool| pool.first).wide(),
     OfPool::text("id", |pool| pool.pool.clone()).wide(),
 ];
+
+/// As it is said to `vmmctl pool set`.
+fn rebalance(what: Rebalance) -> &'static str {
+    match what {
+        Rebalance::Off => "off",
+        Rebalance::Advise => "advise",
+        Rebalance::CarryOut => "carry-out",
+    }
+}

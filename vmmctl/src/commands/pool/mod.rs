@@ -2,9 +2,11 @@
 
 mod columns;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use vmm_core::query::PoolField;
-use vmm_proto::v1::{DefinePool, Fault, FaultCode, ListPools, Pool, RemovePool, Reply, Request};
+use vmm_proto::v1::{
+    DefinePool, Fault, FaultCode, ListPools, Pool, Rebalance, RemovePool, Reply, Request,
+};
 
 use crate::args::Listing;
 use crate::changes::Kinds;
@@ -22,9 +24,31 @@ const EXAMPLES: &str = "\
 Examples:
   vmmctl pool list --where 'memory-free>64GiB' --sort -memory-free
   vmmctl pool add fast --site berlin --notes 'hosts with NVMe'
+  vmmctl pool set fast --rebalance carry-out
   vmmctl host move host-3 fast
 
 One pool is there from the beginning: hosts that were put nowhere else are in it.";
+
+/// What becomes of moves that would pay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Rebalancing {
+    /// Nobody looks for them.
+    Off,
+    /// They are looked for, counted and kept: `vmmctl decision list`.
+    Advise,
+    /// The manager makes them, too, a few at a time.
+    CarryOut,
+}
+
+impl From<Rebalancing> for Rebalance {
+    fn from(what: Rebalancing) -> Self {
+        match what {
+            Rebalancing::Off => Self::Off,
+            Rebalancing::Advise => Self::Advise,
+            Rebalancing::CarryOut => Self::CarryOut,
+        }
+    }
+}
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
@@ -34,7 +58,7 @@ pub(crate) enum Command {
     List(Listing),
     /// Make a pool.
     Add(Define),
-    /// Change a pool: its name, its site, what people should know about it.
+    /// Change a pool: its name, its site, what people should know about it, whether its VMs are moved when that pays.
     Set(Set),
     /// Forget a pool that has no hosts.
     Remove(Remove),
@@ -50,6 +74,9 @@ pub(crate) struct Define {
     /// What people should know about it.
     #[arg(long, value_name = "TEXT")]
     notes: Option<String>,
+    /// What becomes of moves that would pay [default: advise].
+    #[arg(long, value_enum)]
+    rebalance: Option<Rebalancing>,
 }
 
 #[derive(Debug, Args)]
@@ -67,6 +94,9 @@ pub(crate) struct Set {
     /// What people should know about it.
     #[arg(long, value_name = "TEXT", group = "what")]
     notes: Option<String>,
+    /// What becomes of moves that would pay.
+    #[arg(long, value_enum, group = "what")]
+    rebalance: Option<Rebalancing>,
 }
 
 #[derive(Debug, Args)]
@@ -86,16 +116,18 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<(), Failu
             let source = Source { kinds: Kinds::POOLS, columns: COLUMNS };
             live::list(session, listing, source, pools).await
         }
-        Command::Add(Define { name, site, notes }) => {
+        Command::Add(Define { name, site, notes, rebalance }) => {
+            let rebalance = rebalance.map(Rebalance::from);
             if pools(session, &Wanted::default()).await?.iter().any(|pool| pool.name == name) {
                 let message = format!("there is a pool {name}; change it with `vmmctl pool set`");
                 return Err(Failure::Fault(Fault::new(FaultCode::Conflict, message)));
             }
-            let define = DefinePool { pool: name.clone(), new_name: None, site, notes };
+            let define = DefinePool { pool: name.clone(), new_name: None, site, notes, rebalance };
             done(session, Request::DefinePool(define), &name, "is there").await
         }
-        Command::Set(Set { pool, rename, site, notes }) => {
-            let define = DefinePool { pool: pool.clone(), new_name: rename, site, notes };
+        Command::Set(Set { pool, rename, site, notes, rebalance }) => {
+            let (new_name, rebalance) = (rename, rebalance.map(Rebalance::from));
+            let define = DefinePool { pool: pool.clone(), new_name, site, notes, rebalance };
             done(session, Request::DefinePool(define), &pool, "is set").await
         }
         Command::Remove(Remove { pool, yes }) => {
