@@ -14,8 +14,8 @@ pub(super) const LONG: Table = &[("a_guest_with_a_shared_disk_moves_ten_times", 
 const SCRIBE: &str = "scribe";
 /// The lab's storage network: the same bytes under the same name on each host.
 const DISK: &str = "/san/disk0";
-/// More than the whole disk, so that blocks are read that were written on the other host.
-const AFTERWARDS: u64 = 20 << 20;
+/// More than half of the disk, so that blocks are read that were written on the other host.
+const AFTERWARDS: u64 = 9 << 20;
 
 fn create(pool: &mut LabPool) -> Result<()> {
     pool.create(SCRIBE, "disk:4", &["--disk", DISK, "--cpu-demand", "0.1"])?;
