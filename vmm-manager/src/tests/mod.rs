@@ -25,6 +25,7 @@ mod reconcilers;
 mod reports;
 mod restarts;
 mod saved;
+mod shared_disks;
 mod stores;
 mod tasks;
 mod toolstack;

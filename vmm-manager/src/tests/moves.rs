@@ -10,7 +10,6 @@ use vmm_proto::v1::{
 };
 
 use super::Pool;
-use super::plans::disk;
 use super::pool::spec;
 use crate::workflow::Moment;
 
@@ -25,7 +24,7 @@ fn migrate_to(host: Option<&str>) -> Request {
     })
 }
 
-fn migrate() -> Request {
+pub(super) fn migrate() -> Request {
     migrate_to(None)
 }
 
@@ -34,7 +33,7 @@ fn maintenance(host: &str, maintenance: bool) -> Request {
 }
 
 /// Two hosts, and a VM with these disks that runs on the first.
-async fn pair_with(disks: Vec<v1::Disk>) -> (Pool, String) {
+pub(super) async fn pair_with(disks: Vec<v1::Disk>) -> (Pool, String) {
     let pool = Pool::of(&["a", "b"]).await;
     pool.ok(maintenance("b", true)).await;
     let spec = v1::Spec { disks, ..spec("web") };
@@ -53,7 +52,7 @@ async fn pair() -> (Pool, String) {
 }
 
 /// The guest runs on one host, and that is what is stored; nothing is left of the move anywhere. Which host.
-async fn check_end(pool: &Pool, id: &str, what: &str) -> String {
+pub(super) async fn check_end(pool: &Pool, id: &str, what: &str) -> String {
     // Long enough for an end that was not heard to be told, and to say so.
     for _ in 0..3 {
         pool.settle().await;
@@ -377,7 +376,7 @@ async fn a_source_that_dies_while_it_sends_or_has_offered_ends_with_one_guest() 
     }
 }
 
-async fn refused(pool: &Pool, request: Request) -> Fault {
+pub(super) async fn refused(pool: &Pool, request: Request) -> Fault {
     pool.call(None, request).await.expect_err("refused")
 }
 
@@ -420,36 +419,6 @@ async fn a_move_that_cannot_be_is_refused_with_the_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_vm_with_a_disk_moves_only_between_hosts_that_share_its_directory() {
-    let store = |path: &str| v1::SharedStore { name: "images".into(), path: path.into() };
-    for (here, there, expect) in [
-        (None, None, Err("lies below no directory")),
-        (Some("/srv"), None, Err("does not report the shared directory images")),
-        (None, Some("/srv"), Err("lies below no directory")),
-        (Some("/srv"), Some("/mnt"), Err("does not report the shared directory images")),
-        (Some("/other"), Some("/other"), Err("lies below no directory")),
-        (Some("/srv"), Some("/srv"), Ok(())),
-    ] {
-        let what = format!("{here:?} and {there:?}");
-        let (pool, id) = pair_with(vec![disk("xvda")]).await;
-        pool.agents.with("a", |host| host.stores = here.map(store).into_iter().collect());
-        pool.agents.with("b", |host| host.stores = there.map(store).into_iter().collect());
-        pool.settle().await;
-        match expect {
-            Ok(()) => {
-                pool.done(migrate()).await;
-                assert_eq!(check_end(&pool, &id, &what).await, "b");
-            }
-            Err(says) => {
-                let fault = refused(&pool, migrate()).await;
-                assert_eq!(fault.code, FaultCode::NoCapacity, "{what}");
-                assert!(fault.message.contains(says), "{what}: {fault}");
-            }
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_plan_of_a_move_says_where_to_and_why_nowhere_else_and_does_nothing() {
     let (pool, id) = pair().await;
     let plan = |host: Option<&str>| {
@@ -487,30 +456,4 @@ async fn the_steps_of_a_move_are_those_that_are_tested() {
     let plan = state.task_named(&task.task).expect("there").record.plan.clone().expect("a plan");
     let steps = plan.workflow(Position::default());
     assert_eq!(steps.steps().iter().map(|step| step.name).collect::<Vec<_>>(), STEPS);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_disk_that_hosts_share_is_one_vms_on_all_of_them() {
-    let store = v1::SharedStore { name: "images".into(), path: "/srv".into() };
-    for shared in [false, true] {
-        let (pool, _) = pair_with(vec![disk("xvda")]).await;
-        let stores = Vec::from_iter(shared.then(|| store.clone()));
-        pool.agents.with("b", |host| host.stores = stores);
-        pool.settle().await;
-        // What the first VM's host shares is not asked: it may not have been heard yet.
-        let request = |host: &str| {
-            let spec = v1::Spec { disks: vec![disk("xvda")], ..spec("twin") };
-            let pins = vec![v1::Pin { host: host.to_owned() }];
-            Request::CreateVm(v1::CreateVm { spec, pins, ..v1::CreateVm::default() })
-        };
-        let fault = refused(&pool, request("a")).await;
-        assert_eq!(fault.code, FaultCode::NoCapacity, "{fault}");
-        if shared {
-            let fault = refused(&pool, request("b")).await;
-            assert_eq!(fault.code, FaultCode::NoCapacity, "{fault}");
-        } else {
-            // Another file of the same name.
-            pool.done(request("b")).await;
-        }
-    }
 }

@@ -18,6 +18,7 @@
 //! policy without foresight pays.
 
 mod judge;
+mod options;
 mod send;
 mod weigh;
 
@@ -30,9 +31,10 @@ use super::compaction::{self, Squeeze};
 use super::forecast::Curve;
 use super::pages::Pages;
 use super::rate::{Drift, Link, Undone};
-use super::{Action, Bitmap, Brake, EPOCH, Event, Guest, Limits, Pack, Policy, Reason, Tricks};
+use super::{Action, Bitmap, Brake, EPOCH, Event, Guest, Limits, Policy, Reason};
 use crate::units::BytesPerSecond;
 use judge::{Best, whole};
+pub use options::Options;
 
 /// For so long the log is only looked at.
 pub const PROBE_EPOCHS: u32 = 6;
@@ -44,51 +46,6 @@ pub const SUSPENDS_MAX: u32 = 3;
 pub const LOSSES_MAX: u32 = 8;
 /// What a free page is expected to take, of 1, if it travelled.
 const FREE_PACKED: f64 = 0.4;
-
-/// What is switched on. Everything, but in measurements.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// Balloon or hints.
-    pub compaction: bool,
-    /// Hot pages later than cool ones.
-    pub layering: bool,
-    /// The brake.
-    pub brake: bool,
-    /// What is tried on a page.
-    pub tricks: Tricks,
-    /// Sums of every page, where deltas are tried: without, only pages that were sent again have a copy to compare with.
-    pub sums: bool,
-    /// How pages may be packed.
-    pub packs: Vec<Pack>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            compaction: true,
-            layering: true,
-            brake: true,
-            tricks: Tricks { zero: true, same: true, delta: true },
-            sums: true,
-            packs: vec![Pack::Lz4, Pack::Zstd],
-        }
-    }
-}
-
-impl Options {
-    /// Pages as they are, all of them: to switch single things on again.
-    #[must_use]
-    pub fn plain() -> Self {
-        Self {
-            compaction: false,
-            layering: false,
-            brake: false,
-            tricks: Tricks { zero: false, same: false, delta: false },
-            sums: false,
-            packs: Vec::new(),
-        }
-    }
-}
 
 /// Where a migration stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
