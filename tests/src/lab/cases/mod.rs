@@ -67,7 +67,6 @@ const DAY: &[Table] = &[
     devices::CASES,
     sleep::CASES,
     migration::CASES,
-    shared_disk::CASES,
     policy::CASES,
     pv::CASES,
 ];
