@@ -19,6 +19,7 @@ use crate::env::{Backend, Env};
 use crate::journal::{Journal, JournalError};
 use crate::memory;
 use crate::server;
+use crate::share;
 use crate::stats;
 use crate::watch::Bell;
 
@@ -66,6 +67,7 @@ impl Agent {
                 None
             }
         };
+        share::give_dom0(core).await;
         adopt::reconcile(core).await?;
         core.spawn(stats::sample_forever(core.clone(), released));
         core.spawn(memory::keep_giving_back(core.clone()));

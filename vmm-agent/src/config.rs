@@ -9,6 +9,7 @@
 //! # disk_requests_per_s = 20000          # likewise; not counted when it is not said
 //! # network_bytes_per_s = 125000000      # what its network carries, both ways; not counted when it is not said
 //! memory_reserve_mib = 64                # kept free for dom0 and Xen
+//! dom0_weight = 1024                     # dom0's share of contended processors, a guest's being 256; what somebody has set stays
 //! shells = 0                             # guests built ahead, of each flavour that is built again and again
 //! shell_ttl_s = 600                      # they go when nobody asks for their flavour for so long
 //! kernel_cache_mib = 512                 # unpacked kernels kept on disk; 0: none
@@ -37,6 +38,8 @@ use crate::kernels::KernelLimits;
 const DISK_DEFAULT: u64 = 200_000_000;
 /// What is kept free when nobody said.
 const RESERVE_MIB_DEFAULT: u64 = 64;
+/// Dom0's share of contended processors when nobody said: four guests'. It serves the disks and networks of them all.
+const DOM0_WEIGHT_DEFAULT: u16 = 1024;
 /// Unpacked kernels that are kept when nobody said: six or seven of a distribution's.
 const KERNEL_CACHE_MIB_DEFAULT: u64 = 512;
 /// Kernels unpacked at once when nobody said.
@@ -71,6 +74,9 @@ pub struct RawConfig {
     /// Memory kept free for dom0 and Xen.
     #[serde(default = "default_reserve")]
     pub memory_reserve_mib: u64,
+    /// Dom0's weight, where it has the one that it boots with.
+    #[serde(default = "default_dom0_weight")]
+    pub dom0_weight: u16,
     /// Unpacked kernels kept on disk; 0 keeps none.
     #[serde(default = "default_kernel_cache")]
     pub kernel_cache_mib: u64,
@@ -119,6 +125,10 @@ fn default_reserve() -> u64 {
     RESERVE_MIB_DEFAULT
 }
 
+fn default_dom0_weight() -> u16 {
+    DOM0_WEIGHT_DEFAULT
+}
+
 fn default_kernel_cache() -> u64 {
     KERNEL_CACHE_MIB_DEFAULT
 }
@@ -150,6 +160,8 @@ pub struct AgentConfig {
     pub network: Option<BytesPerSecond>,
     /// Memory kept free for dom0 and Xen.
     pub memory_reserve: Kib,
+    /// Dom0's weight, where it has the one that it boots with.
+    pub dom0_weight: u16,
     /// The kernel cache's bounds.
     pub kernels: KernelLimits,
     /// Guests loaded, saved or restored at once.
@@ -186,6 +198,11 @@ pub enum ConfigError {
     /// The name cannot stand in a certificate.
     #[error("name {0:?} is refused: use 1 to 128 of A-Z a-z 0-9 . _ -")]
     Name(String),
+    /// credit2 takes no such weight.
+    #[error(
+        "dom0_weight 0 is refused: give 1 to 65535; a guest has 256, and so has dom0 until it is given another"
+    )]
+    Dom0Weight,
     /// A shared store that cannot be one.
     #[error("shared store {0:?} is refused: give each a name of its own and an absolute path")]
     SharedStore(String),
@@ -206,6 +223,9 @@ impl RawConfig {
         if Principal::agent(self.name.clone()).check().is_err() {
             return Err(ConfigError::Name(self.name));
         }
+        if self.dom0_weight == 0 {
+            return Err(ConfigError::Dom0Weight);
+        }
         if let Some(store) = unusable(&self.shared_stores) {
             return Err(ConfigError::SharedStore(store.name.clone()));
         }
@@ -222,6 +242,7 @@ impl RawConfig {
             disk_requests_per_s: self.disk_requests_per_s.filter(|rate| *rate > 0),
             network: self.network_bytes_per_s.filter(|rate| *rate > 0).map(BytesPerSecond),
             memory_reserve: Kib::from_mib(self.memory_reserve_mib),
+            dom0_weight: self.dom0_weight,
             kernels: KernelLimits {
                 bytes_max: self.kernel_cache_mib.saturating_mul(1 << 20),
                 unpackings_max: self.kernel_unpackings,
@@ -269,6 +290,7 @@ impl AgentConfig {
             disk_requests_per_s: None,
             network_bytes_per_s: None,
             memory_reserve_mib: RESERVE_MIB_DEFAULT,
+            dom0_weight: DOM0_WEIGHT_DEFAULT,
             kernel_cache_mib: KERNEL_CACHE_MIB_DEFAULT,
             kernel_unpackings: KERNEL_UNPACKINGS_DEFAULT,
             workers_max: WORKERS_DEFAULT,
@@ -311,6 +333,9 @@ mod tests {
         check("listen = \"nowhere\"", false);
         check("memory_reserve_mib = 512", true);
         check("memory_reserve = 512", false);
+        check("dom0_weight = 256", true);
+        check("dom0_weight = 0", false);
+        check("dom0_weight = 65536", false);
         check("migration_address = \"h1.example:8443\"", true);
         check("migration_address = \"h1.example\"", false);
         check("[[shared_stores]]\nname = \"a\"\npath = \"/srv\"", true);

@@ -58,6 +58,7 @@ pub mod run;
 #[allow(dead_code, reason = "saving and restoring ask it from the next change on")]
 mod saved;
 mod server;
+mod share;
 pub mod sim;
 mod stats;
 mod watch;

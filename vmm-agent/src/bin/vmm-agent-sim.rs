@@ -67,6 +67,7 @@ async fn main() -> anyhow::Result<()> {
         disk_requests_per_s: args.disk_requests_per_s,
         network_bytes_per_s: args.network_bytes_per_s,
         memory_reserve_mib: 0,
+        dom0_weight: 1024,
         kernel_cache_mib: 512,
         kernel_unpackings: 1,
         workers_max: 4,

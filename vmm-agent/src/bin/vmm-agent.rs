@@ -28,6 +28,7 @@ use vmm_agent::{AgentConfig, Backend};
   # disk_requests_per_s = 20000          # likewise; not counted when it is not said
   # network_bytes_per_s = 125000000      # what its network carries, both ways; not counted when it is not said
   memory_reserve_mib = 64                # kept free for dom0 and Xen
+  dom0_weight = 1024                     # dom0's share of contended processors, a guest's being 256; what somebody has set stays
   kernel_cache_mib = 512                 # unpacked kernels kept on disk; 0: none
   kernel_unpackings = 1                  # at once; each takes dom0 some 100 MB of memory
   workers_max = 4                        # guests loaded, saved or restored at once

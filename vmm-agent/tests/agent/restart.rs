@@ -3,7 +3,7 @@
 use vmm_agent::dom0::Backing;
 use vmm_proto::server::Service as _;
 use vmm_proto::v1::VmPhase;
-use xen_bindings::{DomainConfig, DomainHandle, GuestKind};
+use xen_bindings::{Credit2, DomId, DomainConfig, DomainHandle, GuestKind};
 
 use crate::host::{Host, TestVm, manager};
 
@@ -29,6 +29,21 @@ async fn a_restarted_agent_adopts_its_guests_and_they_notice_nothing() {
     assert_eq!(host.set_vcpus(&vm, 2).await.unwrap().online, 2);
     host.shutdown(&vm, 30).await.unwrap();
     host.assert_clean();
+}
+
+/// Weights as guests have them leave dom0 waiting among them.
+#[tokio::test(start_paused = true)]
+async fn dom0_is_given_its_weight_once_and_what_somebody_set_stays() {
+    let mut host = Host::new().await;
+    let vcpu = host.backend.xen.vcpu.clone();
+    let weight = || vcpu.credit2(DomId::DOM0).unwrap().weight;
+    assert_eq!(weight(), 1024);
+    for own in [512, 2000, 1024] {
+        vcpu.set_credit2(DomId::DOM0, Credit2 { weight: own, cap_percent: 0 }).unwrap();
+        host.kill_agent().await;
+        host.start_agent().await;
+        assert_eq!(weight(), own);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -360,6 +360,23 @@ async fn a_destination_that_falls_silent_before_the_commit_is_told_when_it_is_he
     }
 }
 
+/// A host that is busy with the copy answers now and then, and hardly ever to the first question.
+#[tokio::test(start_paused = true)]
+async fn a_source_that_is_hard_to_hear_is_asked_until_it_answers() {
+    let (pool, id) = pair().await;
+    pool.agents.with("a", |host| host.copy_time = 290 * SECOND);
+    let task = pool.begin(migrate()).await;
+    for _ in 0..30 {
+        sleep(SECOND).await;
+        pool.agents.with("a", |host| host.silent = true);
+        sleep(9 * SECOND).await;
+        pool.agents.with("a", |host| host.silent = false);
+    }
+    let task = pool.wait(&task.task).await;
+    assert_eq!(task.state, TaskState::Done, "{task:?}");
+    assert_eq!(check_end(&pool, &id, "hard to hear").await, "b");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_source_that_dies_while_it_sends_or_has_offered_ends_with_one_guest() {
     for after_ms in [500, 1500, 2500, 3500] {

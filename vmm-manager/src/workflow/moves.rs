@@ -101,8 +101,10 @@ enum Stands {
     Offered,
     /// It came to nothing.
     Over(Fault),
-    /// It does not say, or knows nothing of it.
+    /// It knows nothing of it.
     Unknown(String),
+    /// It was asked for as long as an outcome may stay unknown, and never said.
+    Silent(String),
 }
 
 impl Job {
@@ -157,7 +159,7 @@ impl Job {
         let source = of.moving.source;
         let call = self.send_call(app, of);
         let end = Instant::now() + Duration::from_millis(of.deadline_ms) + SEND_GRACE;
-        let mut silent_since = None;
+        let mut unknown_since = None;
         loop {
             let outcome = tokio::select! {
                 biased;
@@ -177,12 +179,13 @@ impl Job {
             // What was told before may be under way, although an agent that lost its memory of the key refuses it now.
             let is_final = !leaves_open(&last);
             match (self.stands(app, of, &last).await, last) {
-                (Stands::On, _) => silent_since = None,
+                (Stands::On, _) => unknown_since = None,
                 (Stands::Offered, _) => return Ok(()),
                 (_, AgentError::Fault(fault)) if is_final => return Err(fault),
                 (Stands::Over(fault), _) => return Err(fault),
+                (Stands::Silent(detail), _) => return Err(app.no_reply(source, &detail)),
                 (Stands::Unknown(detail), _) => {
-                    let since = *silent_since.get_or_insert_with(Instant::now);
+                    let since = *unknown_since.get_or_insert_with(Instant::now);
                     if since.elapsed() >= app.config.unknown_wait {
                         return Err(app.no_reply(source, &detail));
                     }
@@ -227,7 +230,7 @@ impl Job {
             AgentError::Fault(fault) if fault.code == FaultCode::TimedOut => Some(fault.clone()),
             _ => None,
         };
-        match app.call_once(of.moving.source, call).await {
+        match self.ask(app, of.moving.source, call).await {
             Ok(Reply::MigrationState(state)) => match state.stage {
                 MigrationStage::Sending => Stands::On,
                 MigrationStage::Offered | MigrationStage::Gone => Stands::Offered,
@@ -238,7 +241,21 @@ impl Job {
                 said_over.map_or_else(|| Stands::Unknown(fault.message), Stands::Over)
             }
             Ok(_) => Stands::Unknown("it gave another reply".into()),
-            Err(error) => Stands::Unknown(error.to_string()),
+            Err(AgentError::Fault(fault)) => Stands::Unknown(fault.to_string()),
+            Err(AgentError::NoReply(detail)) => Stands::Silent(detail),
+        }
+    }
+
+    /// A host that copies a guest's memory is hard to hear: it is asked again until it answers. Whoever cancels does not wait for that.
+    async fn ask(&self, app: &App, host: HostId, call: AgentCall) -> Result<Reply, AgentError> {
+        let end = Instant::now() + app.config.unknown_wait;
+        loop {
+            let answer = app.call_once(host, call.clone()).await;
+            let is_heard = !matches!(answer, Err(AgentError::NoReply(_)));
+            if is_heard || self.cancel.is_cancelled() || Instant::now() >= end {
+                return answer;
+            }
+            self.pause(app, BACKOFF_FIRST).await;
         }
     }
 
