@@ -61,8 +61,8 @@ fn moves(pool: &mut LabPool) -> Result<()> {
         let mut other = crate::lab::create_arguments("intruder", "idle");
         let more = ["--disk", DISK, "--pin", &host.name].map(str::to_owned);
         other.extend(more);
-        let refused = pool.ctl.run(&other.iter().map(String::as_str).collect::<Vec<_>>())?;
-        ensure!(refused.is_err(), "a second VM was given the disk on {}", host.name);
+        let arguments: Vec<&str> = other.iter().map(String::as_str).collect();
+        pool.ctl.refused(&arguments, &["uses a disk of this one"])?;
     }
     moved(pool)?;
     pool.remove(SCRIBE)

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use vmm_core::migration::Limits;
 use vmm_core::vm::{StopReason, VmState};
 use vmm_proto::aead::Backend as SealBackend;
 use vmm_proto::bulk::{BulkError, StreamName};
-use vmm_proto::client::{CallOptions, Client};
+use vmm_proto::client::{CallError, CallOptions, Client};
 use vmm_proto::v1::{self, Reply as Replied, Request};
 use xen_bindings::Leftover;
 
@@ -33,6 +33,8 @@ const READY_WAIT: Duration = Duration::from_secs(60);
 const LINK_BYTES_PER_S: u64 = 125_000_000;
 /// How long one question to the destination waits for its answer.
 const ASK_WAIT: Duration = Duration::from_secs(5);
+/// The pause after a question that got none.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A guest that stands still, all of which is at the destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,7 +186,7 @@ async fn verdict(
         tokio::select! {
             biased;
             verdict = &mut told => return verdict,
-            () = tokio::time::sleep(ALONE) => {}
+            () = sleep(ALONE) => {}
         }
         let Some(moving) = &moving else { continue };
         tokio::select! {
@@ -359,7 +361,14 @@ impl Site {
                     }
                 },
                 Ok(_) => return Err(StepError::Transfer("an answer to another question".into())),
-                Err(error) => return Err(StepError::Transfer(error.to_string())),
+                Err(error @ CallError::Fault(_)) => {
+                    return Err(StepError::Transfer(error.to_string()));
+                }
+                // It has all of the guest: whether it is busy or gone, the next question may tell.
+                Err(error) if Instant::now() >= deadline => {
+                    return Err(StepError::Transfer(error.to_string()));
+                }
+                Err(_) => sleep(ASK_AGAIN).await,
             }
             if Instant::now() >= deadline {
                 let what = "the destination's restore".into();

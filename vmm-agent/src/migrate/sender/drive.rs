@@ -57,6 +57,8 @@ pub(super) struct Driver<'a, L, P> {
     brake: Brake,
     /// What it may lose by that, and when it will have.
     budget: Duration,
+    /// What the guest may stand still.
+    downtime_max: Duration,
     spent_at: Option<Instant>,
 }
 
@@ -98,6 +100,7 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
             stopped_at: None,
             brake: Brake::OFF,
             budget: sending.limits.brake_budget,
+            downtime_max: sending.limits.downtime_max,
             spent_at: None,
         })
     }
@@ -235,6 +238,7 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
             return Ok(());
         }
         self.stopped_at = Some(self.now());
+        self.wire.be_stopped(self.downtime_max);
         let mut dirty = self.source.look(Look::Final, self.pages).await?;
         for page in self.come().await?.iter() {
             // Those above the policy's end were refused.

@@ -10,9 +10,11 @@ use super::flow::{Acknowledged, Flow};
 use crate::migrate::frames;
 use crate::migrate::link::PageLink;
 
-/// So long the receiver may take nothing, or say nothing.
-const STALL: Duration = Duration::from_secs(10);
-/// Handed over at once: [`STALL`] is counted for each.
+/// So long the receiver may take nothing, or say nothing: a busy dom0 is not a dead one, and the guest runs on meanwhile.
+const STALL: Duration = Duration::from_secs(30);
+/// So long while the guest stands still, unless it may stand still for longer.
+const STALL_STOPPED: Duration = Duration::from_secs(10);
+/// Handed over at once: the limit is counted for each.
 const PIECE_BYTES: usize = 256 << 10;
 /// No wait is longer than this without another look.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
@@ -28,6 +30,7 @@ pub(super) struct Wire<'a, L> {
     marks: u64,
     /// When the receiver last had what it was asked about.
     heard_at: Duration,
+    stall: Duration,
     /// Slower than this it cannot be because of the cap.
     cap_bytes_per_s: Option<u64>,
 }
@@ -41,11 +44,17 @@ impl<'a, L: PageLink> Wire<'a, L> {
         cap_bytes_per_s: Option<u64>,
     ) -> Self {
         let (began, heard_at) = (Instant::now(), Duration::ZERO);
-        Self { link, cancel, flow, began, marks: 0, heard_at, cap_bytes_per_s }
+        Self { link, cancel, flow, began, marks: 0, heard_at, stall: STALL, cap_bytes_per_s }
     }
 
     pub(super) fn now(&self) -> Duration {
         self.began.elapsed()
+    }
+
+    /// The guest stands still from now on, and may for so long.
+    pub(super) fn be_stopped(&mut self, downtime_max: Duration) {
+        self.stall = downtime_max.clamp(STALL_STOPPED, STALL);
+        self.heard_at = self.now();
     }
 
     /// Hands over frames that carry out so many of the policy's actions, with a mark behind them, so that the receiver says when it has
@@ -63,12 +72,13 @@ impl<'a, L: PageLink> Wire<'a, L> {
         }
         self.flow.hand(bytes.len(), sends, self.now());
         for piece in bytes.chunks(PIECE_BYTES) {
-            let limit = STALL + self.cap_bytes_per_s.map_or(Duration::ZERO, |cap| paid(piece, cap));
+            let limit =
+                self.stall + self.cap_bytes_per_s.map_or(Duration::ZERO, |cap| paid(piece, cap));
             let (cancel, sent) = (self.cancel, self.link.send(piece));
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Err(SendError::Cancelled),
-                sent = timeout(limit, sent) => sent.map_err(|_| stalled())??,
+                sent = timeout(limit, sent) => sent.map_err(|_| stalled(limit))??,
             }
         }
         Ok(())
@@ -103,9 +113,9 @@ impl<'a, L: PageLink> Wire<'a, L> {
         }
         let cap = self.cap_bytes_per_s.unwrap_or(u64::MAX);
         let flying = self.flow.handed_bytes() - self.flow.acked_bytes();
-        let limit = STALL + Duration::from_secs(flying / cap);
+        let limit = self.stall + Duration::from_secs(flying / cap);
         let is_stalled = !self.flow.is_empty() && now > self.heard_at + limit;
-        if is_stalled { Err(stalled()) } else { Ok(heard) }
+        if is_stalled { Err(stalled(limit)) } else { Ok(heard) }
     }
 
     /// When that is, on this wire's clock.
@@ -126,8 +136,8 @@ pub(super) async fn unless_cancelled<T>(
     }
 }
 
-fn stalled() -> SendError {
-    SendError::Stalled { seconds: STALL.as_secs() }
+fn stalled(limit: Duration) -> SendError {
+    SendError::Stalled { seconds: limit.as_secs() }
 }
 
 /// What a piece takes under a cap, twice.

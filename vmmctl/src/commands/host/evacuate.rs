@@ -6,6 +6,7 @@ use vmm_proto::v1::{
     EvacuateHost, Fault, FaultCode, Plan, Reply, Request, Task, TaskChild, TaskState,
 };
 
+use crate::commands::vm::MoveLimits;
 use crate::commands::{plan, task, vm};
 use crate::complete;
 use crate::confirm::{Reason, confirm};
@@ -35,15 +36,8 @@ pub(crate) struct Evacuate {
     /// Moves at the same time.
     #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
     at_once: u8,
-    /// How long each guest may stand still, in milliseconds [default: 300].
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=600_000))]
-    downtime_max: Option<u64>,
-    /// How long each may be copied, in seconds; after that it stays where it is [default: 3600].
-    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=604_800))]
-    deadline: Option<u64>,
-    /// The most that may be sent for each, in MiB a second [default: what the link carries].
-    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    bandwidth: Option<u64>,
+    #[command(flatten)]
+    limits: MoveLimits,
     /// Only say who would go where.
     #[arg(long)]
     dry_run: bool,
@@ -102,14 +96,14 @@ const COLUMNS: &[OfMoved] = &[
 ];
 
 pub(super) async fn run(session: &Session, evacuate: Evacuate) -> Result<(), Failure> {
-    let Evacuate { host, at_once, dry_run, yes, waiting, .. } = &evacuate;
+    let Evacuate { host, at_once, limits, dry_run, yes, waiting } = &evacuate;
     let ask = EvacuateHost {
         host: host.clone(),
         dry_run: *dry_run,
         at_once: Some(u32::from(*at_once)),
-        downtime_ms_max: evacuate.downtime_max,
-        deadline_s: evacuate.deadline,
-        bandwidth_bytes_per_s: evacuate.bandwidth.map(|mib| mib.saturating_mul(1 << 20)),
+        downtime_ms_max: limits.downtime_max,
+        deadline_s: limits.deadline,
+        bandwidth_bytes_per_s: limits.bandwidth_bytes_per_s(),
     };
     if *dry_run {
         return plan::show_plan(&session.look, &planned(session, ask).await?);
@@ -120,7 +114,7 @@ pub(super) async fn run(session: &Session, evacuate: Evacuate) -> Result<(), Fai
     if waiting.no_wait {
         return session.look.print(&Answer::one(&task, task::COLUMNS));
     }
-    let task = followed(session, task, evacuate.deadline).await?;
+    let task = followed(session, task, limits.deadline).await?;
     let moved: Vec<Moved> = task.children.iter().map(Moved::of).collect();
     session.look.print(&Answer::list(&moved, COLUMNS).told(|| told(host, &task, &moved)))?;
     verdict(&task, &moved)

@@ -42,15 +42,8 @@ pub(crate) struct Migrate {
     /// The host that it shall run on, by name or id [default: wherever it costs least].
     #[arg(long, value_name = "HOST", add = complete::hosts())]
     to: Option<String>,
-    /// How long the guest may stand still, in milliseconds [default: 300].
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=600_000))]
-    downtime_max: Option<u64>,
-    /// How long it may be copied, in seconds; after that it stays where it is [default: 3600].
-    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=604_800))]
-    deadline: Option<u64>,
-    /// The most that may be sent, in MiB a second [default: what the link carries].
-    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    bandwidth: Option<u64>,
+    #[command(flatten)]
+    limits: MoveLimits,
     /// Only say where it would go, what that takes, and why other hosts cannot have it.
     #[arg(long)]
     dry_run: bool,
@@ -58,12 +51,30 @@ pub(crate) struct Migrate {
     waiting: Waiting,
 }
 
+/// What a move may take.
+#[derive(Debug, Args)]
+pub(in crate::commands) struct MoveLimits {
+    /// How long a guest may stand still, in milliseconds [default: 300].
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=600_000))]
+    pub(in crate::commands) downtime_max: Option<u64>,
+    /// How long it may be copied, in seconds; after that it stays where it is [default: 3600].
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    pub(in crate::commands) deadline: Option<u64>,
+    /// The most that may be sent for it, in MiB a second [default: what the link carries].
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    bandwidth: Option<u64>,
+}
+
+impl MoveLimits {
+    pub(in crate::commands) fn bandwidth_bytes_per_s(&self) -> Option<u64> {
+        self.bandwidth.map(|mib| mib.saturating_mul(1 << 20))
+    }
+}
+
 /// What is asked for each of them.
 struct How {
     host: Option<String>,
-    downtime_ms_max: Option<u64>,
-    deadline_s: Option<u64>,
-    bandwidth_bytes_per_s: Option<u64>,
+    limits: MoveLimits,
 }
 
 impl How {
@@ -71,25 +82,20 @@ impl How {
         MigrateVm {
             vm: vm.to_owned(),
             host: self.host.clone(),
-            downtime_ms_max: self.downtime_ms_max,
-            deadline_s: self.deadline_s,
-            bandwidth_bytes_per_s: self.bandwidth_bytes_per_s,
+            downtime_ms_max: self.limits.downtime_max,
+            deadline_s: self.limits.deadline,
+            bandwidth_bytes_per_s: self.limits.bandwidth_bytes_per_s(),
         }
     }
 }
 
 pub(super) async fn run(session: &Session, migrate: Migrate) -> Result<(), Failure> {
-    let Migrate { vms, to, downtime_max, deadline, bandwidth, dry_run, waiting } = migrate;
-    let how = How {
-        host: to,
-        downtime_ms_max: downtime_max,
-        deadline_s: deadline,
-        bandwidth_bytes_per_s: bandwidth.map(|mib| mib.saturating_mul(1 << 20)),
-    };
+    let Migrate { vms, to, limits, dry_run, waiting } = migrate;
+    let how = How { host: to, limits };
     if dry_run {
         return try_out(session, &vms, &how).await;
     }
-    let time = time_for(session.timeout, deadline);
+    let time = time_for(session.timeout, how.limits.deadline);
     let ask = async |vm: &str| {
         let request = Request::MigrateVm(how.request(vm));
         Ok(Ask::new(request, said).within(time))

@@ -36,7 +36,7 @@ use crate::session::Session;
 pub(crate) use columns::{COLUMNS, tone};
 pub(crate) use create_many::told_placements;
 pub(in crate::commands) use label::Tags;
-pub(in crate::commands) use migrate::time_for;
+pub(in crate::commands) use migrate::{MoveLimits, time_for};
 pub(in crate::commands) use placement::{answer as show_placement, told as told_placement};
 pub(crate) use targets::show as show_one;
 
