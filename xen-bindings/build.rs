@@ -13,7 +13,7 @@ mod libxenguest {
     use std::path::PathBuf;
 
     /// The domain builder, save and restore, CPU policies, foreign memory, grants, the logger (whose enum must stay a number here: libxc fills it in), and errno.
-    const FUNCTIONS: &str = "xc_dom_.*|xc_domain_(save|restore|resume)|xc_cpu_policy_(init|destroy|get_domain|get_size|serialise)\
+    const FUNCTIONS: &str = "xc_dom_.*|xc_domain_(save|restore|resume)|xc_cpu_policy_(init|destroy|get_domain|get_system|get_size|serialise)\
         |xenforeignmemory_(open|close|map|unmap)|xengnttab_(open|close|map_grant_ref|unmap)|__errno_location";
     const TYPES: &str = "xc_dom_.*|xc_hvm_firmware_module|xen_vaddr_t|xen_paddr_t|xentoollog_logger|xentoollog_level\
         |xc_cpu_policy|xc_cpu_policy_t|(save|restore)_callbacks|precopy_.*|xc_stream_type_t|xengntdev_handle|xengnttab_handle";

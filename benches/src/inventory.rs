@@ -69,6 +69,7 @@ impl Farm {
                     vcpus_online: build.spec.vcpus,
                     memory_kib: build.spec.memory_kib,
                     domid: Some(1),
+                    cpu_features: None,
                     rates: None,
                     migration: None,
                 };

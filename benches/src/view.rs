@@ -77,6 +77,7 @@ impl Farm {
             vcpus_online: spec.vcpus,
             memory_kib: spec.memory_kib,
             domid: Some(1),
+            cpu_features: None,
             rates: Some(rates),
             migration: None,
         };

@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::AgentConfig;
+use crate::cpu::Processors;
 use crate::device::leases::Leases;
 use crate::domain::migration::Migrations;
 use crate::domain::registry::Registry;
@@ -34,6 +35,7 @@ pub(crate) struct Core {
     pub(crate) once: Once,
     pub(crate) history: HostHistory,
     pub(crate) kernels: Kernels,
+    pub(crate) processors: Processors,
     #[allow(dead_code, reason = "saving and restoring ask it from the next change on")]
     pub(crate) saved: SavedFiles,
     /// Tells this run of the agent from others, in cursors.
@@ -69,6 +71,7 @@ impl Core {
             once: Once::default(),
             history: HostHistory::default(),
             kernels,
+            processors: Processors::default(),
             saved,
             boot,
             generation: watch::Sender::new(first),

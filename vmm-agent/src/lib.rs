@@ -43,6 +43,7 @@
 pub mod agent;
 pub mod config;
 mod core;
+mod cpu;
 mod device;
 pub mod dom0;
 mod domain;

@@ -6,6 +6,7 @@
 //! - [`id`], [`units`]: ids and quantities that cannot be confused.
 //! - [`balloon`]: who gives memory back when the host has too little, and who gets it again.
 //! - [`vm`]: what a VM shall be, what state it is in, which request is admitted in which state.
+//! - [`cpu`]: what processors can do, and what one lacks of another.
 //! - [`host`]: what a host has, what is reserved on it, whether it is heard.
 //! - [`label`]: what people write on objects, and what they may.
 //! - [`migration`]: how a running guest moves: which pages, when, packed how, and when to stop it.
@@ -16,6 +17,7 @@
 //! - [`invariant`]: what must always hold, by id.
 
 pub mod balloon;
+pub mod cpu;
 pub mod host;
 pub mod id;
 pub mod invariant;

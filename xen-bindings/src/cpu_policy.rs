@@ -34,3 +34,68 @@ pub struct CpuPolicy {
     /// In Xen's order.
     pub msrs: Vec<MsrEntry>,
 }
+
+/// Where the words of Xen's feature sets stand: leaf, subleaf and register.
+const WORDS: [(u32, u32, fn(&CpuidLeaf) -> u32); 14] = [
+    (1, NO_SUBLEAF, |leaf| leaf.edx),
+    (1, NO_SUBLEAF, |leaf| leaf.ecx),
+    (0x8000_0001, NO_SUBLEAF, |leaf| leaf.edx),
+    (0x8000_0001, NO_SUBLEAF, |leaf| leaf.ecx),
+    (0xd, 1, |leaf| leaf.eax),
+    (7, 0, |leaf| leaf.ebx),
+    (7, 0, |leaf| leaf.ecx),
+    (0x8000_0007, NO_SUBLEAF, |leaf| leaf.edx),
+    (0x8000_0008, NO_SUBLEAF, |leaf| leaf.ebx),
+    (7, 0, |leaf| leaf.edx),
+    (7, 1, |leaf| leaf.eax),
+    (0x8000_0021, NO_SUBLEAF, |leaf| leaf.eax),
+    (7, 1, |leaf| leaf.ebx),
+    (7, 2, |leaf| leaf.edx),
+];
+/// Of a leaf that has none.
+const NO_SUBLEAF: u32 = u32::MAX;
+
+/// Bits that promise nothing: how processors are numbered (HTT, CMP_LEGACY, X2APIC), what a guest's kernel switched on (OSXSAVE, OSPKE), that there is a
+/// hypervisor, and two that say what is missing (FDP_EXCP_ONLY, NO_FPU_SEL).
+const NO_PROMISE: [(usize, u32); 8] =
+    [(0, 28), (3, 1), (1, 21), (1, 27), (6, 4), (1, 31), (5, 6), (5, 13)];
+
+impl CpuPolicy {
+    /// What it promises, as the words of Xen's feature sets; those at the end that are 0 are left out. A guest may use each bit, and breaks on a processor
+    /// that has it not: Xen 4.17 restores the guest there all the same.
+    #[must_use]
+    pub fn features(&self) -> Vec<u32> {
+        let find = |leaf, subleaf| {
+            self.leaves.iter().find(|found| (found.leaf, found.subleaf) == (leaf, subleaf))
+        };
+        let word = |(leaf, subleaf, register): &(u32, u32, fn(&CpuidLeaf) -> u32)| {
+            find(*leaf, *subleaf).map_or(0, register)
+        };
+        let mut words: Vec<u32> = WORDS.iter().map(word).collect();
+        for (word, bit) in NO_PROMISE {
+            words[word] &= !(1 << bit);
+        }
+        let used = words.iter().rposition(|word| *word != 0).map_or(0, |last| last + 1);
+        words.truncate(used);
+        words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn features_are_words_in_xens_order_without_those_that_promise_nothing() {
+        let leaf = |leaf, subleaf| CpuidLeaf { leaf, subleaf, ..CpuidLeaf::default() };
+        let leaves = vec![
+            CpuidLeaf { ecx: 1 << 20 | 1 << 27 | 1 << 31, edx: 1 | 1 << 28, ..leaf(1, NO_SUBLEAF) },
+            CpuidLeaf { ebx: 1 << 5 | 1 << 13, edx: 1 << 4, ..leaf(7, 0) },
+            CpuidLeaf { eax: 1 << 6, ..leaf(0x8000_0021, NO_SUBLEAF) },
+        ];
+        let policy = CpuPolicy { leaves, msrs: Vec::new() };
+        let expected = [1, 1 << 20, 0, 0, 0, 1 << 5, 0, 0, 0, 1 << 4, 0, 1 << 6];
+        assert_eq!(policy.features(), expected);
+        assert!(CpuPolicy::default().features().is_empty());
+    }
+}

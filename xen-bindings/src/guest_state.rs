@@ -13,6 +13,12 @@ pub trait GuestState: Send + Sync {
     /// `NoSuchDomain`.
     fn cpu_policy(&self, domid: DomId) -> Result<CpuPolicy, XenError>;
 
+    /// The most that a PVH guest may be promised on this host.
+    ///
+    /// # Errors
+    /// What the hypercall says.
+    fn cpu_policy_max(&self) -> Result<CpuPolicy, XenError>;
+
     /// Its time stamp counter.
     ///
     /// # Errors

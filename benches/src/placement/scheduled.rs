@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use vmm_core::cpu::Features;
 use vmm_core::host::Health;
 use vmm_core::id::HostId;
-use vmm_core::scheduler::{Amounts, Features, Host};
+use vmm_core::scheduler::{Amounts, Host};
 
 /// A gigabit.
 const LINK_BYTES_PER_S: u64 = 125_000_000;

@@ -19,16 +19,16 @@ const DEVICE: &str = "/dev/xvda";
 const BLOCK_BYTES: usize = 64 * 1024;
 const BLOCK_WORDS: usize = BLOCK_BYTES / size_of::<u64>();
 const BLOCK_STEP: u64 = BLOCK_BYTES as u64;
-const BLOCKS_PER_MIB: u32 = 16;
+pub(crate) const BLOCKS_PER_MIB: u32 = 16;
 /// O_DIRECT wants memory aligned to the device's sectors.
 const ALIGN: usize = 4096;
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Writes blocks in turn over the whole disk, at a rate.
-pub(crate) fn write_forever(rate_mib: u32, tally: &Tally) {
+pub(crate) fn write_forever(blocks_per_s: u32, tally: &Tally) {
     let mut generation = 0;
     loop {
-        if let Err(error) = write_until_error(rate_mib, &mut generation, tally)
+        if let Err(error) = write_until_error(blocks_per_s, &mut generation, tally)
             && error.kind() != std::io::ErrorKind::NotFound
         {
             Tally::add(&tally.disk_errors, 1);
@@ -37,7 +37,7 @@ pub(crate) fn write_forever(rate_mib: u32, tally: &Tally) {
     }
 }
 
-fn write_until_error(rate_mib: u32, generation: &mut u64, tally: &Tally) -> Result<()> {
+fn write_until_error(blocks_per_s: u32, generation: &mut u64, tally: &Tally) -> Result<()> {
     let mut disk = Disk::open()?;
     let blocks = disk.blocks()?;
     loop {
@@ -50,7 +50,7 @@ fn write_until_error(rate_mib: u32, generation: &mut u64, tally: &Tally) -> Resu
             // The one written longest ago in this round, too.
             disk.expect(place / 2, *generation, tally)?;
             Tally::add(&tally.disk_read_bytes, 2 * BLOCK_STEP);
-            pace(start, rate_mib.saturating_mul(BLOCKS_PER_MIB));
+            pace(start, blocks_per_s);
         }
     }
 }

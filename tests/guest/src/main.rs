@@ -57,7 +57,7 @@ fn start(work: Work, tally: &Tally) {
     match work {
         Work::Burn => burn::forever(tally),
         Work::Dirty { rate_mib, set_mib } => dirty::forever(rate_mib, set_mib, tally),
-        Work::Disk { rate_mib } => disk::write_forever(rate_mib, tally),
+        Work::Disk { blocks_per_s } => disk::write_forever(blocks_per_s, tally),
         Work::DiskCheck => disk::check(tally),
         Work::Echo => echo::forever(tally),
         Work::Ask(peer) => ask::forever(peer, tally),

@@ -1,4 +1,4 @@
-//! What to do, from the words `idle|burn:N|dirty:MIB_PER_S:SET_MIB|disk:MIB_PER_S|diskcheck|echo|ask:A.B.C.D|crash-on-plug|hostile:KIND`,
+//! What to do, from the words `idle|burn:N|dirty:MIB_PER_S:SET_MIB|disk:MIB_PER_S|blocks:PER_S|diskcheck|echo|ask:A.B.C.D|crash-on-plug|hostile:KIND`,
 //! separated by commas.
 //!
 //! Fails on a word that it does not know and on a number that is none, naming it.
@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Error, Result, bail};
 
+use crate::disk;
 use crate::hostile::Kind;
 
 const THREADS_MAX: u32 = 128;
@@ -17,7 +18,7 @@ const THREADS_MAX: u32 = 128;
 pub(crate) enum Work {
     Burn,
     Dirty { rate_mib: u32, set_mib: u32 },
-    Disk { rate_mib: u32 },
+    Disk { blocks_per_s: u32 },
     DiskCheck,
     Echo,
     Ask(Ipv4Addr),
@@ -47,7 +48,12 @@ impl FromStr for Plan {
                     rate_mib: number(parts.next(), word)?,
                     set_mib: number(parts.next(), word)?,
                 }),
-                "disk" => works.push(Work::Disk { rate_mib: number(parts.next(), word)? }),
+                "disk" => {
+                    let rate_mib = number(parts.next(), word)?;
+                    let blocks_per_s = rate_mib.saturating_mul(disk::BLOCKS_PER_MIB);
+                    works.push(Work::Disk { blocks_per_s });
+                }
+                "blocks" => works.push(Work::Disk { blocks_per_s: number(parts.next(), word)? }),
                 "diskcheck" => works.push(Work::DiskCheck),
                 "echo" => works.push(Work::Echo),
                 "ask" => works.push(Work::Ask(parse(parts.next(), word)?)),
@@ -91,7 +97,8 @@ mod tests {
         check("idle", &[]);
         check("burn:2,echo", &[Work::Burn, Work::Burn, Work::Echo]);
         check("dirty:8:32", &[Work::Dirty { rate_mib: 8, set_mib: 32 }]);
-        check("disk:1,diskcheck", &[Work::Disk { rate_mib: 1 }, Work::DiskCheck]);
+        check("disk:1,diskcheck", &[Work::Disk { blocks_per_s: 16 }, Work::DiskCheck]);
+        check("blocks:4", &[Work::Disk { blocks_per_s: 4 }]);
         check("ask:10.77.0.9", &[Work::Ask(Ipv4Addr::new(10, 77, 0, 9))]);
         check("crash-on-plug,hostile:flood", &[Work::CrashOnPlug, Work::Hostile(Kind::Flood)]);
     }

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use vmm_core::cpu::Features;
 use xen_bindings::stream::image::{
     DomainHeader, HvmParam, ImageReader, ImageWriter, Limits, Record, TscInfo,
 };
@@ -13,7 +14,8 @@ use super::arrival::{Bounds, Intake};
 use super::frames::{self, BatchWriter, Frame, Hello, Reader, Run};
 
 /// A small guest's.
-pub(super) const BOUNDS: Bounds = Bounds { frames_max: 64, copies_bytes_max: 16 << 12 };
+pub(super) const BOUNDS: Bounds =
+    Bounds { frames_max: 64, copies_bytes_max: 16 << 12, features: Features(Vec::new()) };
 
 /// What is written to it can be read behind its owner's back.
 #[derive(Clone, Debug, Default)]

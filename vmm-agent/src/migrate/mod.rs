@@ -37,7 +37,8 @@
 //! | a frame never mentioned | missing, and nobody says so | the sender compares before its tail; the tail counts; the arrival compares |
 //! | private records in the image | skipped, and the guest breaks | frames of ours end in the arrival; only what Xen knows is written |
 //! | a truncated image | -1 without a reason | an arrival says by itself what was missing, and closes the pipe |
-//! | fewer vCPUs, another processor, no room | refused, late | for the plan that makes the shell: same vCPUs, limits with slack, the claim |
+//! | fewer vCPUs, no room | refused, late | for the plan that makes the shell: same vCPUs, limits with slack, the claim |
+//! | a processor that can less | restored without a word, and the guest breaks | the arrival compares what was promised before it takes a page |
 //! | the destination's `memory/target` as at boot | the guest inflates | for who writes its tree: [`Arrived`](arrival::Arrived) says what it holds |
 //! | resumed as PV guests are | it panics | for who resumes: as after any suspend that was taken back |
 //! | crashed instead of suspended | taken for suspended | [`Pilot::suspend`] looks at the reason |

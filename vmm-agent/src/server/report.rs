@@ -3,20 +3,23 @@
 //! The cursor is `BOOT:GENERATION`. A poll with the newest cursor waits for a change or for its time; any other is answered at
 //! once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use vmm_core::cpu::Features;
 use vmm_core::units::Kib;
 use vmm_core::vm::{StopReason, VmState, overhead};
 use vmm_proto::v1::{
     AgentReport, AwaitReport, Fault, FaultCode, HostFacts, HostLoad, Reply, ReportedVm,
     SharedStore, VmPhase, VmRates,
 };
-use xen_bindings::{DomainInfo, Physinfo, XenError, XenVersion};
+use xen_bindings::{DomId, DomainInfo, Physinfo, XenError, XenVersion};
 
 use super::migration;
 use crate::config;
 use crate::core::Core;
+use crate::cpu;
 use crate::domain::VmView;
 use crate::domain::migration::Migration;
 use crate::domain::registry::VmHandle;
@@ -56,13 +59,18 @@ async fn report(core: &Core) -> Result<AgentReport, XenError> {
         })
         .await?;
     let (vms, migrations) = (core.registry.all(), core.migrations.latest());
+    let (host_cpu, guest_cpus) = (cpu::of_host(core).await?, cpu::of_guests(core, &vms).await);
+    let seen = Seen { domains: &domains, now, cpus: &guest_cpus };
     Ok(AgentReport {
         cursor,
         host: core.journal.host_id().to_string(),
-        facts: facts(core, &info, &version, memory_for_vms(core, &info, &domains, &vms)),
+        facts: HostFacts {
+            cpu_features: Some(host_cpu.to_string()),
+            ..facts(core, &info, &version, memory_for_vms(core, &info, &domains, &vms))
+        },
         load: load(core, &info),
         stores: core.config.shared_stores.iter().map(shared).collect(),
-        vms: vms.iter().map(|vm| reported(vm, &domains, now, migrations.get(&vm.vm))).collect(),
+        vms: vms.iter().map(|vm| reported(vm, &seen, migrations.get(&vm.vm))).collect(),
     })
 }
 
@@ -74,6 +82,7 @@ fn facts(core: &Core, info: &Physinfo, version: &XenVersion, memory: Kib) -> Hos
         disk_requests_per_s: core.config.disk_requests_per_s,
         network_bytes_per_s: core.config.network.map(|rate| rate.0),
         migration_address: core.config.migration_address.clone(),
+        cpu_features: None,
         xen_version: format!("{}.{}{}", version.major, version.minor, version.extra),
         backend: core.backend.name.to_owned(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -134,14 +143,16 @@ fn rates(vm: &VmHandle, now: Duration) -> Option<VmRates> {
     told.iter().any(Option::is_some).then_some(rates)
 }
 
-fn reported(
-    vm: &VmHandle,
-    domains: &[DomainInfo],
+/// What Xen says of all domains.
+struct Seen<'a> {
+    domains: &'a [DomainInfo],
     now: Duration,
-    migration: Option<&Arc<Migration>>,
-) -> ReportedVm {
+    cpus: &'a BTreeMap<DomId, Features>,
+}
+
+fn reported(vm: &VmHandle, seen: &Seen<'_>, migration: Option<&Arc<Migration>>) -> ReportedVm {
     let view = vm.now();
-    let domain = domains.iter().find(|domain| Some(domain.domid) == view.domid);
+    let domain = seen.domains.iter().find(|domain| Some(domain.domid) == view.domid);
     ReportedVm {
         vm: vm.vm.to_string(),
         generation: view.generation,
@@ -150,7 +161,8 @@ fn reported(
         vcpus_online: domain.map_or(0, |domain| domain.vcpus_online),
         memory_kib: domain.map_or(0, |domain| domain.pages.kib()),
         domid: view.domid.map(|domid| domid.get()),
-        rates: domain.and_then(|_| rates(vm, now)),
+        cpu_features: view.domid.and_then(|id| seen.cpus.get(&id)).map(Features::to_string),
+        rates: domain.and_then(|_| rates(vm, seen.now)),
         migration: migration.map(|migration| migration::told_of(migration)),
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use vmm_proto::v1::{FaultCode, MigrationStage, MigrationVerdict, Reply, VmPhase};
+use xen_bindings::sim::SimConfig;
 
 use crate::pair::{DESTINATION, Pair, SOURCE};
 
@@ -243,6 +244,33 @@ async fn what_has_not_been_shown_to_arrive_whole_does_not_set_out() {
     }
     pair.destination.host.assert_clean();
     assert!(pair.source.runs(&vm));
+}
+
+/// Xen would restore it there all the same, and the guest would break when it uses what is missing.
+#[tokio::test(start_paused = true)]
+async fn a_destination_whose_processors_can_less_refuses_the_guest_by_what_they_lack() {
+    // SSE3 and SSSE3 are bits 0 and 9.
+    let can = |cpu_features| SimConfig { cpu_features, ..SimConfig::default() };
+    let pair = Pair::of([can(0b11_0000_0001), can(0b1)]).await;
+    let vm = pair.running().await;
+    let report = pair.source.host.report().await;
+    assert_eq!(report.facts.cpu_features.as_deref(), Some("0-301"));
+    assert_eq!(report.vms[0].cpu_features.as_deref(), Some("0-301"));
+    assert_eq!(pair.destination.host.report().await.facts.cpu_features.as_deref(), Some("0-1"));
+    pair.destination.host.change(Pair::receive_request(&vm)).await.unwrap();
+    let fault = pair.source.host.change(Pair::send_request(&vm)).await.unwrap_err();
+    assert!(fault.message.contains("ssse3"), "{fault}");
+    assert!(pair.source.runs(&vm));
+    pair.destination.settle(&vm, ABORT).await.unwrap();
+    pair.destination.host.assert_clean();
+
+    // The other way nothing is missing, and what it was promised stays what it was.
+    let pair = Pair::of([can(0b1), can(0b11_0000_0001)]).await;
+    let vm = pair.offered().await;
+    pair.destination.settle(&vm, COMMIT).await.unwrap();
+    pair.source.settle(&vm, COMMIT).await.unwrap();
+    let there = pair.destination.host.report().await;
+    assert_eq!(there.vms[0].cpu_features.as_deref(), Some("0-1"));
 }
 
 #[tokio::test(start_paused = true)]

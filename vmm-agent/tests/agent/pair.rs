@@ -46,10 +46,10 @@ impl Node {
         authority: &CertificateAuthority,
         clock: &Arc<dyn WallClock>,
         network: &MemoryNetwork,
+        machine: SimConfig,
     ) -> Self {
         let credentials = Arc::new(authority.issue(&Principal::agent(name), EPOCH).unwrap());
-        let mut host =
-            Host::with(SimConfig { seed: name.len() as u64, ..SimConfig::default() }).await;
+        let mut host = Host::with(machine).await;
         let dial = network.clone();
         host.name = name;
         host.peers = Some(Peers {
@@ -158,11 +158,16 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) async fn new() -> Self {
+        Self::of([SimConfig::default(), SimConfig::default()]).await
+    }
+
+    /// Of these machines.
+    pub(crate) async fn of([from, to]: [SimConfig; 2]) -> Self {
         let clock: Arc<dyn WallClock> = Arc::new(TokioClock::starting_at(EPOCH));
         let authority = CertificateAuthority::create(EPOCH).unwrap();
         let network = MemoryNetwork::new();
-        let source = Node::new(SOURCE, &authority, &clock, &network).await;
-        let destination = Node::new(DESTINATION, &authority, &clock, &network).await;
+        let source = Node::new(SOURCE, &authority, &clock, &network, from).await;
+        let destination = Node::new(DESTINATION, &authority, &clock, &network, to).await;
         Self { source, destination, network }
     }
 

@@ -46,7 +46,7 @@ pub use cost::{CostModel, Preference, Term, Terms};
 pub use grow::{Growth, grow};
 pub use place::{Candidate, Decision, Verdict, place};
 pub use plan::{Order, Step, Wanted, order};
-pub use problem::{Features, Group, GroupKind, Host, Image, Mobility, Needs, Pool, Vm};
+pub use problem::{Group, GroupKind, Host, Image, Mobility, Needs, Pool, Vm};
 pub use rebalance::{Limits, Plan, Why, evacuate, rebalance, still_holds};
 pub use relocate::{Destination, Relocation, relocate};
 pub use resource::{Amounts, Resource};

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::resource::Amounts;
+use crate::cpu::Features;
 use crate::host::Health;
 use crate::id::{HostId, VmId};
 
@@ -105,22 +106,6 @@ pub struct Mobility {
     pub dirty_bytes_per_s: u64,
     /// Seconds since it was last moved; `None` when it never was.
     pub moved_s_ago: Option<u64>,
-}
-
-/// Features of a processor, as the bits of Xen's feature sets.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Features(pub Vec<u32>);
-
-impl Features {
-    /// Bits of `needed` that are not here.
-    #[must_use]
-    pub fn missing(&self, needed: &Self) -> Vec<usize> {
-        let bit = |(word, bits): (usize, &u32)| {
-            let lacking = bits & !self.0.get(word).copied().unwrap_or(0);
-            (0..32).filter(move |bit| lacking & (1 << bit) != 0).map(move |bit| word * 32 + bit)
-        };
-        needed.0.iter().enumerate().flat_map(bit).collect()
-    }
 }
 
 /// VMs that shall be on one host, or on different ones.

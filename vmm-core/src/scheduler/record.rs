@@ -15,11 +15,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Write as _};
 use std::str::FromStr;
 
-use super::problem::{Features, Group, GroupKind, Host, Image, Mobility, Needs, Pool, Vm};
+use super::problem::{Group, GroupKind, Host, Image, Mobility, Needs, Pool, Vm};
 use super::{
     Amounts, Batch, CostModel, Decision, Effort, Growth, Limits, Plan, Preference, Relocation,
     Resource, batch, evacuate, grow, place, rebalance, relocate,
 };
+use crate::cpu::Features;
 use crate::host::Health;
 use crate::id::{HostId, VmId};
 

@@ -84,7 +84,7 @@ mod tests {
             maintenance: false,
             zone: String::new(),
             pcpus: 4,
-            features: super::super::Features::default(),
+            features: crate::cpu::Features::default(),
             storages: std::collections::BTreeSet::new(),
             images: std::collections::BTreeSet::new(),
             capacity: Amounts::UNCOUNTED.with(Resource::Memory, 1000),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::problem::{GroupPlaces, Host, Pool, Vm};
 use super::resource::Resource;
+use crate::cpu;
 use crate::host::Health;
 
 /// Why a host cannot take a VM.
@@ -26,10 +27,8 @@ pub enum Refusal {
     DiskInUse,
     /// Its processors lack what the VM has seen of its own.
     Features {
-        /// How many.
-        missing: usize,
-        /// The first, as a bit of Xen's feature sets.
-        first: usize,
+        /// Bits of Xen's feature sets.
+        missing: Vec<usize>,
     },
     /// It does not reach storage of the VM.
     Storage {
@@ -87,11 +86,8 @@ impl fmt::Display for Refusal {
             Self::OtherZone { zone } => write!(f, "is in pool {zone}"),
             Self::Pinned => f.write_str("is no host that the VM is pinned to"),
             Self::DiskInUse => f.write_str("has a VM that uses a disk of this one"),
-            Self::Features { missing, first } => {
-                write!(
-                    f,
-                    "its processors lack {missing} features of the VM's, the first is bit {first}"
-                )
+            Self::Features { missing } => {
+                write!(f, "its processors lack what the VM may use: {}", cpu::in_words(missing))
             }
             Self::Storage { name } => write!(f, "does not reach storage {name}"),
             Self::Group { name } => write!(f, "group {name} forbids it"),
@@ -139,8 +135,9 @@ pub fn barred(pool: &Pool, places: &GroupPlaces, vm: &Vm, host: &Host) -> Option
     if needs.disks_in_use.contains(&host.id) {
         return Some(Refusal::DiskInUse);
     }
-    if let missing @ [first, ..] = host.features.missing(&needs.features).as_slice() {
-        return Some(Refusal::Features { missing: missing.len(), first: *first });
+    let missing = host.features.missing(&needs.features);
+    if !missing.is_empty() {
+        return Some(Refusal::Features { missing });
     }
     if let Some(name) = needs.storages.iter().find(|name| !host.storages.contains(*name)) {
         return Some(Refusal::Storage { name: name.clone() });

@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 use tokio::time::Instant;
 use vmm_core::id::{GroupId, HostId, VmId};
 use vmm_core::scheduler::demand::{History, Known, demand};
-use vmm_core::scheduler::{
-    self, Amounts, Features, Group, Host, Mobility, Needs, Pool, Resource, Vm,
-};
+use vmm_core::scheduler::{self, Amounts, Group, Host, Mobility, Needs, Pool, Resource, Vm};
 use vmm_proto::v1::{self, GroupKind, VmPhase};
 
 use super::moves::{is_shared, storage_name, storages_of};
@@ -124,7 +122,7 @@ impl State {
                 .pool(host.record.pool)
                 .map_or_else(String::new, |pool| pool.name.clone()),
             pcpus: u32::try_from(capacity.cpu.0 / 1000).unwrap_or(u32::MAX),
-            features: Features::default(),
+            features: host.features.clone(),
             storages: host.stores.iter().map(storage_name).collect(),
             images: BTreeSet::new(),
             capacity: Amounts::UNCOUNTED
@@ -165,6 +163,7 @@ impl State {
                 zone: self.zone_of(&vm.record),
                 pinned: vm.record.pin.iter().copied().collect(),
                 storages: storages_of(&vm.record.spec, stores),
+                features: vm.features.clone(),
                 ..Needs::default()
             },
             image: None,

@@ -26,7 +26,7 @@ use vmm_core::vm::{VmSpec, VmState};
 use vmm_proto::v1::{AgentReport, ReportedVm, VmPhase};
 
 use super::placement::charge_of;
-use super::state::{Host, State, Vm};
+use super::state::{Host, State, Vm, features};
 use super::{App, Object};
 use crate::store::{Put, VmRecord};
 use crate::view::Measured;
@@ -141,6 +141,9 @@ impl State {
         for vm in here.collect::<BTreeSet<VmId>>() {
             let Some(vm) = self.vms.get_mut(&vm) else { continue };
             let seen = observed.get(&vm.record.id);
+            if let Some(seen) = seen.filter(|_| vm.record.host == Some(id)) {
+                vm.features = features(seen.cpu_features.as_deref());
+            }
             if vm.owner.is_some() || vm.settled > poll {
                 passed_over |= vm.owner.is_none();
                 continue;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use vmm_core::cpu::Features;
 use vmm_core::host::{Health, HostCapacity, HostLoad, Ledger};
 use vmm_core::id::{HostId, PoolId, TaskId, VmId};
 use vmm_core::scheduler::{CostModel, Preference};
@@ -31,6 +32,8 @@ pub(crate) struct Host {
     pub(crate) load: Option<HostLoad>,
     /// Directories that it has in common with others.
     pub(crate) stores: Vec<v1::SharedStore>,
+    /// What its processors can do.
+    pub(crate) features: Features,
     pub(crate) heard: Option<Instant>,
     /// What its agent reported last.
     pub(crate) observed: BTreeMap<VmId, v1::ReportedVm>,
@@ -49,6 +52,7 @@ impl Host {
             ledger: Ledger::default(),
             load: None,
             stores: Vec::new(),
+            features: Features::default(),
             heard: None,
             observed: BTreeMap::new(),
             observed_poll: 0,
@@ -60,13 +64,20 @@ impl Host {
     }
 
     fn take_capacity(&mut self) {
-        let capacity = self.record.facts.as_ref().map(HostCapacity::from);
+        let facts = self.record.facts.as_ref();
+        self.features = features(facts.and_then(|facts| facts.cpu_features.as_deref()));
+        let capacity = facts.map(HostCapacity::from);
         self.ledger.set_capacity(capacity.unwrap_or_default());
     }
 
     pub(crate) fn health(&self, now: Instant) -> Health {
         Health::from_silence(self.heard.map(|heard| now.saturating_duration_since(heard)))
     }
+}
+
+/// As an agent says it; nothing, if it says nothing that can be read.
+pub(super) fn features(told: Option<&str>) -> Features {
+    told.and_then(|told| told.parse().ok()).unwrap_or_default()
 }
 
 /// A VM, and what is known of it now.
@@ -79,6 +90,8 @@ pub(crate) struct Vm {
     pub(crate) settled: u64,
     pub(crate) vcpus_online: u32,
     pub(crate) memory_now_kib: u64,
+    /// What it was promised of its processor.
+    pub(crate) features: Features,
     /// How it differs from what was asked for, as callers are told, and since when it has.
     pub(crate) drift: Option<String>,
     pub(crate) drifts_since: Option<Instant>,
@@ -325,6 +338,7 @@ impl State {
                     settled: 0,
                     vcpus_online,
                     memory_now_kib,
+                    features: Features::default(),
                     drift: None,
                     drifts_since: None,
                     measured,

@@ -324,6 +324,7 @@ impl FakeHost {
             vcpus_online: before.map_or(vcpus, |seen| seen.vcpus_online),
             memory_kib: before.map_or(memory, |seen| seen.memory_kib),
             domid: None,
+            cpu_features: before.and_then(|seen| seen.cpu_features.clone()),
             rates: None,
             migration: None,
         };

@@ -416,6 +416,15 @@ async fn a_move_that_cannot_be_is_refused_with_the_reason() {
     check(refused(&pool, migrate_to(Some("b"))).await, FaultCode::NoCapacity, "maintenance");
     check(refused(&pool, migrate()).await, FaultCode::NoCapacity, "b (is in maintenance)");
     pool.ok(maintenance("b", false)).await;
+    // As Xen's feature sets: SSE3 and SSSE3 are bits 0 and 9 of the second word.
+    pool.agents.with("a", |host| {
+        host.sees(&id, |seen| seen.cpu_features = Some("178bfbff-201".into()));
+    });
+    pool.agents.with("b", |host| host.facts.cpu_features = Some("178bfbff-1".into()));
+    pool.settle().await;
+    check(refused(&pool, migrate()).await, FaultCode::NoCapacity, "may use: ssse3");
+    pool.agents.with("b", |host| host.facts.cpu_features = Some("178bfbff-f7fa3223".into()));
+    pool.settle().await;
     let pin = |hosts: &[&str]| {
         let pins = hosts.iter().map(|host| v1::Pin { host: (*host).into() }).collect();
         Request::PinVm(v1::PinVm { vm: id.clone(), pins })

@@ -12,6 +12,7 @@ fn facts() -> v1::HostFacts {
         disk_requests_per_s: Some(20_000),
         network_bytes_per_s: Some(125_000_000),
         migration_address: Some("10.9.0.1:8443".into()),
+        cpu_features: Some("1789c3f5-f7fa3223".into()),
         xen_version: "4.17.7".into(),
         backend: "libxc".into(),
         agent_version: "0.1.0".into(),
@@ -58,6 +59,7 @@ fn reported() -> v1::ReportedVm {
         vcpus_online: 2,
         memory_kib: 131_072,
         domid: Some(7),
+        cpu_features: Some("1789c3f5-80802201".into()),
         rates: Some(rates()),
         migration: Some(migration()),
     }

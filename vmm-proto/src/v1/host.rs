@@ -86,6 +86,9 @@ pub struct HostFacts {
     /// Where agents of other hosts reach this one, as `host:port`; as the manager does when it is not said.
     #[serde(rename = "@migration-address", default, skip_serializing_if = "Option::is_none")]
     pub migration_address: Option<String>,
+    /// What a guest may be promised of its processors at most: Xen's feature sets as hexadecimal words with `-` between them.
+    #[serde(rename = "@cpu-features", default, skip_serializing_if = "Option::is_none")]
+    pub cpu_features: Option<String>,
     /// Such as `4.17.7`, or `simulated`.
     #[serde(rename = "@xen-version")]
     pub xen_version: String,
@@ -242,6 +245,9 @@ pub struct ReportedVm {
     /// Xen's number of it on this host, for people who look there; never an identity.
     #[serde(rename = "@domid", default, skip_serializing_if = "Option::is_none")]
     pub domid: Option<u16>,
+    /// What it was promised of its processor, as in [`HostFacts::cpu_features`]: a host that has less cannot take it while it runs.
+    #[serde(rename = "@cpu-features", default, skip_serializing_if = "Option::is_none")]
+    pub cpu_features: Option<String>,
     /// What it was measured to use, of the samples that the agent takes anyway. It comes with every report, and none is sent for its sake.
     #[serde(rename = "Rates", default, skip_serializing_if = "Option::is_none")]
     pub rates: Option<VmRates>,

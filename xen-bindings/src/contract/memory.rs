@@ -97,6 +97,10 @@ fn state(subject: &Subject) -> Outcome {
     let policy = state.cpu_policy(id).map_err(text)?;
     let has_leaf = |number| policy.leaves.iter().any(|leaf| leaf.leaf == number);
     ensure(has_leaf(0) && has_leaf(1) && !policy.msrs.is_empty(), format!("{policy:?}"))?;
+    let (promised, most) = (policy.features(), state.cpu_policy_max().map_err(text)?.features());
+    let beyond = |(word, bits): (usize, &u32)| bits & !most.get(word).copied().unwrap_or(0) != 0;
+    let is_kept = !promised.is_empty() && !promised.iter().enumerate().any(beyond);
+    ensure(is_kept, format!("it was promised {promised:x?}, and the host has {most:x?}"))?;
     ensure(state.tsc(id).map_err(text)?.khz > 0, "its clock stands")?;
     ensure(!state.hvm_context(id).map_err(text)?.is_empty(), "it has no machine")?;
     let params = state.hvm_params(id).map_err(text)?;

@@ -14,6 +14,7 @@ use crate::guest_state::GuestState;
 use crate::stream::image::{HvmParam, TscInfo};
 
 const OP_POLICY: &str = "cpu_policy";
+const OP_POLICY_MAX: &str = "cpu_policy_max";
 const OP_CONTEXT: &str = "domain_hvm_getcontext";
 
 /// Those of libxc's own sender, in its order.
@@ -41,6 +42,10 @@ impl GuestState for Libxc {
         self.handles
             .lend(|handle| Policy::of(handle, domid)?.serialise(handle))?
             .map_err(|error| error.domain(domid))
+    }
+
+    fn cpu_policy_max(&self) -> Result<CpuPolicy, XenError> {
+        self.handles.lend(|handle| Policy::max(handle)?.serialise(handle))?
     }
 
     fn tsc(&self, domid: DomId) -> Result<TscInfo, XenError> {
@@ -111,12 +116,26 @@ fn has_vcpus(vcpu_index_max: u32) -> bool {
 struct Policy(NonNull<ffi::xc_cpu_policy>);
 
 impl Policy {
-    fn of(handle: &mut Handle, domid: DomId) -> Result<Self, XenError> {
+    fn new(handle: &mut Handle) -> Result<Self, XenError> {
         let policy = handle.call_pointer(OP_POLICY, |_| {
             // SAFETY: it takes nothing.
             unsafe { ffi::xc_cpu_policy_init() }
         })?;
-        let policy = Self(policy);
+        Ok(Self(policy))
+    }
+
+    fn max(handle: &mut Handle) -> Result<Self, XenError> {
+        let policy = Self::new(handle)?;
+        let which = xc::XEN_SYSCTL_cpu_policy_hvm_max;
+        handle.call(OP_POLICY_MAX, |xch| {
+            // SAFETY: the object is ours and lives through the call.
+            unsafe { ffi::xc_cpu_policy_get_system(xch, which, policy.0.as_ptr()) }
+        })?;
+        Ok(policy)
+    }
+
+    fn of(handle: &mut Handle, domid: DomId) -> Result<Self, XenError> {
+        let policy = Self::new(handle)?;
         let id = u32::from(domid.get());
         handle.call(OP_POLICY, |xch| {
             // SAFETY: the object is ours and lives through the call.

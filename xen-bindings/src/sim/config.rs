@@ -19,7 +19,7 @@ pub struct SimConfig {
     pub store: StoreFlavour,
     /// The processor can run PVH guests.
     pub hvm: bool,
-    /// What its processor can do, a bit each. A guest that was promised more elsewhere cannot be restored here.
+    /// What its processor can do, a bit each. A guest that was promised more elsewhere is restored without it.
     pub cpu_features: u32,
     /// From the first unpause until the guest's kernel is on xenstore.
     pub guest_boot: Duration,

@@ -98,6 +98,8 @@ operations! {
     LogCounts = "log_counts",
     /// [`crate::DirtyLog::end`], or its drop
     LogEnd = "log_end",
+    /// [`crate::GuestState::cpu_policy_max`]
+    CpuPolicyMax = "cpu_policy_max",
     /// [`crate::GuestState::cpu_policy`]
     StateCpuPolicy = "state_cpu_policy",
     /// [`crate::GuestState::tsc`]

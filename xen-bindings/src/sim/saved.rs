@@ -136,19 +136,21 @@ impl State {
         Ok(promised.unwrap_or_else(|| self.host_policy()))
     }
 
-    fn host_policy(&self) -> CpuPolicy {
+    pub(crate) fn host_policy(&self) -> CpuPolicy {
         let basic = CpuidLeaf { leaf: 0, subleaf: !0, eax: 1, ..CpuidLeaf::default() };
         let features = CpuidLeaf { leaf: 1, subleaf: !0, ecx: self.config.cpu_features, ..basic };
         let msr = MsrEntry { index: PLATFORM_INFO, value: 1 << 31 };
         CpuPolicy { leaves: vec![basic, features], msrs: vec![msr] }
     }
 
-    /// Can this processor keep what a guest was promised?
-    pub(crate) fn promise(&mut self, id: DomId, policy: CpuPolicy) -> Result<(), XenErrorKind> {
-        let host = self.config.cpu_features;
-        let beyond = policy.leaves.iter().any(|leaf| leaf.leaf == 1 && leaf.ecx & !host != 0);
-        if beyond || policy.leaves.is_empty() || policy.msrs.is_empty() {
+    /// What a guest was promised, as far as this processor can keep it. Of the rest Xen 4.17 says nothing: it compares how many leaves there are, and not
+    /// what is in them.
+    pub(crate) fn promise(&mut self, id: DomId, mut policy: CpuPolicy) -> Result<(), XenErrorKind> {
+        if policy.leaves.is_empty() || policy.msrs.is_empty() {
             return Err(XenErrorKind::BadImage);
+        }
+        for leaf in policy.leaves.iter_mut().filter(|leaf| leaf.leaf == 1) {
+            leaf.ecx &= self.config.cpu_features;
         }
         self.hypervisor.get_mut(id)?.cpu_policy = Some(policy);
         Ok(())

@@ -35,6 +35,8 @@ pub(crate) struct Shape {
     pub(crate) cpus: u32,
     /// The xenstore daemon of all; otherwise they differ.
     pub(crate) flavour: Option<Flavour>,
+    /// The last host has a processor that can less.
+    pub(crate) is_lesser: bool,
 }
 
 /// Hosts that this command started; they end when it is dropped.
@@ -79,7 +81,9 @@ impl<'a> Hosts<'a> {
             "user,id=n0,hostfwd=tcp:127.0.0.1:{ssh_port}-:22,hostfwd=tcp:127.0.0.1:{agent_port}-:7443"
         );
         let flavour = Flavour::of_host(shape.flavour, id);
-        let mut qemu = qemu::command(self.lab, program, id, shape.cpus, flavour)?;
+        let is_lesser = shape.is_lesser && id == shape.count;
+        let cpu = if is_lesser { qemu::LESSER_CPU } else { qemu::CPU };
+        let mut qemu = qemu::command(self.lab, program, id, (cpu, shape.cpus), flavour)?;
         qemu.args(["-netdev", &forward, "-device", "virtio-net-pci,netdev=n0,romfile="]);
         let card = format!("virtio-net-pci,netdev=n1,mac=52:54:00:77:00:{id:02x},romfile=");
         qemu.args(["-netdev", &segment.netdev(id), "-device", &card]);

@@ -49,13 +49,14 @@ const HELP: &str = "\
 usage: cargo xtask xenlab COMMAND
 
   build [--bare]                       fetch Xen and build the images; --bare leaves out the project's own binaries
-  up N [--bare] [--cpus C] [--xenstored c|ocaml]
-                                       build, start N hosts on one Ethernet segment, wait for ssh, print their ports
+  up N [--bare] [--cpus C] [--lesser] [--xenstored c|ocaml]
+                                       build, start N hosts on one Ethernet segment, wait for ssh, print their ports;
+                                       the last one has a lesser processor, if told
   down                                 end every host that `up` left running
   shell ID [CMD…]                      a shell, or one command, in the dom0 of host ID
   test [SUITE] [--full] [--xenstored c|ocaml]
-                                       boot hosts, run the suites contract and e2e, or the one named (migration is
-                                       the third), end the hosts
+                                       boot hosts, run the suites contract and e2e, or the one named (migration,
+                                       and processors with hosts that differ, are the others), end the hosts
   bench SUITE --json [--rounds N] [--only WRITERS] [--xenstored c|ocaml]
                                        boot one host, or two for migration, and run a benchmark suite; the last line
                                        is a JSON object
@@ -99,10 +100,12 @@ fn up(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
     let bare = args.flag("--bare");
     let flavour: Option<Flavour> = args.value("--xenstored")?;
     let cpus = args.value("--cpus")?.unwrap_or(suites::CPUS);
+    let is_lesser = args.flag("--lesser");
     let count: u32 = args.positional().context("up needs the number of hosts")?.parse()?;
     args.finish()?;
     image::build(lab, bare)?;
-    Hosts::start(lab, Shape { count, cpus, flavour }, Lifetime::UntilDown)?.leave_running();
+    Hosts::start(lab, Shape { count, cpus, flavour, is_lesser }, Lifetime::UntilDown)?
+        .leave_running();
     println!("xenlab up: {count} hosts; recorded in {}", lab.hosts_file().display());
     Ok(ExitCode::SUCCESS)
 }

@@ -19,7 +19,10 @@ const RAM_MIB: &str = "3072";
 /// stays empty for 40 s; the rest keeps TLS and AES off their portable code. The emulator's TSC is one clock for all its processors,
 /// which it may not say (`invtsc`) unless forced; without it Xen emulates each guest's TSC, and four in five of all exits of a guest
 /// are for that.
-const CPU: &str = "qemu64,+svm,+npt,+rdrand,+ssse3,+sse4.1,+sse4.2,+popcnt,+aes,+pclmulqdq,+invtsc,x-force-features=on";
+pub(crate) const CPU: &str = "qemu64,+svm,+npt,+rdrand,+ssse3,+sse4.1,+sse4.2,+popcnt,+aes,+pclmulqdq,+invtsc,x-force-features=on";
+/// One that can less.
+pub(crate) const LESSER_CPU: &str =
+    "qemu64,+svm,+npt,+rdrand,+ssse3,+sse4.1,+aes,+pclmulqdq,+invtsc,x-force-features=on";
 const XEN: &str =
     "console=com1 com1=115200,8n1 dom0_mem=1024M,max:1024M dom0_max_vcpus=1 noreboot=1";
 const DOM0: &str = "console=hvc0 net.ifnames=0 quiet";
@@ -34,7 +37,7 @@ pub(crate) fn command(
     lab: &Lab<'_>,
     mut qemu: Command,
     id: u32,
-    cpus: u32,
+    (cpu, cpus): (&str, u32),
     flavour: Flavour,
 ) -> Result<Command> {
     let path = |path: PathBuf| path.display().to_string();
@@ -48,7 +51,7 @@ pub(crate) fn command(
         "-accel",
         "tcg,thread=multi",
         "-cpu",
-        CPU,
+        cpu,
         "-m",
         RAM_MIB,
         "-smp",

@@ -25,9 +25,9 @@ const BENCH_LIMIT: Duration = Duration::from_hours(1);
 /// With more, the emulated processor breaks guests (see `qemu::command`), and the hosts wait for each other on small machines.
 pub(crate) const CPUS: u32 = 1;
 
-const SUITES: &[&str] = &["contract", "e2e", "migration"];
-/// What a run of no suite by name leaves out: its sample is part of the end-to-end day.
-const ASKED: &str = "migration";
+const SUITES: &[&str] = &["contract", "e2e", "migration", "processors"];
+/// What a run of no suite by name leaves out: a sample of the first is part of the end-to-end day, the other takes hosts of its own.
+const ASKED: &[&str] = &["migration", "processors"];
 /// In the profile of the tests, which CI has built before: what is emulated is the hosts, not this.
 const E2E: &[&str] = &["--locked", "-p", "vmm-e2e", "--bin", "vmm-lab"];
 /// The programs that the suite drives, beside its own.
@@ -85,12 +85,14 @@ pub(crate) fn test(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
     let flavour: Option<Flavour> = args.value("--xenstored")?;
     let suite = args.positional();
     args.finish()?;
-    let wanted = |name: &str| suite.as_deref().map_or(name != ASKED, |suite| suite == name);
+    let wanted =
+        |name: &str| suite.as_deref().map_or(!ASKED.contains(&name), |suite| suite == name);
     if !SUITES.iter().any(|name| wanted(name)) {
         bail!("no suite {:?}; there are {}", suite.unwrap_or_default(), SUITES.join(", "));
     }
     image::build(lab, false)?;
-    let on_two: Vec<_> = ["e2e", "migration"].into_iter().filter(|name| wanted(name)).collect();
+    let on_two: Vec<_> =
+        ["e2e", "migration", "processors"].into_iter().filter(|name| wanted(name)).collect();
     if !on_two.is_empty() {
         // Before the hosts are up: a build beside two emulators takes several times as long.
         run::success(run::cargo(lab.workspace).arg("build").args(E2E_PROGRAMS))?;
@@ -105,7 +107,8 @@ pub(crate) fn test(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
         contract(lab, flavour, full, &mut tally)?;
     }
     for suite in on_two {
-        let shape = Shape { count: 2, cpus: CPUS, flavour };
+        let is_lesser = suite == "processors";
+        let shape = Shape { count: 2, cpus: CPUS, flavour, is_lesser };
         let _hosts = Hosts::start(lab, shape, Lifetime::ThisCommand)?;
         cases(lab, suite, full, &mut tally);
     }
@@ -121,7 +124,7 @@ pub(crate) fn test(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
 
 /// On one host, or with `full` on two, which run different xenstore daemons.
 fn contract(lab: &Lab<'_>, flavour: Option<Flavour>, full: bool, tally: &mut Tally) -> Result<()> {
-    let shape = Shape { count: if full { 2 } else { 1 }, cpus: CPUS, flavour };
+    let shape = Shape { count: if full { 2 } else { 1 }, cpus: CPUS, flavour, is_lesser: false };
     let hosts = Hosts::start(lab, shape, Lifetime::ThisCommand)?;
     for host in hosts.iter() {
         println!("contract on host {} ({} xenstored)", host.id, host.flavour);
@@ -159,6 +162,7 @@ pub(crate) fn bench(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
             count: if suite == "migration" { 2 } else { 1 },
             cpus: CPUS,
             flavour: Some(flavour),
+            is_lesser: false,
         },
         Lifetime::ThisCommand,
     )?;

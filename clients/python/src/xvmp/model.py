@@ -342,6 +342,7 @@ class HostFacts:
     disk_requests_per_s: int | None = None
     network_bytes_per_s: int | None = None
     migration_address: str | None = None
+    cpu_features: str | None = None
     xen_version: str
     backend: str
     agent_version: str

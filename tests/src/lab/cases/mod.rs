@@ -12,6 +12,7 @@ mod life;
 mod migration;
 mod placement;
 mod policy;
+mod processors;
 mod pv;
 mod shared_disk;
 mod sleep;
@@ -36,6 +37,8 @@ pub enum Suite {
     E2e,
     /// Guests that move, those cases that take long included.
     Migration,
+    /// Guests that move between hosts of which the second has the lesser processor.
+    Processors,
 }
 
 impl Suite {
@@ -45,6 +48,7 @@ impl Suite {
         match self {
             Self::E2e => "e2e",
             Self::Migration => "migration",
+            Self::Processors => "processors",
         }
     }
 
@@ -54,6 +58,7 @@ impl Suite {
         let (morning, day, long, evening): (&[Table], _, _, _) = match self {
             Self::E2e => (&[placement::CASES], DAY, if long { LONG } else { &[] }, EVENING),
             Self::Migration => (&[placement::HOSTS], MOVES, &[], &[end::CASES] as &[Table]),
+            Self::Processors => (&[placement::HOSTS], &[processors::CASES], &[], &[end::CASES]),
         };
         let tables = [morning, day, long, evening].into_iter().flatten();
         tables.flat_map(|table| table.iter()).map(|(name, run)| Case { name, run: *run }).collect()

@@ -88,7 +88,8 @@ fn cpu_decides(pool: &mut LabPool) -> Result<()> {
         ],
     ]
     .concat();
-    pool.create("web", "disk:1", &more)?;
+    // A quarter of a MiB a second, read back twice: it writes all day, and its host has one emulated processor.
+    pool.create("web", "blocks:4", &more)?;
     ensure!(pool.host_of("web")?.name == pool.hosts[1].name, "web is not where its demand says");
     pool.remove("load-cpu")
 }

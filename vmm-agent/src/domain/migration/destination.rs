@@ -8,6 +8,7 @@ use vmm_proto::bulk::{BulkReceiver, Received};
 use xen_bindings::RestoreSpec;
 
 use super::{Migration, Stage, Verdict};
+use crate::cpu;
 use crate::domain::error::StepError;
 use crate::domain::runner::Runner;
 use crate::domain::site::Site;
@@ -75,7 +76,7 @@ impl Site {
             incoming = streams.recv() => incoming.ok_or_else(ended)?,
         };
         let mut receiver = incoming.receive(0).await.map_err(broken)?;
-        let mut arrival = self.begin_arrival()?;
+        let mut arrival = self.begin_arrival().await?;
         let pumped = tokio::select! {
             biased;
             () = self.cancel.cancelled() => Err(StepError::Cancelled),
@@ -103,16 +104,17 @@ impl Site {
         Ok(())
     }
 
-    fn begin_arrival(&mut self) -> Result<Arrival, StepError> {
+    async fn begin_arrival(&mut self) -> Result<Arrival, StepError> {
         let (store_port, console_port) =
             self.progress.ports.ok_or(StepError::OutOfOrder("a port"))?;
         let memory = self.record.spec.memory_max.max(self.arriving()?.memory);
+        let features = cpu::of_host(&self.core).await?;
         let shell = self.progress.shell.take().ok_or(StepError::OutOfOrder("the shell"))?;
         let (host, blocking) = (&self.core.backend, self.core.env.blocking);
         let spec = RestoreSpec { store_port, console_port };
         let bytes = (memory + MAXMEM_SLACK).0.saturating_mul(1024);
         let copies_bytes_max = migrate::COPIES_BYTES as u64;
-        let bounds = Bounds { frames_max: bytes / PAGE_BYTES, copies_bytes_max };
+        let bounds = Bounds { frames_max: bytes / PAGE_BYTES, copies_bytes_max, features };
         Arrival::begin(host, blocking, shell, spec, bounds).map_err(|failed| {
             self.progress.shell = Some(failed.shell);
             refused(failed.error)

@@ -18,7 +18,7 @@ use super::link::BulkLink;
 use super::pilot::SitePilot;
 use super::{Migration, Stage, Verdict};
 use crate::domain::alongside::alongside;
-use crate::domain::error::StepError;
+use crate::domain::error::{ChangeError, StepError};
 use crate::domain::runner::{Reply, Runner};
 use crate::domain::site::{Site, apply_scheduling};
 use crate::domain::{Answer, plan};
@@ -33,6 +33,8 @@ const READY_WAIT: Duration = Duration::from_secs(60);
 const LINK_BYTES_PER_S: u64 = 125_000_000;
 /// How long one question to the destination waits for its answer.
 const ASK_WAIT: Duration = Duration::from_secs(5);
+/// How long a destination that gave a migration up may take to say why.
+const WHY_WAIT: Duration = Duration::from_secs(2);
 /// The pause after a question that got none.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -69,7 +71,7 @@ impl Runner {
         let migration = send.migration.clone();
         self.site.leaving = Some(migration.clone());
         self.publish(VmState::Migrating, "");
-        match self.carry_out(plan::send(send)).await {
+        match self.carry_out(plan::send(send.clone())).await {
             Ok(()) => {
                 migration.reach(Stage::Offered, "");
                 self.publish_size();
@@ -81,6 +83,7 @@ impl Runner {
             }
             Err(error) => {
                 self.may_suspend_late = true;
+                let error = self.site.explained(&send, error).await;
                 migration.reach(Stage::Resumed, &error.to_string());
                 self.publish(VmState::Running, "");
                 let _ = reply.send(Err(error));
@@ -280,6 +283,33 @@ impl Site {
         // The destination opens its disks once the stream has ended.
         self.unless_settled(&migration, self.settle_disks()).await??;
         self.unless_settled(&migration, link.finish()).await?.map_err(failed)
+    }
+
+    /// All that a source sees is that its stream broke; the destination knows why. Asked once the guest goes on.
+    async fn explained(&self, send: &Send, error: ChangeError) -> ChangeError {
+        let ChangeError::Step { step, source: StepError::Transfer(seen), left_over } = error else {
+            return error;
+        };
+        let reason = self.ask_why(send).await.unwrap_or(seen);
+        ChangeError::Step { step, source: StepError::Transfer(reason), left_over }
+    }
+
+    async fn ask_why(&self, send: &Send) -> Option<String> {
+        let (client, _) = self.destination(send).ok()?;
+        let ask = v1::AwaitMigration {
+            vm: self.record.vm.to_string(),
+            migration: send.migration.id.to_string(),
+            wait_ms_max: u64::try_from(WHY_WAIT.as_millis()).unwrap_or(u64::MAX),
+        };
+        let options = CallOptions { deadline: Some(WHY_WAIT * 2), idempotency_key: None };
+        match client.call(Request::AwaitMigration(ask), options).await {
+            Ok(Replied::MigrationState(state))
+                if state.stage == v1::MigrationStage::Discarded && !state.reason.is_empty() =>
+            {
+                Some(format!("host {} gave it up: {}", send.migration.peer, state.reason))
+            }
+            _ => None,
+        }
     }
 
     /// Before it is offered, a verdict can only take it back.

@@ -1,5 +1,6 @@
 //! Why a guest does not arrive.
 
+use vmm_core::cpu;
 use vmm_core::migration::Pfn;
 use vmm_core::migration::codec::DecodeError;
 use xen_bindings::XenError;
@@ -40,6 +41,10 @@ pub(crate) enum ArrivalError {
     Epilogue(StreamError),
     #[error("the guest's image has {0}")]
     Image(&'static str),
+    #[error(
+        "the processors here lack what the guest may use: {}; move it to a host that has it, or restart it here", cpu::in_words(.missing)
+    )]
+    Features { missing: Vec<usize> },
     #[error("the restore takes no more: {0}")]
     Write(StreamError),
     #[error("no memory or no file is left for an arrival: {0}")]

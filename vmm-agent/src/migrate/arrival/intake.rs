@@ -2,10 +2,11 @@
 
 use std::io::Write;
 
+use vmm_core::cpu::Features;
 use vmm_core::migration::{Encoding, PAGE_BYTES, Pfn};
 use xen_bindings::stream::image::{ImageReader, ImageWriter, Limits, Record};
 use xen_bindings::stream::{Input, Output};
-use xen_bindings::{Gfn, GfnSet, GuestKind};
+use xen_bindings::{CpuPolicy, Gfn, GfnSet, GuestKind};
 
 use super::pages::Expander;
 use super::{ArrivalError, Arrived, Bounds};
@@ -64,7 +65,7 @@ impl<W: Write> Intake<W> {
         let mut stage = std::mem::replace(&mut self.stage, Stage::Failed);
         while let Some(frame) = self.reader.next(&mut bytes)? {
             self.is_asked |= matches!(frame, Frame::Mark(_) | Frame::Tail(_));
-            stage = step(stage, &frame, self.bounds)?;
+            stage = step(stage, &frame, &self.bounds)?;
         }
         if let Stage::Over(whole) = &mut stage {
             whole.arrived.stream_bytes = self.stream_bytes;
@@ -91,7 +92,7 @@ impl<W: Write> Intake<W> {
 fn step<W: Write>(
     stage: Stage<W>,
     frame: &Frame<'_>,
-    bounds: Bounds,
+    bounds: &Bounds,
 ) -> Result<Stage<W>, ArrivalError> {
     match (stage, frame) {
         (Stage::Start(to), Frame::Hello(hello)) => {
@@ -111,7 +112,7 @@ fn step<W: Write>(
 }
 
 impl<W: Write> Coming<W> {
-    fn begin(to: W, hello: &Hello<'_>, bounds: Bounds) -> Result<Self, ArrivalError> {
+    fn begin(to: W, hello: &Hello<'_>, bounds: &Bounds) -> Result<Self, ArrivalError> {
         let limit = bounds.pfn_end();
         if hello.pfn_end > limit {
             return Err(ArrivalError::End { pfn_end: hello.pfn_end, limit });
@@ -122,7 +123,7 @@ impl<W: Write> Coming<W> {
             return Err(ArrivalError::Copies { pages: copies_max, pages_max });
         }
         let pages = Expander::new(hello.pfn_end, bounds.frames_max, copies_max)?;
-        check_prologue(hello.prologue)?;
+        check_prologue(hello.prologue, &bounds.features)?;
         let wrong = ArrivalError::Prologue;
         let mut reader =
             ImageReader::open(Input::new(hello.prologue), Limits::default()).map_err(wrong)?;
@@ -187,8 +188,8 @@ impl<W: Write> Coming<W> {
     }
 }
 
-/// It is all that comes before the pages of a PVH guest, and nothing behind.
-fn check_prologue(prologue: &[u8]) -> Result<(), ArrivalError> {
+/// It is all that comes before the pages of a PVH guest, and nothing behind; and it promises the guest nothing that is not here.
+fn check_prologue(prologue: &[u8], here: &Features) -> Result<(), ArrivalError> {
     let wrong = ArrivalError::Prologue;
     let mut reader = ImageReader::open(Input::new(prologue), Limits::default()).map_err(wrong)?;
     if reader.header().kind != GuestKind::Pvh {
@@ -197,7 +198,14 @@ fn check_prologue(prologue: &[u8]) -> Result<(), ArrivalError> {
     loop {
         match reader.next().map_err(wrong)? {
             Some(Record::StaticDataEnd) => break,
-            Some(Record::CpuidPolicy(_) | Record::MsrPolicy(_)) => {}
+            Some(Record::CpuidPolicy(leaves)) => {
+                let promised = CpuPolicy { leaves, msrs: Vec::new() };
+                let missing = here.missing(&Features(promised.features()));
+                if !missing.is_empty() {
+                    return Err(ArrivalError::Features { missing });
+                }
+            }
+            Some(Record::MsrPolicy(_)) => {}
             _ => return Err(ArrivalError::Image("no static data where it begins")),
         }
     }

@@ -30,6 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio_util::sync::CancellationToken;
+use vmm_core::cpu::Features;
 use xen_bindings::{BuiltGuest, GfnBatch, GfnSet, RestoreSpec, Shell, XenError};
 
 use crate::env::{Backend, Blocking};
@@ -44,17 +45,19 @@ use pipe::Pipe;
 const LOW_END: u64 = 0x10_0000;
 
 /// The most that is taken.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Bounds {
     /// Pages that the guest may have: what the shell may hold.
     pub(crate) frames_max: u64,
     /// Memory for copies of pages, from which later ones are made; at least what the sender asks for, or it is refused.
     pub(crate) copies_bytes_max: u64,
+    /// What it may have been promised of its processor: what this host's can do.
+    pub(crate) features: Features,
 }
 
 impl Bounds {
     /// Numbers of pages are below this: each GiB of memory may leave another free.
-    fn pfn_end(self) -> u32 {
+    fn pfn_end(&self) -> u32 {
         u32::try_from(self.frames_max.saturating_mul(2).saturating_add(LOW_END)).unwrap_or(u32::MAX)
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use vmm_core::cpu::Features;
 use vmm_core::migration::{BalloonReading, Brake};
 use vmm_core::units::Kib;
 use xen_bindings::sim::{MemoryWriter, SimConfig, SimMachine};
@@ -117,7 +118,11 @@ impl Host {
 
     /// What an arrival may hold: room for what the balloon gave back meanwhile.
     pub(super) fn bounds() -> Bounds {
-        Bounds { frames_max: (MEMORY_KIB + MIB) / 4, copies_bytes_max: 64 << 20 }
+        Bounds {
+            frames_max: (MEMORY_KIB + MIB) / 4,
+            copies_bytes_max: 64 << 20,
+            features: Features(vec![u32::MAX; 2]),
+        }
     }
 
     /// The guest goes on here, as after a migration that was given up. One that has heard that it shall suspend does it a moment later.

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::cpu::Features;
 use crate::host::Health;
 use crate::id::{HostId, VmId};
 
@@ -141,7 +142,7 @@ fn each_rule_bars_by_its_name() {
     check(&far, host(1), plain, "zone", "is in pool default");
     check(&pinned, host(1), plain, "pin", "is no host that the VM is pinned to");
     check(&disk, host(1), plain, "disk", "has a VM that uses a disk of this one");
-    let text = "its processors lack 2 features of the VM's, the first is bit 3";
+    let text = "its processors lack what the VM may use: pse, sse3";
     check(&features, host(1), plain, "features", text);
     check(&storage, host(1), plain, "storage", "does not reach storage nfs");
     let text = "vCPUs: needs 5, the host has 4 processors";

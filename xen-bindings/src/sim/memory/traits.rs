@@ -166,6 +166,10 @@ impl GuestState for Handle {
         self.xen(Op::StateCpuPolicy, Some(domid), |state| state.cpu_policy(domid))
     }
 
+    fn cpu_policy_max(&self) -> Result<CpuPolicy, XenError> {
+        self.xen(Op::CpuPolicyMax, None, |state| Ok(state.host_policy()))
+    }
+
     fn tsc(&self, domid: DomId) -> Result<TscInfo, XenError> {
         self.xen(Op::StateTsc, Some(domid), |state| state.tsc(domid))
     }

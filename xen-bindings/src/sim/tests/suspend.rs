@@ -219,18 +219,15 @@ fn a_stream_that_does_not_fit_the_shell_or_the_host_is_refused() {
 }
 
 #[test]
-fn a_processor_that_can_less_than_was_promised_is_refused() {
+fn a_processor_that_can_less_than_was_promised_says_nothing() {
     let there = Lab::new();
     let bytes = usual(&there);
-    for (cpu_features, expect) in
-        [(0x7fff, Ok(())), (0x3fff, Err(XenErrorKind::BadImage)), (0xffff, Ok(()))]
-    {
+    for (cpu_features, kept) in [(0x7fff, 0x7fff), (0x3fff, 0x3fff), (0xffff, 0x7fff)] {
         let here = Lab::with(SimConfig { cpu_features, ..SimConfig::default() });
         let shell = here.shell(&small());
-        assert_eq!(restore(&here, &shell, filled(&bytes)), expect, "{cpu_features:#x}");
+        restore(&here, &shell, filled(&bytes)).unwrap();
         let told = here.xen.guest_state.cpu_policy(shell.domid()).unwrap();
-        let promised = expect.map_or(cpu_features, |()| 0x7fff);
-        assert_eq!(told.leaves[1].ecx, promised);
+        assert_eq!(told.leaves[1].ecx, kept);
     }
 }
 
