@@ -55,10 +55,16 @@ const WORDS: [(u32, u32, fn(&CpuidLeaf) -> u32); 14] = [
 /// Of a leaf that has none.
 const NO_SUBLEAF: u32 = u32::MAX;
 
-/// Bits that promise nothing: how processors are numbered (HTT, CMP_LEGACY, X2APIC), what a guest's kernel switched on (OSXSAVE, OSPKE), that there is a
-/// hypervisor, and two that say what is missing (FDP_EXCP_ONLY, NO_FPU_SEL).
-const NO_PROMISE: [(usize, u32); 8] =
-    [(0, 28), (3, 1), (1, 21), (1, 27), (6, 4), (1, 31), (5, 6), (5, 13)];
+/// Bits that promise nothing, by word: how processors are numbered (HTT, X2APIC, CMP_LEGACY), what a guest's kernel switched on (OSXSAVE, OSPKE), that there is
+/// a hypervisor, two that say what is missing (FDP_EXCP_ONLY, NO_FPU_SEL), and those that AMD tells a second time, which Xen's own policies leave out.
+const NO_PROMISE: [(usize, u32); 6] = [
+    (0, 1 << 28),
+    (1, 1 << 21 | 1 << 27 | 1 << 31),
+    (2, 0x0183_f3ff),
+    (3, 1 << 1),
+    (5, 1 << 6 | 1 << 13),
+    (6, 1 << 4),
+];
 
 impl CpuPolicy {
     /// What it promises, as the words of Xen's feature sets; those at the end that are 0 are left out. A guest may use each bit, and breaks on a processor
@@ -72,8 +78,8 @@ impl CpuPolicy {
             find(*leaf, *subleaf).map_or(0, register)
         };
         let mut words: Vec<u32> = WORDS.iter().map(word).collect();
-        for (word, bit) in NO_PROMISE {
-            words[word] &= !(1 << bit);
+        for (word, bits) in NO_PROMISE {
+            words[word] &= !bits;
         }
         let used = words.iter().rposition(|word| *word != 0).map_or(0, |last| last + 1);
         words.truncate(used);
@@ -91,10 +97,11 @@ mod tests {
         let leaves = vec![
             CpuidLeaf { ecx: 1 << 20 | 1 << 27 | 1 << 31, edx: 1 | 1 << 28, ..leaf(1, NO_SUBLEAF) },
             CpuidLeaf { ebx: 1 << 5 | 1 << 13, edx: 1 << 4, ..leaf(7, 0) },
+            CpuidLeaf { edx: 1 << 29 | 1, ..leaf(0x8000_0001, NO_SUBLEAF) },
             CpuidLeaf { eax: 1 << 6, ..leaf(0x8000_0021, NO_SUBLEAF) },
         ];
         let policy = CpuPolicy { leaves, msrs: Vec::new() };
-        let expected = [1, 1 << 20, 0, 0, 0, 1 << 5, 0, 0, 0, 1 << 4, 0, 1 << 6];
+        let expected = [1, 1 << 20, 1 << 29, 0, 0, 1 << 5, 0, 0, 0, 1 << 4, 0, 1 << 6];
         assert_eq!(policy.features(), expected);
         assert!(CpuPolicy::default().features().is_empty());
     }

@@ -87,7 +87,10 @@ impl ManagerProcess {
             .append(true)
             .open(self.directory.join("manager.log"))?;
         #[allow(clippy::disallowed_methods, reason = "a test drives real programs")]
-        let child = Command::new(&self.program)
+        // It ends when this program does, however it does.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(&self.program)
             .args(["run", "--dir"])
             .arg(&self.directory)
             .env("NO_COLOR", "1")
