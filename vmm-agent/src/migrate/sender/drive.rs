@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use vmm_core::migration::layered::{Phase, Progress};
 use vmm_core::migration::{
@@ -26,6 +26,31 @@ use crate::migrate::link::PageLink;
 
 /// More would take from the guests what a migration does not gain.
 const ENCODERS_MAX: usize = 4;
+/// A batch that took longer was waiting, not working.
+const REST_MAX: Duration = Duration::from_millis(500);
+
+/// What a migration takes of dom0's processors: half of them. The other half serves the guests' disks and networks, and whoever asks after them.
+#[derive(Clone, Copy)]
+struct Share {
+    /// Pages that are packed at once.
+    encoders: u32,
+    /// There is one processor: it rests for as long as it worked.
+    rests: bool,
+}
+
+impl Share {
+    /// Where nothing runs beside, one encoder.
+    fn of(blocking: Blocking) -> Self {
+        let there = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        match blocking {
+            Blocking::Pool => Self {
+                encoders: u32::try_from((there / 2).clamp(1, ENCODERS_MAX)).unwrap_or(1),
+                rests: there == 1,
+            },
+            Blocking::Inline => Self { encoders: 1, rests: false },
+        }
+    }
+}
 
 /// Who a driver talks to.
 pub(super) struct Ends<'a, L, P> {
@@ -45,6 +70,7 @@ pub(super) struct Driver<'a, L, P> {
     source: Source,
     policy: Layered,
     encoder: Option<Box<Encoder>>,
+    share: Share,
     /// The frame of a batch, to be handed over while the next one is encoded.
     ready: Option<Vec<u8>>,
     /// Numbers of pages that the policy knows.
@@ -71,7 +97,7 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
         let held = Kib(source.pages().await?.kib());
         let cap = sending.bandwidth.filter(|cap| *cap > 0);
         let expected = sending.link_bytes_per_s.min(cap.unwrap_or(u64::MAX));
-        let threads = encoders(sending.blocking);
+        let share = Share::of(sending.blocking);
         let guest = Guest {
             pages,
             held,
@@ -79,11 +105,11 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
             floor: sending.floor,
             gives_hints: false,
             link_bytes_per_s: expected,
-            threads,
+            threads: share.encoders,
             fixed: FIXED,
         };
         let prologue = source.prologue().await?;
-        let encoder = Encoder::new(end, COPIES_BYTES, sending.seed, threads)?;
+        let encoder = Encoder::new(end, COPIES_BYTES, sending.seed, share.encoders)?;
         Ok(Self {
             wire: Wire::new(ends.link, ends.cancel, Flow::new(expected), cap),
             pilot: ends.pilot,
@@ -93,6 +119,7 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
             source,
             policy: Layered::new(guest, sending.limits, sending.options),
             encoder: Some(Box::new(encoder)),
+            share,
             ready: None,
             pages,
             prologue,
@@ -323,14 +350,23 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
                 None => Ok(()),
             }
         };
-        let encoded = self.source.encode(&mut self.encoder, batch);
-        let (encoded, handed) = tokio::join!(encoded, handed);
+        let encoded = async {
+            let began = Instant::now();
+            let encoded = self.source.encode(&mut self.encoder, batch).await;
+            (encoded, began.elapsed())
+        };
+        let ((encoded, worked), handed) = tokio::join!(encoded, handed);
         let encoded = encoded?;
         handed?;
         let (batch, outcomes) = (&encoded.batch, &encoded.outcomes[..]);
         self.policy.observe(self.now(), &Event::Sent { batch, outcomes });
         self.ready = Some(encoded.frame);
-        Ok(())
+        if self.share.rests && self.stopped_at.is_none() {
+            let rest = sleep(worked.min(REST_MAX)).map(Ok);
+            unless_cancelled(self.cancel, rest).await?
+        } else {
+            Ok(())
+        }
     }
 
     /// What is encoded and still here.
@@ -399,15 +435,6 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
             lost: progress.lost.min(self.budget),
             encodings: self.encoder().counts,
         })
-    }
-}
-
-/// Pages that are packed at once: some of dom0's processors. Where nothing runs beside, one.
-fn encoders(blocking: Blocking) -> u32 {
-    let there = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    match blocking {
-        Blocking::Pool => u32::try_from(there.min(ENCODERS_MAX)).unwrap_or(1),
-        Blocking::Inline => 1,
     }
 }
 
