@@ -1,5 +1,7 @@
 //! Guests built ahead: taken at once, given up when memory is short, never left behind.
 
+use std::os::unix::fs::MetadataExt as _;
+
 use vmm_proto::v1::{FaultCode, VmPhase};
 use xen_bindings::XenErrorKind;
 use xen_bindings::sim::{Op, SimConfig};
@@ -142,8 +144,12 @@ async fn what_is_left_of_a_shell_that_was_not_built_goes_with_the_next_agent() {
 async fn a_shell_that_cannot_be_written_down_for_its_vm_is_no_vms() {
     let (host, vm) = primed(SimConfig::default()).await;
     let (shells, obstacle) = (domains(&host), host.path(&format!("state/vms/{}.new", vm.id)));
+    // Once the intent is written down, in a file of its own as ever, and before the shell is taken.
+    let record = host.path(&format!("state/vms/{}.json", vm.id));
+    let file = || std::fs::metadata(&record).map(|file| file.ino()).ok();
+    let before = file();
     let fill = async {
-        while host.phase(&vm).await != VmPhase::Starting {
+        while file() == before {
             tokio::task::yield_now().await;
         }
         std::fs::create_dir(&obstacle).unwrap();
