@@ -17,40 +17,12 @@ use xen_bindings::{Gfn, GfnSet};
 use super::budget::within_budget;
 use super::encode::Encoder;
 use super::flow::Flow;
+use super::share::{Share, Spent, timed};
 use super::source::{Frames, Look, Source};
 use super::wire::{LOOK, TICK, Wire, unless_cancelled};
 use super::{COPIES_BYTES, FIXED, Pilot, SendError, Sending, Sent};
-use crate::env::Blocking;
 use crate::migrate::frames::{self, Hello, Run, Tail};
 use crate::migrate::link::PageLink;
-
-/// More would take from the guests what a migration does not gain.
-const ENCODERS_MAX: usize = 4;
-/// A batch that took longer was waiting, not working.
-const REST_MAX: Duration = Duration::from_millis(500);
-
-/// What a migration takes of dom0's processors: half of them. The other half serves the guests' disks and networks, and whoever asks after them.
-#[derive(Clone, Copy)]
-struct Share {
-    /// Pages that are packed at once.
-    encoders: u32,
-    /// There is one processor: it rests for as long as it worked.
-    rests: bool,
-}
-
-impl Share {
-    /// Where nothing runs beside, one encoder.
-    fn of(blocking: Blocking) -> Self {
-        let there = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        match blocking {
-            Blocking::Pool => Self {
-                encoders: u32::try_from((there / 2).clamp(1, ENCODERS_MAX)).unwrap_or(1),
-                rests: there == 1,
-            },
-            Blocking::Inline => Self { encoders: 1, rests: false },
-        }
-    }
-}
 
 /// Who a driver talks to.
 pub(super) struct Ends<'a, L, P> {
@@ -71,6 +43,7 @@ pub(super) struct Driver<'a, L, P> {
     policy: Layered,
     encoder: Option<Box<Encoder>>,
     share: Share,
+    spent: Spent,
     /// The frame of a batch, to be handed over while the next one is encoded.
     ready: Option<Vec<u8>>,
     /// Numbers of pages that the policy knows.
@@ -120,6 +93,7 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
             policy: Layered::new(guest, sending.limits, sending.options),
             encoder: Some(Box::new(encoder)),
             share,
+            spent: Spent::default(),
             ready: None,
             pages,
             prologue,
@@ -205,12 +179,14 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
                 Ok(())
             }
             Action::Harvest => {
-                let dirty = self.source.look(Look::Clean, self.pages).await?;
+                let looked = self.source.look(Look::Clean, self.pages);
+                let dirty = timed(&mut self.spent.looking, looked).await?;
                 self.policy.observe(self.now(), &Event::Harvested { dirty: &dirty });
                 Ok(())
             }
             Action::Peek => {
-                let dirty = self.source.look(Look::Peek, self.pages).await?;
+                let looked = self.source.look(Look::Peek, self.pages);
+                let dirty = timed(&mut self.spent.looking, looked).await?;
                 self.policy.observe(self.now(), &Event::Peeked { dirty: &dirty });
                 Ok(())
             }
@@ -350,22 +326,22 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
                 None => Ok(()),
             }
         };
-        let encoded = async {
-            let began = Instant::now();
-            let encoded = self.source.encode(&mut self.encoder, batch).await;
-            (encoded, began.elapsed())
-        };
-        let ((encoded, worked), handed) = tokio::join!(encoded, handed);
+        let mut worked = Duration::ZERO;
+        let encoded = timed(&mut worked, self.source.encode(&mut self.encoder, batch));
+        let (encoded, handed) = tokio::join!(encoded, handed);
+        self.spent.encoding += worked;
         let encoded = encoded?;
         handed?;
         let (batch, outcomes) = (&encoded.batch, &encoded.outcomes[..]);
         self.policy.observe(self.now(), &Event::Sent { batch, outcomes });
         self.ready = Some(encoded.frame);
-        if self.share.rests && self.stopped_at.is_none() {
-            let rest = sleep(worked.min(REST_MAX)).map(Ok);
-            unless_cancelled(self.cancel, rest).await?
-        } else {
-            Ok(())
+        match self.share.rest(worked) {
+            // A guest that stands still gains nothing by it.
+            Some(rest) if self.stopped_at.is_none() => {
+                self.spent.resting += rest;
+                unless_cancelled(self.cancel, sleep(rest).map(Ok)).await?
+            }
+            _ => Ok(()),
         }
     }
 
@@ -433,6 +409,7 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
             elapsed,
             stopped_at: self.stopped_at.unwrap_or(elapsed),
             lost: progress.lost.min(self.budget),
+            spent: self.spent,
             encodings: self.encoder().counts,
         })
     }

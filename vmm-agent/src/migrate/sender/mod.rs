@@ -27,6 +27,7 @@ mod encode;
 mod error;
 mod flow;
 mod pack;
+mod share;
 mod source;
 mod wire;
 
@@ -43,6 +44,7 @@ use super::link::{Capped, PageLink};
 use crate::env::{Backend, Blocking};
 
 pub(crate) use error::{PilotError, SendError};
+use share::Spent;
 
 /// Memory for copies of pages that are written again and again, here and at the receiver.
 pub(crate) const COPIES_BYTES: usize = 64 << 20;
@@ -108,6 +110,8 @@ pub(crate) struct Sent {
     pub(crate) stopped_at: Duration,
     /// What it lost of its time by the brake.
     pub(crate) lost: Duration,
+    /// Where the time went.
+    pub(crate) spent: Spent,
     /// Pages by encoding, in the order of [`Encoding::ALL`].
     pub(crate) encodings: [u64; Encoding::ALL.len()],
 }
