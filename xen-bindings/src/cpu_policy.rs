@@ -35,8 +35,10 @@ pub struct CpuPolicy {
     pub msrs: Vec<MsrEntry>,
 }
 
-/// Where the words of Xen's feature sets stand: leaf, subleaf and register.
-const WORDS: [(u32, u32, fn(&CpuidLeaf) -> u32); 14] = [
+/// Where a word of Xen's feature sets stands: leaf, subleaf and register.
+type Word = (u32, u32, fn(&CpuidLeaf) -> u32);
+
+const WORDS: [Word; 14] = [
     (1, NO_SUBLEAF, |leaf| leaf.edx),
     (1, NO_SUBLEAF, |leaf| leaf.ecx),
     (0x8000_0001, NO_SUBLEAF, |leaf| leaf.edx),
@@ -74,9 +76,7 @@ impl CpuPolicy {
         let find = |leaf, subleaf| {
             self.leaves.iter().find(|found| (found.leaf, found.subleaf) == (leaf, subleaf))
         };
-        let word = |(leaf, subleaf, register): &(u32, u32, fn(&CpuidLeaf) -> u32)| {
-            find(*leaf, *subleaf).map_or(0, register)
-        };
+        let word = |(leaf, subleaf, register): &Word| find(*leaf, *subleaf).map_or(0, register);
         let mut words: Vec<u32> = WORDS.iter().map(word).collect();
         for (word, bits) in NO_PROMISE {
             words[word] &= !bits;

@@ -31,6 +31,8 @@ mod answers;
 #[cfg(test)]
 mod forms;
 #[cfg(test)]
+mod hosts;
+#[cfg(test)]
 mod moves;
 #[cfg(test)]
 mod published;
