@@ -183,6 +183,19 @@ impl LabPool {
         .with_context(|| format!("it is {seen}"))
     }
 
+    /// Waits until the manager hears every host.
+    ///
+    /// # Errors
+    /// One stays silent.
+    pub fn until_all_are_heard(&self) -> Result<()> {
+        eventually("every host is heard", || {
+            let hosts = self.ctl.json(&["host", "list"])?;
+            let hosts = hosts.as_array().cloned().unwrap_or_default();
+            let all = hosts.len() == self.hosts.len();
+            Ok(all && hosts.iter().all(|host| host["health"] == "Up"))
+        })
+    }
+
     /// The host that a VM is on.
     ///
     /// # Errors

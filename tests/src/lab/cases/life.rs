@@ -67,10 +67,7 @@ fn manager_killed(pool: &mut LabPool) -> Result<()> {
     let before = names(pool)?;
     pool.manager.kill()?;
     pool.manager.start()?;
-    eventually("the hosts are heard again", || {
-        let hosts = pool.ctl.json(&["host", "list"])?;
-        Ok(hosts.as_array().is_some_and(|all| all.iter().all(|host| host["health"] == "Up")))
-    })?;
+    pool.until_all_are_heard()?;
     let after = names(pool)?;
     ensure!(before == after && !after.is_empty(), "before: {before:?}, after: {after:?}");
     pool.until_phase("web", "Running")

@@ -16,11 +16,7 @@ pub(super) const CASES: Table = &[
 ];
 
 fn both_hosts_join(pool: &mut LabPool) -> Result<()> {
-    eventually("both hosts are up", || {
-        let hosts = pool.ctl.json(&["host", "list"])?;
-        let hosts = hosts.as_array().cloned().unwrap_or_default();
-        Ok(hosts.len() == 2 && hosts.iter().all(|host| host["health"] == "Up"))
-    })?;
+    pool.until_all_are_heard()?;
     let hosts = pool.ctl.json(&["host", "list"])?;
     for host in hosts.as_array().into_iter().flatten() {
         let facts = &host["facts"];

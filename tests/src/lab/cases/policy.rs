@@ -111,6 +111,8 @@ fn autostart(pool: &mut LabPool) -> Result<()> {
         Ok(rows.iter().any(|row| row.name == "early" && row.domid != first))
     })
     .with_context(|| host.agent_log())?;
+    // The manager may not have heard of it yet, and shows what was before.
+    pool.until_all_are_heard()?;
     pool.until_phase("early", "Running")?;
     ensure!(pool.vm("early")?["vm"] == id, "another VM runs");
     pool.remove("early")
