@@ -19,6 +19,7 @@ const QUEUE_S: f64 = 0.003;
 const ROUND_TRIP_S: f64 = 0.0005;
 /// What a page takes beside its contents.
 const HEADER_BYTES: f64 = 4.0;
+/// The guest stands still while its log is taken, or looked at.
 const HARVEST_S: f64 = 0.0002;
 const FAULT_S: f64 = 1.2e-6;
 /// What a balloon really gives back a second.
@@ -132,6 +133,8 @@ impl World {
                 policy.observe(at(self.now), &Event::Harvested { dirty: &dirty });
             }
             Action::Peek => {
+                self.advance(self.now + HARVEST_S, policy);
+                self.outcomes.logged_s += HARVEST_S;
                 let dirty = self.guest.dirty.clone();
                 policy.observe(at(self.now), &Event::Peeked { dirty: &dirty });
             }

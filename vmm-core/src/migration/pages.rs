@@ -1,12 +1,15 @@
-//! What is known of each page: three bytes in three arrays and two bits in two bitmaps, 3.25 bytes a page in all.
+//! What is known of each page: three bytes in three arrays and three bits in three bitmaps, 3.375 bytes a page in all.
 //!
 //! - `pending`: it must be sent (again) before the end.
+//! - `logged`: it is in the log, as far as that was looked at since it was last taken. Sent now, it would have to be sent once more.
 //! - `sent`: it was handed over, or told to be free, at least once.
 //! - its [layer](super::layer), and the epoch in which it was last seen written, a byte that wraps,
 //! - what it will take on the wire next time, in steps of 16 bytes.
 //!
 //! A page that was left alone for [`COOL_EPOCHS`] is put back to layer 0 by a sweep that goes around all pages in [`SWEEP_EPOCHS`], so that
 //! no age grows past what a byte holds.
+
+use std::ops::AddAssign;
 
 use super::layer::{after_write, decayed, need};
 use super::{Bitmap, Pfn};
@@ -23,6 +26,7 @@ const STEP_BYTES: u32 = 16;
 #[derive(Debug)]
 pub struct Pages {
     pending: Bitmap,
+    logged: Bitmap,
     sent: Bitmap,
     written_epoch: Vec<u8>,
     marks: Vec<u8>,
@@ -33,7 +37,7 @@ pub struct Pages {
     sweep_at: u32,
 }
 
-/// What a harvest brought.
+/// What the log brought that was not known of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Inflow {
     /// Pages in it.
@@ -44,6 +48,14 @@ pub struct Inflow {
     pub new_bytes: u64,
 }
 
+impl AddAssign for Inflow {
+    fn add_assign(&mut self, other: Self) {
+        self.dirty_count += other.dirty_count;
+        self.dirty_bytes += other.dirty_bytes;
+        self.new_bytes += other.new_bytes;
+    }
+}
+
 impl Pages {
     /// All must be sent.
     #[must_use]
@@ -51,6 +63,7 @@ impl Pages {
         let bytes = || vec![0; pages as usize];
         Self {
             pending: Bitmap::full(pages),
+            logged: Bitmap::empty(pages),
             sent: Bitmap::empty(pages),
             written_epoch: bytes(),
             marks: bytes(),
@@ -65,7 +78,7 @@ impl Pages {
     /// Heap memory that it takes, in bytes.
     #[must_use]
     pub fn state_bytes(&self) -> usize {
-        3 * self.marks.len() + 2 * self.marks.len().div_ceil(64) * 8
+        3 * self.marks.len() + 3 * self.marks.len().div_ceil(64) * 8
     }
 
     /// How many pages there are.
@@ -78,6 +91,12 @@ impl Pages {
     #[must_use]
     pub fn pending(&self) -> &Bitmap {
         &self.pending
+    }
+
+    /// Whether it is known to be in the log, so that sending it now would be in vain.
+    #[must_use]
+    pub fn is_logged(&self, page: Pfn) -> bool {
+        self.logged.has(page)
     }
 
     /// Pages that must be sent and never were.
@@ -177,32 +196,45 @@ impl Pages {
         }
     }
 
-    /// These were written. A page that was never written before comes with the layer 1.
-    pub fn written(&mut self, dirty: &Bitmap) -> Inflow {
+    /// The log was taken. A page that was never written before comes with the layer 1.
+    pub fn harvested(&mut self, dirty: &Bitmap) -> Inflow {
         let mut inflow = Inflow::default();
         for page in dirty.below(self.count()) {
-            self.heat(page);
-            // What was released before it was written has no size yet.
-            if self.sent.has(page) && self.steps[page.0 as usize] == 0 {
-                self.drop_pending(page);
-                self.sent.remove(page);
+            if self.logged.has(page) {
+                // How often since it was seen, nobody knows: to the last, for all that one knows.
+                self.written_epoch[page.0 as usize] = self.epoch_byte();
+                self.add_pending(page);
+            } else {
+                self.write(page, &mut inflow);
             }
-            let is_new = self.add_pending(page);
-            let bytes = if self.sent.has(page) { self.bytes(page) } else { 0 };
-            inflow.dirty_count += 1;
-            inflow.dirty_bytes += bytes;
-            inflow.new_bytes += if is_new { bytes } else { 0 };
+        }
+        self.logged.clear();
+        inflow
+    }
+
+    /// The log was looked at, and stays as it is.
+    pub fn peeked(&mut self, dirty: &Bitmap) -> Inflow {
+        let mut inflow = Inflow::default();
+        for page in dirty.below(self.count()) {
+            if self.logged.insert(page) {
+                self.write(page, &mut inflow);
+            }
         }
         inflow
     }
 
-    /// These are in the log, which was not cleaned: those not seen before are warm.
-    pub fn peeked(&mut self, dirty: &Bitmap) {
-        for page in dirty.below(self.count()) {
-            if self.layer(page) == 0 {
-                self.heat(page);
-            }
+    fn write(&mut self, page: Pfn, inflow: &mut Inflow) {
+        self.heat(page);
+        // What was released before it was written has no size yet.
+        if self.sent.has(page) && self.steps[page.0 as usize] == 0 {
+            self.drop_pending(page);
+            self.sent.remove(page);
         }
+        let is_new = self.add_pending(page);
+        let bytes = if self.sent.has(page) { self.bytes(page) } else { 0 };
+        inflow.dirty_count += 1;
+        inflow.dirty_bytes += bytes;
+        inflow.new_bytes += if is_new { bytes } else { 0 };
     }
 
     fn heat(&mut self, page: Pfn) {
@@ -263,7 +295,8 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Change {
-        Written(u32),
+        Harvested(u32),
+        Peeked(u32),
         HandOver(u32),
         Learn(u32, u16),
         Lost(u32),
@@ -274,7 +307,8 @@ mod tests {
     fn change() -> impl Strategy<Value = Change> {
         let page = || 0_u32..80;
         prop_oneof![
-            page().prop_map(Change::Written),
+            page().prop_map(Change::Harvested),
+            page().prop_map(Change::Peeked),
             page().prop_map(Change::HandOver),
             (page(), 0_u16..5000).prop_map(|(page, bytes)| Change::Learn(page, bytes)),
             page().prop_map(Change::Lost),
@@ -296,9 +330,16 @@ mod tests {
             let mut epoch = 0;
             for change in changes {
                 match change {
-                    Change::Written(page) => {
-                        pages.written(&one(page));
+                    Change::Harvested(page) => {
+                        pages.harvested(&one(page));
                         prop_assert_eq!(pages.pending().has(Pfn(page)), page < 70);
+                        prop_assert!(!pages.is_logged(Pfn(page)));
+                    }
+                    Change::Peeked(page) => {
+                        let was_logged = pages.is_logged(Pfn(page));
+                        let inflow = pages.peeked(&one(page));
+                        prop_assert_eq!(inflow.dirty_count > 0, page < 70 && !was_logged);
+                        prop_assert_eq!(pages.is_logged(Pfn(page)), page < 70);
                     }
                     Change::HandOver(page) if page < 70 => {
                         pages.hand_over(Pfn(page), 900.0);
@@ -327,7 +368,7 @@ mod tests {
         let mut pages = Pages::new(100);
         (0..20).for_each(|epoch| {
             pages.advance(epoch);
-            pages.written(&one(3));
+            pages.harvested(&one(3));
         });
         assert!(pages.rank(Pfn(3)) > LAYER, "written in every epoch, it is not quiet");
         (20..1000).for_each(|epoch| {

@@ -7,8 +7,8 @@
 //!
 //! Whatever ends the sprint, or brakes the guest, is decided by what was [weighed](super::weigh), unless next to nothing is left.
 //!
-//! It has stalled when `x` was not a tenth less for [`STALL_EPOCHS`] and for as long as `x` itself: then nothing gets shorter by waiting, and
-//! the brake is asked for ([`crate::migration::brake`]), then the longer downtime, then it is given up.
+//! It has stalled when `x` was not a tenth less for [`STALL_EPOCHS`] and for as long as `x` itself, nor the pages that were never sent: then
+//! nothing gets shorter by waiting, and the brake is asked for ([`crate::migration::brake`]), then the longer downtime, then it is given up.
 
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ const LESS: f64 = 0.9;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Best {
     pub(super) rest_s: f64,
+    /// Pages that were never sent. Each takes a fraction the next time.
+    fresh: u32,
     at: Duration,
 }
 
@@ -63,13 +65,17 @@ impl Layered {
     }
 
     fn is_stalled(&mut self, rest_s: f64, now: Duration) -> bool {
+        let fresh = self.pages.fresh_count();
+        let is_less = |best: Best| {
+            rest_s < best.rest_s * LESS || f64::from(fresh) < f64::from(best.fresh) * LESS
+        };
         match self.best {
-            Some(best) if rest_s >= best.rest_s * LESS => {
+            Some(best) if !is_less(best) => {
                 let patience = (EPOCH * STALL_EPOCHS).as_secs_f64().max(best.rest_s);
                 now.saturating_sub(best.at).as_secs_f64() >= patience
             }
             _ => {
-                self.best = Some(Best { rest_s, at: now });
+                self.best = Some(Best { rest_s, fresh, at: now });
                 false
             }
         }

@@ -6,11 +6,14 @@
 //!                                             └───────────┘
 //! ```
 //!
-//! - **FirstPass** walks up the pages once, from the moment that the log runs. What was seen written is left out ([layers](super::layer)): in the
-//!   first [`PROBE_EPOCHS`] the log is only looked at, which is the probe (its counts are the dirty-rate curve) and costs
-//!   the guest no second write fault; then it is taken once an epoch. It is one walk, so nothing can keep it from ending.
-//! - **Sprint** sends what is pending, coolest first, and takes the log when that is done or an epoch is over. The link never waits for a page to
-//!   calm down: who is held back only comes later. After each harvest `judge` decides: on, stop, brake, give up.
+//! - **FirstPass** walks up the pages once, from the moment that the log runs. It is one walk, so nothing can keep it from ending.
+//! - **Sprint** sends what is pending, coolest first ([layers](super::layer)), pass after pass. Each begins when the log is taken, and ends when all that
+//!   was not written meanwhile is sent. Then `judge` decides: on, stop, brake, give up.
+//!
+//! Within a pass the log is only looked at, once an epoch, and what is in it is left for the next pass: sent now, it would have to be sent once more.
+//! Taking the log is dear for the guest: afterwards it faults on each page that it touches, and a guest with a large working set does little else
+//! if that comes every epoch. Looking costs it a moment. Still the link never waits for a page to calm down: what is left ends the pass. The looks
+//! of the first pass are the probe as well: their counts are the curve of the dirty rate.
 //! - **Rest**: the guest stands still; what is pending goes, and when all of it has arrived, the hand-over is ordered.
 //!
 //! Every page leaves sums of its blocks when it is sent, and a copy once it is sent again, while there is room: the next time only what differs travels. So a page
@@ -18,6 +21,7 @@
 //! policy without foresight pays.
 
 mod judge;
+mod looks;
 mod options;
 mod send;
 mod weigh;
@@ -29,17 +33,20 @@ use super::brake::Meter;
 use super::choose::Chooser;
 use super::compaction::{self, Squeeze};
 use super::forecast::Curve;
-use super::pages::Pages;
+use super::pages::{Inflow, Pages};
 use super::rate::{Drift, Link, Undone};
 use super::{Action, Bitmap, Brake, EPOCH, Event, Guest, Limits, Policy, Reason};
 use crate::units::BytesPerSecond;
 use judge::{Best, whole};
+use looks::Looks;
 pub use options::Options;
 
-/// For so long the log is only looked at.
-pub const PROBE_EPOCHS: u32 = 6;
-/// The log is not taken more often than this: each time the guest stands still for a moment and pays write faults afterwards.
+/// The log is not taken more often than this: each time the guest stands still for a moment and pays faults afterwards.
 pub const HARVEST_MIN: Duration = Duration::from_millis(4);
+/// Where looking at the log takes long, the time between two looks is so many times that: the guest stands still meanwhile.
+pub const LOOK_REST: u32 = 20;
+/// As [`LOOK_REST`], between two times that the log is taken with nothing else to do.
+pub const HARVEST_REST: u32 = 3;
 /// So often the guest is asked to suspend.
 pub const SUSPENDS_MAX: u32 = 3;
 /// So often pages may be lost while the guest stands still.
@@ -112,7 +119,8 @@ pub struct Layered {
     logged_at: Duration,
     harvested_at: Duration,
     harvests: u32,
-    looks: u32,
+    looks: Looks,
+    inflow: Inflow,
     first_pass_is_done: bool,
     window_bytes: u64,
     expected_bytes: u64,
@@ -147,7 +155,8 @@ impl Layered {
             logged_at: Duration::ZERO,
             harvested_at: Duration::ZERO,
             harvests: 0,
-            looks: 0,
+            looks: Looks::default(),
+            inflow: Inflow::default(),
             first_pass_is_done: false,
             window_bytes: 0,
             expected_bytes: 0,
@@ -245,18 +254,22 @@ impl Layered {
                 return None;
             }
         }
-        if now >= self.harvested_at + EPOCH {
-            return Some(self.look(now));
+        if self.options.layering && now >= self.looks.due() {
+            return Some(self.look(now, Action::Peek));
         }
         if let Some(batch) = self.next_batch() {
             return Some(self.handed(Action::Send(batch)));
         }
         if self.phase == Phase::FirstPass {
             self.first_pass_is_done = true;
-            return Some(Action::Harvest);
+            return Some(self.look(now, Action::Harvest));
         }
-        let next = self.harvested_at + HARVEST_MIN;
-        Some(if now >= next { Action::Harvest } else { Action::Wait { until: next } })
+        let next = self.harvested_at + self.looks.harvest_pause();
+        Some(if now >= next {
+            self.look(now, Action::Harvest)
+        } else {
+            Action::Wait { until: next }
+        })
     }
 
     fn is_budget_spent(&self, now: Duration) -> bool {
@@ -264,18 +277,9 @@ impl Layered {
         self.meter.spent_at(budget_s).is_some_and(|at| now >= at)
     }
 
-    /// While the log was never taken, looking is enough.
-    fn look(&mut self, now: Duration) -> Action {
-        let is_probing = self.options.layering
-            && self.harvests == 0
-            && self.phase == Phase::FirstPass
-            && self.looks < PROBE_EPOCHS;
-        if is_probing {
-            self.harvested_at = now;
-            self.looks += 1;
-            return Action::Peek;
-        }
-        Action::Harvest
+    fn look(&mut self, now: Duration, action: Action) -> Action {
+        self.looks.begin(now);
+        action
     }
 
     fn rest(&mut self) -> Option<Action> {
@@ -342,7 +346,9 @@ impl Layered {
 
     fn harvested(&mut self, now: Duration, dirty: &Bitmap) {
         self.pages.advance(epoch(self.elapsed(now)));
-        let inflow = self.pages.written(dirty);
+        self.looks.end(now);
+        let mut inflow = std::mem::take(&mut self.inflow);
+        inflow += self.pages.harvested(dirty);
         let window = now.saturating_sub(self.harvested_at).as_secs_f64().max(1e-3);
         self.harvested_at = now;
         self.harvests += 1;
@@ -409,6 +415,7 @@ impl Policy for Layered {
             Event::Logging { absent } => {
                 self.pages.release(absent);
                 (self.logged_at, self.harvested_at) = (now, now);
+                self.looks.end(now);
                 let asks = self.options.compaction && self.guest.gives_hints;
                 self.phase = if asks { Phase::Hints } else { Phase::FirstPass };
                 if asks {
@@ -424,8 +431,13 @@ impl Policy for Layered {
             Event::Harvested { dirty } => self.harvested(now, dirty),
             Event::Peeked { dirty } => {
                 self.pages.advance(epoch(self.elapsed(now)));
-                self.pages.peeked(dirty);
-                self.curve.saw(now.saturating_sub(self.logged_at).as_secs_f64(), dirty.count());
+                self.looks.end(now);
+                self.inflow += self.pages.peeked(dirty);
+                self.leave_logged();
+                if self.harvests == 0 {
+                    let seconds = now.saturating_sub(self.logged_at).as_secs_f64();
+                    self.curve.saw(seconds, dirty.count());
+                }
             }
             Event::Counted { pages } => {
                 self.curve.saw(now.saturating_sub(self.logged_at).as_secs_f64(), *pages);
@@ -438,7 +450,7 @@ impl Policy for Layered {
             }
             Event::Lost { sends, pages } => self.lost(now, *sends, pages),
             Event::Suspended { dirty } => {
-                self.pages.written(dirty);
+                self.pages.harvested(dirty);
                 self.phase = Phase::Rest;
                 self.walk.restart();
                 self.release_brake(now);

@@ -78,6 +78,12 @@ impl Walk {
 }
 
 impl Layered {
+    /// What was written since the queue was made is left for the next pass.
+    pub(super) fn leave_logged(&mut self) {
+        let pages = &self.pages;
+        self.walk.queue.retain(|page| !pages.is_logged(*page));
+    }
+
     pub(super) fn next_batch(&mut self) -> Option<Batch> {
         // Once a batch: what was handed over is no longer pending, what is in the batch still is.
         if self.phase == Phase::Sprint && self.walk.queue.is_empty() {
@@ -112,7 +118,7 @@ impl Layered {
     fn next_page(&mut self) -> Option<Pfn> {
         match self.phase {
             Phase::FirstPass => self.walk_up(|pages, layering, page| {
-                !pages.was_sent(page) && (!layering || pages.rank(page) == 0)
+                !pages.was_sent(page) && !(layering && pages.is_logged(page))
             }),
             Phase::Rest => self.walk_up(|_, _, _| true),
             _ => self.walk.queue.pop(),
@@ -142,7 +148,8 @@ impl Layered {
         }
         let key = |page: Pfn| (pages.rank(page), pages.was_sent(page), page);
         for rank in 0..=Pages::RANK_MAX {
-            queue.extend(pages.pending().iter().filter(|page| pages.rank(*page) == rank));
+            let is_due = |page: &Pfn| pages.rank(*page) == rank && !pages.is_logged(*page);
+            queue.extend(pages.pending().iter().filter(is_due));
             if queue.len() >= QUEUE_MAX {
                 break;
             }

@@ -45,6 +45,8 @@ pub(super) struct Story {
     pub(super) took: Duration,
     /// Pages that were handed out more often than there was a reason to.
     pub(super) needless: u32,
+    /// Pages that were handed out though a look had shown them in the log.
+    pub(super) in_vain: u32,
     pub(super) bytes: u64,
 }
 
@@ -62,6 +64,8 @@ pub(super) struct Chaos {
     there: Vec<Option<u64>>,
     free: Bitmap,
     dirty: Bitmap,
+    /// Of that, what was shown.
+    shown: Bitmap,
     flying: VecDeque<Flight>,
     late: VecDeque<(Batch, Vec<Outcome>)>,
     reasons: Vec<i64>,
@@ -86,6 +90,7 @@ impl Chaos {
             brake: Brake::OFF,
             took: Duration::ZERO,
             needless: 0,
+            in_vain: 0,
             bytes: 0,
         };
         Self {
@@ -95,6 +100,7 @@ impl Chaos {
             there: vec![None; pages as usize],
             free,
             dirty: Bitmap::empty(pages),
+            shown: Bitmap::empty(pages),
             flying: VecDeque::new(),
             late: VecDeque::new(),
             reasons: vec![1; pages as usize],
@@ -188,6 +194,7 @@ impl Chaos {
     }
 
     fn take_log(&mut self) -> Bitmap {
+        self.shown.clear();
         let dirty = std::mem::replace(&mut self.dirty, Bitmap::empty(self.script.pages));
         for page in dirty.iter() {
             self.reasons[page.0 as usize] += 1;
@@ -218,7 +225,10 @@ impl Chaos {
                 let dirty = self.take_log();
                 policy.observe(self.now, &Event::Harvested { dirty: &dirty });
             }
-            Action::Peek => policy.observe(now, &Event::Peeked { dirty: &self.dirty }),
+            Action::Peek => {
+                self.shown = self.dirty.clone();
+                policy.observe(now, &Event::Peeked { dirty: &self.dirty });
+            }
             Action::Count => {
                 policy.observe(now, &Event::Counted { pages: self.dirty.count() });
             }
@@ -280,6 +290,7 @@ impl Chaos {
             let reasons = &mut self.reasons[item.page.0 as usize];
             *reasons -= 1;
             self.story.needless += u32::from(*reasons < 0);
+            self.story.in_vain += u32::from(self.shown.has(item.page));
             copies.push((item.page, self.version[item.page.0 as usize]));
             let bytes = if self.dice(3) == 0 { 4096 } else { 300 };
             let encoding = if bytes == 4096 { Encoding::Raw } else { Encoding::Delta };

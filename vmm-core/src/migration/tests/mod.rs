@@ -84,6 +84,7 @@ proptest! {
             prop_assert_eq!(&story.lost_pages, &[]);
         }
         prop_assert_eq!(story.needless, 0, "a page went out without a new reason");
+        prop_assert_eq!(story.in_vain, 0, "a page went out that was in the log");
         prop_assert_eq!(story.brake, Brake::OFF, "the brake is off in the end");
         let budget = limits.brake_budget.as_secs_f64() + 2.0 * longest_step(&script);
         prop_assert!(story.braked_s <= budget, "{} of {}", story.braked_s, budget);
