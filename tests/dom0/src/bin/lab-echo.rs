@@ -6,14 +6,16 @@
 //!
 //! Runs until its standard input ends, then waits a moment for what is still under way and prints one JSON object. The longest time
 //! between two answers is the gap: the standstill of a guest that moved, its network's way to the new place included, to within the
-//! period and what an emulated dom0 takes to wake up. Numbers that were never answered are counted on either side of it apart.
+//! period and what an emulated dom0 takes to wake up. Numbers that were never answered are counted on either side of it apart: those that were
+//! sent before the last answer's or after the gap. One that a bridge kept and that is answered late ends the gap and does not split it.
 //! Fails when the socket cannot be made.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,10 +44,11 @@ fn run() -> Result<()> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).context("make a socket")?;
     socket.connect(&peer).with_context(|| format!("reach {peer}"))?;
     socket.set_read_timeout(Some(LOOK))?;
-    let (over, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let (over, start) = (Arc::new(AtomicBool::new(false)), Instant::now());
+    let sent = Arc::new(Mutex::new(Vec::new()));
     let (told, asked) = (Arc::clone(&over), Arc::clone(&sent));
     let asking = socket.try_clone()?;
-    thread::spawn(move || ask(&asking, &told, &asked));
+    thread::spawn(move || ask(&asking, &told, start, &asked));
     thread::spawn({
         let over = Arc::clone(&over);
         move || {
@@ -53,15 +56,20 @@ fn run() -> Result<()> {
             over.store(true, Relaxed);
         }
     });
-    let answers = listen(&socket, &over);
-    println!("{}", Away::read(&answers, sent.load(Relaxed)).to_json());
+    let answers = listen(&socket, &over, start);
+    let sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
+    println!("{}", Away::read(&answers, &sent).to_json());
     Ok(())
 }
 
-fn ask(socket: &UdpSocket, over: &AtomicBool, sent: &AtomicU64) {
+/// Sends numbers; writes down when each was sent.
+fn ask(socket: &UdpSocket, over: &AtomicBool, start: Instant, sent: &Mutex<Vec<Duration>>) {
     let mut due = Instant::now();
-    while !over.load(Relaxed) {
-        let number = sent.fetch_add(1, Relaxed);
+    for number in 0_u64.. {
+        if over.load(Relaxed) {
+            return;
+        }
+        sent.lock().unwrap_or_else(PoisonError::into_inner).push(start.elapsed());
         let mut packet = [0; PACKET_BYTES];
         packet[..8].copy_from_slice(&number.to_le_bytes());
         // One that cannot be sent is one that is not answered.
@@ -73,8 +81,7 @@ fn ask(socket: &UdpSocket, over: &AtomicBool, sent: &AtomicU64) {
 }
 
 /// Numbers as they came back, and when.
-fn listen(socket: &UdpSocket, over: &AtomicBool) -> Vec<(u64, Duration)> {
-    let start = Instant::now();
+fn listen(socket: &UdpSocket, over: &AtomicBool, start: Instant) -> Vec<(u64, Duration)> {
     let (mut answers, mut ended) = (Vec::new(), None);
     let mut packet = [0; PACKET_BYTES];
     loop {
@@ -95,21 +102,29 @@ struct Away {
     answered: u64,
     /// The longest first.
     gaps: Vec<Duration>,
-    /// Of what was sent before the last answer before the gap, or after the first one after it.
+    /// Of what was sent before the question of the last answer before the gap, or after the gap.
     lost_outside: u64,
 }
 
 impl Away {
-    fn read(answers: &[(u64, Duration)], sent: u64) -> Self {
+    /// `sent` is when each number was, `answers` are numbers and when they came back.
+    fn read(answers: &[(u64, Duration)], sent: &[Duration]) -> Self {
         let pairs = || answers.windows(2).map(|pair| (pair[1].1.saturating_sub(pair[0].1), pair));
         let mut gaps: Vec<_> = pairs().map(|(gap, _)| gap).collect();
         gaps.sort_unstable();
         gaps.reverse();
         gaps.truncate(3);
         let longest = pairs().max_by_key(|(gap, _)| *gap);
-        let inside = longest.map_or(0, |(_, pair)| pair[1].0.saturating_sub(pair[0].0 + 1));
-        let answered = answers.len() as u64;
-        Self { sent, answered, gaps, lost_outside: sent.saturating_sub(answered + inside) }
+        let of_gap = longest.map_or(0..0, |(_, pair)| {
+            let end = sent.partition_point(|at| *at < pair[1].1) as u64;
+            pair[0].0 + 1..end
+        });
+        let answered: BTreeSet<u64> = answers.iter().map(|(number, _)| *number).collect();
+        let is_lost = |number: &u64| !answered.contains(number);
+        let lost = (0..sent.len() as u64).filter(is_lost);
+        let lost_outside = lost.filter(|number| !of_gap.contains(number)).count() as u64;
+        let (sent, answered) = (sent.len() as u64, answered.len() as u64);
+        Self { sent, answered, gaps, lost_outside }
     }
 
     fn to_json(&self) -> serde_json::Value {
@@ -131,11 +146,15 @@ mod tests {
     #[test]
     fn the_longest_silence_is_the_gap_and_what_was_lost_in_it_is_no_loss_beside_it() {
         let ms = Duration::from_millis;
-        let answers = [(0, ms(5)), (1, ms(25)), (3, ms(65)), (40, ms(900)), (41, ms(910))];
-        let away = Away::read(&answers, 42);
-        assert_eq!(away.gaps, [ms(835), ms(40), ms(20)]);
-        // Number 2.
-        assert_eq!((away.answered, away.lost_outside), (5, 1));
-        assert_eq!(Away::read(&[], 7).lost_outside, 7);
+        let sent: Vec<_> = (0..50).map(|number| ms(20 * number)).collect();
+        // Number 2 is lost before, 44 after. 5 was kept, and is answered when the guest is back.
+        let answers = [(0, 5), (1, 25), (3, 65), (5, 850), (41, 855), (43, 870)];
+        let later = (45..50).map(|number| (number, 20 * number + 5));
+        let answers: Vec<_> =
+            answers.into_iter().chain(later).map(|(number, at)| (number, ms(at))).collect();
+        let away = Away::read(&answers, &sent);
+        assert_eq!(away.gaps, [ms(785), ms(40), ms(35)]);
+        assert_eq!((away.sent, away.answered, away.lost_outside), (50, 11, 2));
+        assert_eq!(Away::read(&[], &sent[..7]).lost_outside, 7);
     }
 }
