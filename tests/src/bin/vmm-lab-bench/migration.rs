@@ -239,7 +239,7 @@ impl Ways {
             Ok(self.hosts[to].ssh("cat /proc/net/tcp /proc/net/tcp6")?.contains(":1D13 "))
         })?;
         let output = self.hosts[from].ssh(&format!(
-            "read a x < /proc/uptime; xl migrate -s '' {NAME} 'bash /tmp/send.sh' >/tmp/migrate.log 2>&1; s=$?; \
+            "read a x < /proc/uptime; timeout 900 xl migrate -s '' {NAME} 'bash /tmp/send.sh' >/tmp/migrate.log 2>&1; s=$?; \
              read b x < /proc/uptime; echo $s $a $b; tr '\\r' '\\n' < /tmp/migrate.log"
         ))?;
         let (numbers, log) = output.split_once('\n').unwrap_or((&output, ""));
