@@ -118,7 +118,8 @@ impl Layered {
     fn next_page(&mut self) -> Option<Pfn> {
         match self.phase {
             Phase::FirstPass => self.walk_up(|pages, layering, page| {
-                !pages.was_sent(page) && !(layering && pages.is_logged(page))
+                let waits = layering && pages.is_logged(page);
+                !waits && !pages.was_sent(page)
             }),
             Phase::Rest => self.walk_up(|_, _, _| true),
             _ => self.walk.queue.pop(),
