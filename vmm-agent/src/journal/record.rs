@@ -86,6 +86,9 @@ pub(crate) struct Moving {
     /// Where the destination listens, on the source.
     pub(crate) address: Option<String>,
     pub(crate) stage: Moved,
+    /// What the guest's balloon was to hold before it was sent, in KiB: it is asked for that again if it stays.
+    #[serde(default)]
+    pub(crate) target_kib: Option<u64>,
 }
 
 /// One VM.

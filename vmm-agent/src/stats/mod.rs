@@ -12,6 +12,8 @@
 
 mod sample;
 
+pub(crate) use sample::guest_free;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -66,8 +66,8 @@ fn target(host: &Backend, info: &DomainInfo) -> Option<Kib> {
     read(host, info, "memory/target")?.trim().parse().ok().map(Kib)
 }
 
-/// The guest writes this node, or nobody does.
-fn guest_free(host: &Backend, info: &DomainInfo) -> Option<Kib> {
+/// What the guest says is free in it, if it says so and it can be true. The guest writes this node, or nobody does.
+pub(crate) fn guest_free(host: &Backend, info: &DomainInfo) -> Option<Kib> {
     plausible_free(&read(host, info, GUEST_FREE)?, Kib(info.pages.kib()))
 }
 

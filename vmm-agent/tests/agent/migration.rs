@@ -38,6 +38,46 @@ async fn a_vm_moves_and_its_source_is_clean() {
     pair.destination.host.assert_clean();
 }
 
+/// What a guest's tools say is free does not travel, and comes back where the guest runs then.
+#[tokio::test(start_paused = true)]
+async fn a_guest_that_says_what_is_free_moves_without_it_and_has_it_again() {
+    for verdict in [COMMIT, ABORT] {
+        let pair = Pair::new().await;
+        let vm = pair.with_free_memory().await;
+        let held = pair.source.held_kib(&vm);
+        pair.destination.host.change(Pair::receive_request(&vm)).await.unwrap();
+        let sent = pair.source.host.change(Pair::send_slowly_request(&vm)).await.unwrap();
+        assert!(matches!(sent, Reply::Offered(_)), "{sent:?}");
+        let come = pair.destination.held_kib(&vm);
+        assert!(come < held * 2 / 3, "{come} of {held} KiB");
+        pair.destination.settle(&vm, verdict).await.unwrap();
+        pair.source.settle(&vm, verdict).await.unwrap();
+        let runs = if verdict == COMMIT { &pair.destination } else { &pair.source };
+        runs.has_again(&vm, held).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_whose_agent_dies_after_it_was_squeezed_has_its_memory_again() {
+    for delay_ms in [100, 300, 1_000, 5_000, 60_000] {
+        let mut pair = Pair::new().await;
+        let vm = pair.with_free_memory().await;
+        let held = pair.source.held_kib(&vm);
+        pair.destination.host.change(Pair::receive_request(&vm)).await.unwrap();
+        tokio::select! {
+            _ = pair.source.host.change(Pair::send_slowly_request(&vm)) => {}
+            () = tokio::time::sleep(Duration::from_millis(delay_ms)) => {}
+        }
+        let squeezed = pair.source.held_kib(&vm);
+        assert!(squeezed < held, "it was not squeezed after {delay_ms} ms");
+        pair.source.kill().await;
+        pair.source.start().await;
+        pair.destination.settle(&vm, ABORT).await.unwrap();
+        pair.source.settle(&vm, ABORT).await.unwrap();
+        pair.source.has_again(&vm, held).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_verdict_to_abort_leaves_everything_as_before() {
     let pair = Pair::new().await;

@@ -19,8 +19,8 @@ use vmm_proto::v1::{
     AwaitMigration, Fault, MigrationStage, MigrationVerdict, ReceiveVm, Reply, Request, SendVm,
     SettleMigration, VmPhase,
 };
-use xen_bindings::DomId;
 use xen_bindings::sim::SimConfig;
+use xen_bindings::{DomId, StorePath};
 
 use crate::host::{Host, TestVm};
 
@@ -142,6 +142,23 @@ impl Node {
         domains.iter().find(|domain| domain.handle.0 == id.bytes()).expect("it is here").domid
     }
 
+    /// What its domain holds here.
+    pub(crate) fn held_kib(&self, vm: &TestVm) -> u64 {
+        let info = self.host.backend.xen.control.info(self.domid(vm)).unwrap();
+        info.expect("it is here").pages.kib()
+    }
+
+    /// Waits until its guest holds so much, but for what no balloon gets back. An agent that has just begun gives little by little.
+    pub(crate) async fn has_again(&self, vm: &TestVm, kib: u64) {
+        for _ in 0..300 {
+            if self.held_kib(vm) + 2048 >= kib {
+                return;
+            }
+            self.host.sleep(1).await;
+        }
+        panic!("{} of {kib} KiB", self.held_kib(vm));
+    }
+
     /// The VM's phase; `None` when the agent does not know it.
     pub(crate) async fn phase(&self, vm: &TestVm) -> Option<VmPhase> {
         let report = self.host.report().await;
@@ -195,10 +212,24 @@ impl Pair {
 
     /// A VM without disks that runs on the source.
     pub(crate) async fn running(&self) -> TestVm {
+        self.running_with(32 << 10).await
+    }
+
+    /// As [`Self::running`]: a guest that says that most of its memory is free, and may be made smaller.
+    pub(crate) async fn with_free_memory(&self) -> TestVm {
+        let vm = self.running_with(192 << 10).await;
+        let told = StorePath::domain(self.source.domid(&vm)).join("data/meminfo_free").unwrap();
+        self.source.host.backend.xen.store.write(&told, b"163840").unwrap();
+        vm
+    }
+
+    async fn running_with(&self, memory_kib: u64) -> TestVm {
         let mut vm = self.source.host.vm(7);
         vm.spec.disks.clear();
-        vm.spec.memory_kib = 32 << 10;
-        vm.spec.memory_max_kib = 32 << 10;
+        vm.spec.memory_kib = memory_kib;
+        vm.spec.memory_max_kib = memory_kib;
+        // What it may be made smaller to.
+        vm.spec.memory_min_kib = Some((memory_kib / 3).max(32 << 10));
         self.source.host.build(&vm).await.unwrap();
         self.source.host.sleep(2).await;
         vm
@@ -225,6 +256,16 @@ impl Pair {
             downtime_ms_max: 300,
             bandwidth_bytes_per_s: None,
         })
+    }
+
+    /// Over a link that is slower than a balloon.
+    pub(crate) fn send_slowly_request(vm: &TestVm) -> Request {
+        match Self::send_request(vm) {
+            Request::SendVm(send) => {
+                Request::SendVm(SendVm { bandwidth_bytes_per_s: Some(20_000_000), ..send })
+            }
+            other => other,
+        }
     }
 
     /// Up to the point where the destination has all of it.

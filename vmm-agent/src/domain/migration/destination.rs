@@ -33,7 +33,13 @@ impl Arriving {
     /// As it stands in the journal, until it was committed.
     pub(crate) fn moving(&self) -> Moving {
         let Migration { id, peer, .. } = &*self.migration;
-        Moving { migration: *id, peer: peer.clone(), address: None, stage: Moved::Arriving }
+        Moving {
+            migration: *id,
+            peer: peer.clone(),
+            address: None,
+            stage: Moved::Arriving,
+            target_kib: None,
+        }
     }
 }
 

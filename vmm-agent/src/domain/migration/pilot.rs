@@ -10,9 +10,12 @@ use xen_bindings::{Credit2, DomId, StoreError, StorePath};
 use crate::domain::error::StepError;
 use crate::domain::site::Site;
 use crate::migrate::{Pilot, PilotError};
+use crate::stats;
 
 /// How long a guest may take to suspend.
 const SUSPEND_WAIT: Duration = Duration::from_secs(10);
+/// A guest that says that it has less than this free is pressed.
+const PRESSED: Kib = Kib::from_mib(8);
 /// A guest whose balloon is this near its target is at rest; what is between them are frames that are not its own.
 const AT_REST: Kib = Kib::from_mib(2);
 
@@ -28,9 +31,22 @@ impl<'a> SitePilot<'a> {
     }
 
     async fn held(&self) -> Result<Kib, PilotError> {
+        self.memory().await.map(|(held, _)| held)
+    }
+
+    /// What the guest holds, and what it says is free of that.
+    async fn memory(&self) -> Result<(Kib, Option<Kib>), PilotError> {
         let domain = self.site.domain().await.map_err(PilotError::new)?;
         let domain = domain.ok_or_else(|| PilotError::new("the guest has ended meanwhile"))?;
-        Ok(Kib(domain.pages.kib()))
+        let held = Kib(domain.pages.kib());
+        let ask = move |host: &crate::Backend| stats::guest_free(host, &domain);
+        Ok((held, self.site.core.run(ask).await))
+    }
+
+    /// What the guest says that it uses: nothing, where no tools of its write that down.
+    pub(super) async fn used(&self) -> Result<Option<Kib>, PilotError> {
+        let (held, free) = self.memory().await?;
+        Ok(free.map(|free| held.saturating_sub(free)))
     }
 
     async fn write_target(&self, target: Kib) -> Result<(), PilotError> {
@@ -57,19 +73,19 @@ impl<'a> SitePilot<'a> {
 
 impl Pilot for SitePilot<'_> {
     async fn balloon(&self, target: Kib) -> Result<(), PilotError> {
-        self.site.note_target(self.domid).await.map_err(PilotError::new)?;
         self.write_target(target).await
     }
 
     async fn reading(&self) -> Result<BalloonReading, PilotError> {
-        Ok(BalloonReading { held: self.held().await?, is_pressed: false })
+        let (held, free) = self.memory().await?;
+        Ok(BalloonReading { held, is_pressed: free.is_some_and(|free| free < PRESSED) })
     }
 
     /// Changes of memory and devices are refused while the VM is migrating, and the balloon policy leaves it alone. What is left is a guest
     /// that is still on its way to its target.
     async fn pin(&self) -> Result<(), PilotError> {
-        self.site.note_target(self.domid).await.map_err(PilotError::new)?;
-        let (held, target) = (self.held().await?, self.site.target_before());
+        let (held, target) =
+            (self.held().await?, self.site.target().await.map_err(PilotError::new)?);
         let distance =
             target.map(|target| held.saturating_sub(target) + target.saturating_sub(held));
         if distance.is_some_and(|distance| distance <= AT_REST) {
@@ -115,26 +131,16 @@ impl Site {
         Ok(self.core.run(move |host| host.xen.store.write(&path, text.as_bytes())).await?)
     }
 
-    fn target_before(&self) -> Option<Kib> {
-        *self.target_before.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    /// Takes note of its target, once, before it is changed.
-    async fn note_target(&self, domid: DomId) -> Result<(), StepError> {
-        if self.target_before().is_some() {
-            return Ok(());
-        }
-        let path = Self::target_path(domid)?;
+    /// What its balloon is to hold, if anybody has said.
+    pub(super) async fn target(&self) -> Result<Option<Kib>, StepError> {
+        let path = Self::target_path(self.domid()?)?;
         let text = self.core.run(move |host| read_text(host.xen.store.as_ref(), &path)).await?;
-        let target = text.and_then(|text| text.trim().parse().ok()).map(Kib);
-        *self.target_before.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = target;
-        Ok(())
+        Ok(text.and_then(|text| text.trim().parse().ok()).map(Kib))
     }
 
-    /// Its balloon may move again.
+    /// Its balloon is to hold again what it was to before it was sent.
     pub(super) async fn restore_target(&self) -> Result<(), StepError> {
-        let before =
-            self.target_before.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let before = self.record.moving.as_ref().and_then(|moving| moving.target_kib).map(Kib);
         match (before, self.domain().await?) {
             (Some(target), Some(domain)) => self.write_target(domain.domid, target).await,
             _ => Ok(()),

@@ -132,11 +132,7 @@ impl Runner {
                 self.publish(VmState::Suspended, "it was not resumed after a migration; resume it");
             }
         }
-        let tidied = async {
-            self.site.record_not_sending().await?;
-            self.site.restore_target().await
-        };
-        if let Err(error) = tidied.await {
+        if let Err(error) = self.site.record_not_sending().await {
             tracing::error!(%vm_id, %error, "what the migration changed is not all as before");
         }
         migration.reach(Stage::Resumed, "");
@@ -239,16 +235,20 @@ async fn ask_destination(
 impl Site {
     /// On disk before anything is touched: the next agent lets the guest go on.
     pub(in crate::domain) async fn record_sending(&mut self, send: &Send) -> Result<(), StepError> {
+        let target = self.target().await?;
         self.record.moving = Some(Moving {
             migration: send.migration.id,
             peer: send.migration.peer.clone(),
             address: Some(send.address.clone()),
             stage: Moved::Sending,
+            target_kib: target.map(|target| target.0),
         });
         self.write_record().await
     }
 
+    /// It stays here; its balloon is as before.
     pub(in crate::domain) async fn record_not_sending(&mut self) -> Result<(), StepError> {
+        self.restore_target().await?;
         self.record.moving = None;
         self.write_record().await
     }
@@ -333,6 +333,8 @@ impl Site {
         migration: &Migration,
     ) -> Result<Sent, StepError> {
         let core = &self.core;
+        let pilot = SitePilot::new(self)?;
+        let used = pilot.used().await.map_err(|error| StepError::Transfer(error.to_string()))?;
         let sending = Sending {
             backend: core.backend.clone(),
             blocking: core.env.blocking,
@@ -340,13 +342,12 @@ impl Site {
             limits: send.limits,
             options: migrate::options(),
             bandwidth: send.bandwidth_bytes_per_s,
-            used: None,
+            used,
             floor: self.record.spec.memory_min,
             link_bytes_per_s: core.config.network.map_or(LINK_BYTES_PER_S, |rate| rate.0),
             seed: (core.env.random)(),
         };
         let (progress, cancel) = (migration.progress.clone(), self.cancel.child_token());
-        let pilot = SitePilot::new(self)?;
         let mut copy = migrate::send(sending, link, pilot, progress, &cancel).boxed();
         let sent = tokio::select! {
             biased;

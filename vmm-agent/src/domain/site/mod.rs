@@ -25,7 +25,7 @@ pub(super) use suspend::is_suspended;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -72,8 +72,6 @@ pub(crate) struct Site {
     pub(super) leaving: Option<Arc<Migration>>,
     /// How the sending of it went, and when its guest stood still.
     pub(super) sent: Option<(Sent, Instant)>,
-    /// Its balloon's target before it was sent.
-    pub(super) target_before: Mutex<Option<Kib>>,
     /// Of the plan under way.
     pub(super) cancel: CancellationToken,
     /// What dom0 has behind each disk, by its name in the guest.
@@ -91,7 +89,6 @@ impl Site {
             arriving: None,
             leaving: None,
             sent: None,
-            target_before: Mutex::default(),
             cancel: CancellationToken::new(),
             targets,
         }
