@@ -2,7 +2,7 @@
 //! console how it goes, in lines that tests read.
 //!
 //! ```text
-//!  kernel command line ─► plan ─► burn, dirty, disk, echo, ask, hostile…: a thread each ─► Tally ─► report (1 line a second)
+//!  kernel command line ─► plan ─► burn, dirty, disk, echo, ask, tools, hostile…: a thread each ─► Tally ─► report (1 line a second)
 //!                                 hotplug: CPUs and memory that Xen added are put to use ◄──────────┘
 //! ```
 //!
@@ -21,6 +21,7 @@ mod pattern;
 mod plan;
 mod report;
 mod tally;
+mod tools;
 mod xenbus;
 
 use std::process::ExitCode;
@@ -62,6 +63,7 @@ fn start(work: Work, tally: &Tally) {
         Work::Echo => echo::forever(tally),
         Work::Ask(peer) => ask::forever(peer, tally),
         Work::CrashOnPlug => machine::crash_on_plug(),
+        Work::Tools => tools::forever(),
         Work::Hostile(kind) => hostile::forever(kind, tally),
     }
 }

@@ -1,4 +1,4 @@
-//! What to do, from the words `idle|burn:N|dirty:MIB_PER_S:SET_MIB|disk:MIB_PER_S|blocks:PER_S|diskcheck|echo|ask:A.B.C.D|crash-on-plug|hostile:KIND`,
+//! What to do, from the words `idle|burn:N|dirty:MIB_PER_S:SET_MIB|disk:MIB_PER_S|blocks:PER_S|diskcheck|echo|ask:A.B.C.D|crash-on-plug|tools|hostile:KIND`,
 //! separated by commas.
 //!
 //! Fails on a word that it does not know and on a number that is none, naming it.
@@ -23,6 +23,7 @@ pub(crate) enum Work {
     Echo,
     Ask(Ipv4Addr),
     CrashOnPlug,
+    Tools,
     Hostile(Kind),
 }
 
@@ -58,6 +59,7 @@ impl FromStr for Plan {
                 "echo" => works.push(Work::Echo),
                 "ask" => works.push(Work::Ask(parse(parts.next(), word)?)),
                 "crash-on-plug" => works.push(Work::CrashOnPlug),
+                "tools" => works.push(Work::Tools),
                 "hostile" => works.push(Work::Hostile(parse(parts.next(), word)?)),
                 _ => bail!("unknown work {word:?}"),
             }
@@ -101,6 +103,7 @@ mod tests {
         check("blocks:4", &[Work::Disk { blocks_per_s: 4 }]);
         check("ask:10.77.0.9", &[Work::Ask(Ipv4Addr::new(10, 77, 0, 9))]);
         check("crash-on-plug,hostile:flood", &[Work::CrashOnPlug, Work::Hostile(Kind::Flood)]);
+        check("tools", &[Work::Tools]);
     }
 
     #[test]

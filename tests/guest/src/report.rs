@@ -69,7 +69,7 @@ fn print(start: Instant, tally: &Tally) -> Result<()> {
     Ok(())
 }
 
-fn field(text: &str, name: &str) -> Option<u64> {
+pub(crate) fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find(|line| line.starts_with(name))?;
     line.split_whitespace().nth(1)?.parse().ok()
 }

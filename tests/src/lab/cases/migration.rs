@@ -14,6 +14,7 @@ pub(super) const CASES: Table = &[("a_guest_that_writes_moves_to_another_host_an
 /// In the suite of migration, and with the whole matrix of a day.
 pub(super) const LONG: Table = &[
     ("idle_and_busy_guests_move", kinds),
+    ("a_guest_that_says_what_is_free_moves_without_it_and_has_it_again", compacted),
     ("a_guest_on_the_network_is_away_once_and_its_peer_loses_nothing_else", network),
     ("a_migration_that_is_cancelled_at_any_moment_leaves_the_guest_where_it_was", cancel),
     ("a_migration_whose_agents_die_leaves_one_guest", agents_die),
@@ -40,6 +41,8 @@ const CUTS: [Duration; 2] = [Duration::from_millis(1200), Duration::from_millis(
 /// Of a guest that moves to and fro.
 const MOVES: u32 = 6;
 const MOVES_FULL: u32 = 20;
+/// Of a guest that has grown to 256 MiB.
+const FREE_KIB: u64 = 120 << 10;
 /// How long a peer asks before and after a move.
 const PEACE: Duration = Duration::from_secs(3);
 
@@ -111,6 +114,28 @@ fn kinds(pool: &mut LabPool) -> Result<()> {
         pool.remove(NOMAD)?;
     }
     Ok(())
+}
+
+/// A balloon is slower than most networks: only over a slow one is it asked.
+fn compacted(pool: &mut LabPool) -> Result<()> {
+    let more = ["--memory-min", "64M", "--memory-max", "256M", "--cpu-demand", "0.1"];
+    pool.create(NOMAD, "dirty:1:8,tools", &more)?;
+    pool.ctl.text(&["vm", "memory", NOMAD, "256M"])?;
+    Guest::until(&pool.ctl, NOMAD, "its memory", |guest| guest.number("mem_free_kib") > FREE_KIB)?;
+    let before = Guest::look(&pool.ctl, NOMAD)?.context("the guest is silent")?;
+    let from = pool.host_of(NOMAD)?.clone();
+    let to = other(pool, &from)?.name.clone();
+    let slow = ["--downtime-max", DOWNTIME_MS, "--bandwidth", "20M"];
+    let moved = ["vm", "migrate", NOMAD, "--to", &to].into_iter().chain(slow).collect::<Vec<_>>();
+    let told = pool.ctl.json(&moved)?.to_string();
+    let held = told.split(" MiB of memory").next().and_then(|text| text.rsplit(' ').next());
+    let held: u64 = held.and_then(|text| text.parse().ok()).with_context(|| told.clone())?;
+    println!("{held} MiB of 256 travelled");
+    ensure!(held < 200, "it was not made smaller: {told}");
+    is_gone_from(&from)?;
+    eventually("it has its memory again", || Ok(pool.xl_row(NOMAD)?.memory_mib >= 250))?;
+    goes_on(pool, &before)?;
+    pool.remove(NOMAD)
 }
 
 fn network(pool: &mut LabPool) -> Result<()> {
