@@ -125,7 +125,7 @@ fn compacted(pool: &mut LabPool) -> Result<()> {
     let before = Guest::look(&pool.ctl, NOMAD)?.context("the guest is silent")?;
     let from = pool.host_of(NOMAD)?.clone();
     let to = other(pool, &from)?.name.clone();
-    let slow = ["--downtime-max", DOWNTIME_MS, "--bandwidth", "20M"];
+    let slow = ["--downtime-max", DOWNTIME_MS, "--bandwidth", "20"];
     let moved = ["vm", "migrate", NOMAD, "--to", &to].into_iter().chain(slow).collect::<Vec<_>>();
     let told = pool.ctl.json(&moved)?.to_string();
     let held = told.split(" MiB of memory").next().and_then(|text| text.rsplit(' ').next());
