@@ -75,6 +75,7 @@ fn main() -> Result<ExitCode> {
                 continue;
             }
             let start = std::time::Instant::now();
+            let before = pool.names()?;
             match run(&case, &mut pool) {
                 Ok(()) => {
                     passed += 1;
@@ -88,6 +89,10 @@ fn main() -> Result<ExitCode> {
                         format!("{error:#}").replace('\n', "\n    ")
                     );
                     println!("    {}", pool.words().replace('\n', "\n    "));
+                    // What it has left would fail the others.
+                    if let Err(error) = pool.tidy(&before) {
+                        println!("    and it left: {error:#}");
+                    }
                 }
             }
             println!("took {} s", start.elapsed().as_secs());

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use super::{Peer, eventually};
@@ -95,6 +95,29 @@ impl LabHost {
             bail!("{}: `{command}` ended with {}: {text}{stderr}", self.name, output.status);
         }
         Ok(text)
+    }
+
+    /// Reads a saved guest's file in dom0 with Xen's own checker of streams, here.
+    ///
+    /// # Errors
+    /// It is not as Xen writes it; what the checker says.
+    pub fn verify_stream(&self, path: &str) -> Result<()> {
+        let copy = tempfile::NamedTempFile::new()?;
+        let cat = self.command(&format!("cat {path}")).stdout(copy.reopen()?).status()?;
+        ensure!(cat.success(), "{}: cat {path} ended with {cat}", self.name);
+        let xen = self.ssh_key.with_file_name("sysroot").join("usr/lib/xen-4.17");
+        // A file: what a pipe gives in parts it takes for cut off.
+        let output = Command::new("python3")
+            .arg(xen.join("bin/verify-stream-v2"))
+            .args(["--format", "xl", "--in"])
+            .arg(copy.path())
+            .env("PYTHONPATH", xen.join("lib/python"))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .output()
+            .context("start python3")?;
+        let words = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "verify-stream-v2 refuses {path}: {words}");
+        Ok(())
     }
 
     /// Asks a guest's `echo` without end, from this dom0.

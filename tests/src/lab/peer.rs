@@ -1,5 +1,6 @@
 //! A guest's peer on the network, in a dom0: asks its `echo` all the time, and says how long it was away.
 
+use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -17,10 +18,12 @@ pub struct Away {
     pub answered: u64,
     /// The longest time between two answers, to within the 20 ms between two questions.
     pub gap_ms: u64,
-    /// The three longest ones.
-    pub gaps_ms: Vec<u64>,
+    /// When the five longest ones began, and how long they were.
+    pub gaps_ms: Vec<(u64, u64)>,
     /// Questions before or after that one which were never answered.
     pub lost_outside_gap: u64,
+    /// How many of those of each second were never answered.
+    pub lost_at_s: BTreeMap<u64, u64>,
 }
 
 impl Peer {

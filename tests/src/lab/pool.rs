@@ -146,6 +146,14 @@ impl LabPool {
         Ok(())
     }
 
+    /// Removes the VMs that a case which failed has made.
+    ///
+    /// # Errors
+    /// One stays.
+    pub fn tidy(&self, before: &BTreeSet<String>) -> Result<()> {
+        self.names()?.difference(before).try_for_each(|name| self.remove(name))
+    }
+
     /// Something that it has not said yet: what stands on the console may be of an earlier boot.
     fn until_it_speaks(&self, name: &str) -> Result<()> {
         let said = |guest: &Guest| (guest.word("boot").to_owned(), guest.number("t"));

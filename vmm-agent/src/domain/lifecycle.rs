@@ -52,7 +52,9 @@ impl Runner {
             }
             Change::Suspend { wait } => self.suspend(wait, reply).boxed().await,
             Change::Migrate(send) => self.migrate(*send, reply).boxed().await,
-            Change::Save { file, wait } => self.save(file, wait, reply).boxed().await,
+            Change::Save { file, format, wait } => {
+                self.save(file, format, wait, reply).boxed().await;
+            }
             Change::Attach { device, wait } => self.attach(device, wait, reply).boxed().await,
             Change::Detach { device, patience } => {
                 self.detach(device, patience, reply).boxed().await

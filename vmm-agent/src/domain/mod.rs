@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use vmm_core::units::Kib;
 use vmm_core::vm::{Autostart, OnEvent, Scheduling, VmName, VmSpec, VmState};
+use vmm_proto::v1::SavedFormat;
 use xen_bindings::DomId;
 
 use crate::device::{Device, DeviceKey};
@@ -101,6 +102,7 @@ pub(crate) enum Change {
     Resume,
     Save {
         file: PathBuf,
+        format: SavedFormat,
         wait: Duration,
     },
     Attach {

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use vmm_core::task::Step;
 use vmm_core::vm::{NicSpec, VmSpec};
+use vmm_proto::v1::SavedFormat;
 
 use super::hotplug::MemoryAct;
 use super::migration::source::Send;
@@ -36,6 +37,7 @@ use crate::journal::Intent;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     RecordIntent(Intent),
+    CheckAlone,
     OpenDisk(Device),
     LookAtDisk(Device),
     CloseDisk(Device),
@@ -85,7 +87,7 @@ pub(crate) enum Action {
     AskSuspend,
     GoOn,
     AwaitSuspended(Duration),
-    WriteSaved(PathBuf),
+    WriteSaved(PathBuf, SavedFormat),
     RecordSaved,
     RemoveSaved(PathBuf),
     RemoveUsed,
@@ -187,7 +189,10 @@ fn bring_up(spec: &VmSpec, intent: Intent, image: Vec<Step<Action>>) -> Vec<Step
 
 /// What comes before the domain.
 fn opened(spec: &VmSpec, intent: Intent) -> Vec<Step<Action>> {
-    let mut steps = vec![step("record-intent", Action::RecordIntent(intent), None)];
+    let mut steps = vec![
+        step("record-intent", Action::RecordIntent(intent), None),
+        step("look-for-a-twin", Action::CheckAlone, None),
+    ];
     let devices = Device::of(spec);
     let disks = devices.iter().filter(|device| matches!(device, Device::Disk(_)));
     steps.extend(disks.map(open_disk));
@@ -302,7 +307,12 @@ pub(crate) fn receive(spec: &VmSpec) -> Vec<Step<Action>> {
 }
 
 /// A guest's memory into a file; `suspended` when the guest is so already, and stays so when it fails.
-pub(crate) fn save(file: &Path, suspended: bool, limit: Duration) -> Vec<Step<Action>> {
+pub(crate) fn save(
+    file: &Path,
+    format: SavedFormat,
+    suspended: bool,
+    limit: Duration,
+) -> Vec<Step<Action>> {
     let recorded = Action::RecordSaving(file.to_owned());
     let mut steps = vec![
         step("check-file", Action::CheckFile(file.to_owned()), None),
@@ -311,7 +321,8 @@ pub(crate) fn save(file: &Path, suspended: bool, limit: Duration) -> Vec<Step<Ac
     if !suspended {
         steps.extend(suspend(limit));
     }
-    let (write, remove) = (Action::WriteSaved(file.into()), Action::RemoveSaved(file.into()));
+    let (write, remove) =
+        (Action::WriteSaved(file.into(), format), Action::RemoveSaved(file.into()));
     steps.push(step("write-file", write, Some(remove)));
     // Before the guest goes: an agent that finds only the file could not tell whether the guest has gone on since.
     steps.push(step("record-saved", Action::RecordSaved, Some(Action::RecordRunning)));

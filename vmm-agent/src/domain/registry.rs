@@ -300,7 +300,7 @@ async fn begin(
 async fn as_saved(core: &Core, vm: VmId, spec: &VmSpec, file: PathBuf) -> VmSpec {
     let files = core.saved.clone();
     let opened = core.run(move |_| files.open(&file, vm)).await;
-    let saved = opened.map_or(Kib(0), |reader| Kib(reader.header().memory_kib));
+    let saved = opened.map_or(Kib(0), |file| file.size().memory);
     with_memory(spec, saved)
 }
 

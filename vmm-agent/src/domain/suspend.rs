@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use vmm_core::vm::{StopReason, VmState};
+use vmm_proto::v1::SavedFormat;
 
 use super::lifecycle::bounded;
 use super::runner::{Reply, Runner};
@@ -48,11 +49,17 @@ impl Runner {
         }
     }
 
-    pub(super) async fn save(&mut self, file: PathBuf, wait: Duration, reply: Reply) {
+    pub(super) async fn save(
+        &mut self,
+        file: PathBuf,
+        format: SavedFormat,
+        wait: Duration,
+        reply: Reply,
+    ) {
         let before = self.state();
         let suspended = before == VmState::Suspended;
         self.publish(VmState::Saving, "");
-        let outcome = self.carry_out(plan::save(&file, suspended, bounded(wait))).await;
+        let outcome = self.carry_out(plan::save(&file, format, suspended, bounded(wait))).await;
         match outcome {
             Ok(()) => {
                 self.end(StopReason::Saved, "").await;

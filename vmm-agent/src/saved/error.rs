@@ -24,7 +24,7 @@ pub(crate) enum SavedError {
     #[error("{0:?} is not a saved VM")]
     NotSaved(PathBuf),
     #[error(
-        "{path:?} has version {version}, and this agent knows version 1: use the agent that wrote it"
+        "{path:?} has version {version}, and this agent knows none above 2: use the agent that wrote it"
     )]
     Version { path: PathBuf, version: u32 },
     #[error("{0:?} was saved on another host: restore it there")]
@@ -33,6 +33,10 @@ pub(crate) enum SavedError {
     OtherVm { path: PathBuf, holds: VmId, asked: VmId },
     #[error("{0:?} was saved with other disks: restore it with those that it had")]
     OtherDisks(PathBuf),
+    #[error("{path:?} holds {what}: restore it as a VM that is defined like it")]
+    Unlike { path: PathBuf, what: String },
+    #[error("{0:?} does not say whose memory it is: save the guest again with its configuration")]
+    Nameless(PathBuf),
     #[error("{path:?} is damaged or was tampered with: {what} does not verify; use another copy")]
     Damaged { path: PathBuf, what: String },
     #[error("{path:?} is cut off after {bytes} bytes: use another copy")]
@@ -66,6 +70,7 @@ impl SavedError {
                 | Self::Version { .. }
                 | Self::OtherHost(_)
                 | Self::OtherVm { .. }
+                | Self::Nameless(_)
                 | Self::Damaged { .. }
                 | Self::Truncated { .. }
         )
@@ -80,6 +85,7 @@ impl From<SavedError> for XenError {
             SavedError::Path(_)
             | SavedError::OtherVm { .. }
             | SavedError::OtherDisks(_)
+            | SavedError::Unlike { .. }
             | SavedError::TooLarge => XenErrorKind::Invalid,
             SavedError::Exists(_) => XenErrorKind::Exists,
             SavedError::Busy(_) => XenErrorKind::Busy,
@@ -87,6 +93,7 @@ impl From<SavedError> for XenError {
             SavedError::NotSaved(_)
             | SavedError::Version { .. }
             | SavedError::OtherHost(_)
+            | SavedError::Nameless(_)
             | SavedError::Damaged { .. }
             | SavedError::Truncated { .. }
             | SavedError::Trailing(_) => XenErrorKind::BadImage,

@@ -2,10 +2,13 @@
 //!
 //! ```text
 //!   magic 8 │ version 4 │ salt 32 │ key id 16 │ header length 4 │ header (JSON) │ seal 16     piece 0: all before it, authenticated
-//!   length and last-flag 4 │ sealed bytes │ seal 16                                        pieces 1, 2, …: 1 MiB each, the last less
+//!   length and flags 4 │ sealed bytes │ seal 16                                            pieces 1, 2, …: of 1 MiB each, the last of less
 //! ```
 //!
-//! Numbers are little-endian. AES-256-GCM; the nonce is the piece's number, the key is the file's own.
+//! Numbers are little-endian. AES-256-GCM; the nonce is the piece's number, the key is the file's own. What a piece holds is packed
+//! ([`super::pack`]) where that saves anything, before it is sealed. Version 1 is the same without packing.
+
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 use vmm_core::id::VmId;
@@ -16,13 +19,15 @@ use xen_bindings::XenVersion;
 use super::key::{KEY_ID_BYTES, SALT_BYTES};
 
 pub(super) const MAGIC: [u8; 8] = *b"SMPSVMSV";
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
+const VERSIONS: RangeInclusive<u32> = 1..=VERSION;
 /// Everything before the header.
 pub(super) const PREAMBLE_BYTES: usize = 8 + 4 + SALT_BYTES + KEY_ID_BYTES + 4;
 pub(super) const HEADER_BYTES_MAX: usize = 1 << 20;
 /// Bytes of the stream in each record but the last.
 pub(super) const RECORD_BYTES: usize = 1 << 20;
 const LAST: u32 = 1 << 31;
+const PACKED: u32 = 1 << 30;
 
 /// What stands before the header.
 pub(super) struct Preamble {
@@ -55,7 +60,7 @@ impl Preamble {
             return Err(Foreign::Magic);
         }
         match u32::from_le_bytes(*version) {
-            VERSION => {}
+            version if VERSIONS.contains(&version) => {}
             version => return Err(Foreign::Version(version)),
         }
         let (salt, rest) = rest.split_first_chunk().ok_or(Foreign::Magic)?;
@@ -66,25 +71,29 @@ impl Preamble {
     }
 }
 
-/// A record's length word: how many bytes, and whether more come.
+/// A record's length word: how many bytes stand in the file, how they stand there, and whether more come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Length {
     pub(super) bytes: usize,
+    pub(super) packed: bool,
     pub(super) last: bool,
 }
 
 impl Length {
     pub(super) fn encode(self) -> [u8; 4] {
         let bytes = u32::try_from(self.bytes).expect("a record has at most 1 MiB");
-        (bytes | if self.last { LAST } else { 0 }).to_le_bytes()
+        let flags = [(self.packed, PACKED), (self.last, LAST)];
+        let flag = |(set, flag)| if set { flag } else { 0 };
+        (bytes | flags.map(flag).iter().sum::<u32>()).to_le_bytes()
     }
 
     /// `None` for what no writer writes.
     pub(super) fn decode(word: [u8; 4]) -> Option<Self> {
         let word = u32::from_le_bytes(word);
-        let (bytes, last) = (usize::try_from(word & !LAST).ok()?, word & LAST != 0);
-        let fits = if last { bytes <= RECORD_BYTES } else { bytes == RECORD_BYTES };
-        fits.then_some(Self { bytes, last })
+        let bytes = usize::try_from(word & !(LAST | PACKED)).ok()?;
+        let (packed, last) = (word & PACKED != 0, word & LAST != 0);
+        let fits = if packed || last { bytes <= RECORD_BYTES } else { bytes == RECORD_BYTES };
+        fits.then_some(Self { bytes, packed, last })
     }
 }
 

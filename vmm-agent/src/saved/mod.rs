@@ -1,12 +1,14 @@
-//! VMs in files: a suspended guest's memory and state, sealed for this host.
+//! VMs in files: a suspended guest's memory and state, sealed for this host, or as `xl` writes them.
 //!
 //! ```text
-//!   save:     Xen ── worker ── pipe ──► pump: 1 MiB, sealed, written beside ──► synced, named            (writer.rs, place.rs)
-//!   restore:  file ── pump: verified, then handed on ── pipe ──► worker ── Xen                           (reader.rs)
+//!   save:     Xen ── worker ── pipe ──► pump: 1 MiB, packed, sealed, written beside ──► synced, named    (writer.rs, place.rs)
+//!   restore:  file ── pump: verified, unpacked, then handed on ── pipe ──► worker ── Xen                 (reader.rs)
 //! ```
 //!
 //! A guest's memory holds its secrets, and whoever can change it owns the guest: each record is encrypted and authenticated under
-//! a key that only this host has (`saved.key` in the state directory, made at first use; [`key`], [`mod@format`]).
+//! a key that only this host has (`saved.key` in the state directory, made at first use; [`key`], [`mod@format`]). A file in `xl`'s
+//! format ([`xl`]), which it is when that was asked for, has no seal: any host reads it, and so does anybody who can read files
+//! there. Which one a file is, its first bytes tell ([`file`]).
 //!
 //! # How to call it
 //!
@@ -16,11 +18,11 @@
 //!   // before anything is recorded or suspended: what is there already stays
 //!   saved.check_free(&path)?;
 //!   // saving, once the guest has suspended itself
-//!   saved.save(host, &Save { vm, spec, domid, path, saved_at }, &control)?;
+//!   saved.save(host, &Save { vm, spec, domid, path, format, saved_at }, &control)?;
 //!   // its undo, and the search after a crash: a file or leftover of this VM goes, another file stays
 //!   saved.remove(&path, vm)?;
-//!   // restoring: first of all, before a domain is made; the header says which kind, how many vCPUs, how much memory
-//!   let file = saved.open(&path, vm)?;                       // file.header()
+//!   // restoring: first of all, before a domain is made
+//!   let file = saved.open(&path, vm)?;                       // file.require(&spec), file.size()
 //!   // once the shell has its limits and ports, in `with_shell`, as `image.build` is called
 //!   let built = saved.restore(host, file, &Restore { shell, spec: &RestoreSpec { … } }, &control)?;
 //! ```
@@ -37,14 +39,17 @@
 //! build: destroy it.
 
 mod error;
+mod file;
 mod format;
 mod key;
+mod pack;
 mod pipe;
 mod place;
 mod reader;
 #[cfg(test)]
 mod tests;
 mod writer;
+mod xl;
 
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
@@ -52,22 +57,42 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use vmm_core::id::VmId;
+use vmm_core::units::Kib;
 use vmm_core::vm::VmSpec;
+use vmm_proto::v1::SavedFormat;
 use xen_bindings::{BuiltGuest, DomId, RestoreSpec, Shell, XenError, XenErrorKind};
 
 use crate::env::Backend;
 
 pub(crate) use error::SavedError;
-pub(crate) use format::Header;
+pub(crate) use file::SavedFile;
 pub(crate) use pipe::Control;
-pub(crate) use reader::SaveReader;
 
+use file::SavingFile;
+use format::Header;
 use key::HostKey;
-use reader::Pumped;
-use writer::SaveWriter;
 
 /// The key's name in the state directory.
 const KEY_FILE: &str = "saved.key";
+
+/// Bytes handed on at once.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// What a guest had when it was saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) memory: Kib,
+    pub(crate) vcpus_online: u32,
+}
+
+/// How a transfer came to its end.
+#[derive(Debug, PartialEq, Eq)]
+enum Pumped {
+    /// Everything was taken.
+    Whole,
+    /// The other end took no more before the file's end.
+    Refused,
+}
 
 /// What to save, and where to.
 pub(crate) struct Save {
@@ -76,6 +101,7 @@ pub(crate) struct Save {
     /// A domain that has suspended itself.
     pub(crate) domid: DomId,
     pub(crate) path: PathBuf,
+    pub(crate) format: SavedFormat,
     /// Since 1970.
     pub(crate) saved_at: Duration,
 }
@@ -120,18 +146,24 @@ impl SavedFiles {
         let missing =
             || XenError::new("domain_save", XenErrorKind::NoSuchDomain).domain(save.domid);
         let domain = host.xen.control.info(save.domid)?.ok_or_else(missing)?;
-        let header = Header {
-            vm: save.vm,
-            spec: save.spec.clone(),
-            memory_kib: domain.pages.kib(),
-            vcpus_online: domain.vcpus_online,
-            xen: Header::xen_of(&host.xen.host.version()?),
-            saved_at_s: save.saved_at.as_secs(),
+        let size = Size { memory: Kib(domain.pages.kib()), vcpus_online: domain.vcpus_online };
+        let mut file = match save.format {
+            SavedFormat::Sealed => {
+                let header = Header {
+                    vm: save.vm,
+                    spec: save.spec.clone(),
+                    memory_kib: size.memory.0,
+                    vcpus_online: size.vcpus_online,
+                    xen: Header::xen_of(&host.xen.host.version()?),
+                    saved_at_s: save.saved_at.as_secs(),
+                };
+                SavingFile::sealed(&save.path, &self.key()?, &header)?
+            }
+            SavedFormat::Xl => SavingFile::xl(&save.path, save.vm, &save.spec, size)?,
         };
-        let mut writer = SaveWriter::create(&save.path, &self.key()?, &header)?;
         let (from, to) = pipe::pair()?;
         let (pumped, saved) = std::thread::scope(|scope| {
-            let pump = scope.spawn(|| writer.pump(from, control));
+            let pump = scope.spawn(|| file.pump(from, control));
             let saved = host.xen.image.save(save.domid, to.as_fd());
             // The last writing end: now the pump sees the stream's end.
             drop(to);
@@ -140,20 +172,20 @@ impl SavedFiles {
         // A pump that stopped breaks the pipe, so its reason is the one that counts.
         pumped?;
         saved?;
-        writer.finish()?;
+        file.finish()?;
         Ok(control.bytes())
     }
 
-    /// Opens a saved VM; refuses what is not this host's, not this VM's, or does not verify.
-    pub(crate) fn open(&self, path: &Path, vm: VmId) -> Result<SaveReader, SavedError> {
-        SaveReader::open(path, &self.key()?, Some(vm))
+    /// Opens a saved VM; refuses what is not this VM's, or is sealed and not this host's or does not verify.
+    pub(crate) fn open(&self, path: &Path, vm: VmId) -> Result<SavedFile, SavedError> {
+        SavedFile::open(place::check(path)?, vm, || self.key())
     }
 
     /// Restores into a shell that was made as the header says. It succeeds only when the whole file has verified.
     pub(crate) fn restore(
         &self,
         host: &Backend,
-        mut file: SaveReader,
+        mut file: SavedFile,
         into: &Restore<'_>,
         control: &Control,
     ) -> Result<BuiltGuest, SavedError> {

@@ -1,45 +1,43 @@
 //! A sealed file into a stream.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, PipeWriter, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::File;
+use std::io::{self, PipeWriter, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
 use vmm_core::id::VmId;
 use vmm_core::vm::DiskSpec;
 
+use super::Pumped;
 use super::error::SavedError;
 use super::format::{
     Foreign, HEADER_BYTES_MAX, Header, Length, PREAMBLE_BYTES, Preamble, RECORD_BYTES,
 };
 use super::key::{HostKey, Sealer, TAG_BYTES};
+use super::pack::unpack;
 use super::pipe::{self, Control};
 
 /// A saved VM whose header has verified; its records are verified one by one as they are read.
-pub(crate) struct SaveReader {
+pub(super) struct SaveReader {
     file: File,
     path: PathBuf,
     header: Header,
     sealer: Sealer,
+    /// A record as it stands in the file, and then opened.
+    sealed: Vec<u8>,
     /// Bytes of the file that were read and have verified.
     verified_bytes: u64,
     ended: bool,
 }
 
-/// How a transfer came to its end.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Pumped {
-    /// Everything was taken.
-    Whole,
-    /// The other end took no more before the file's end.
-    Refused,
-}
-
 impl SaveReader {
-    /// Opens a file of this host, and of this VM when one is asked for.
-    pub(super) fn open(path: &Path, key: &HostKey, vm: Option<VmId>) -> Result<Self, SavedError> {
-        let mut file = open_file(super::place::check(path)?)?;
+    /// Reads the header of a file of this host and this VM, from the file's first byte on.
+    pub(super) fn open(
+        path: &Path,
+        mut file: File,
+        key: &HostKey,
+        vm: VmId,
+    ) -> Result<Self, SavedError> {
+        file.rewind().map_err(SavedError::io("read", path))?;
         let mut head = vec![0; PREAMBLE_BYTES];
         read_exact(&mut file, &mut head, path, 0)?;
         let preamble = head.first_chunk().ok_or_else(|| SavedError::NotSaved(path.to_owned()))?;
@@ -63,20 +61,21 @@ impl SaveReader {
             return Err(damaged(path, "the header".into()));
         }
         let header = Header::decode(&head[PREAMBLE_BYTES..]).map_err(|why| damaged(path, why))?;
-        if let Some(asked) = vm.filter(|asked| *asked != header.vm) {
-            return Err(SavedError::OtherVm { path: path.to_owned(), holds: header.vm, asked });
+        if header.vm != vm {
+            let holds = header.vm;
+            return Err(SavedError::OtherVm { path: path.to_owned(), holds, asked: vm });
         }
         let verified_bytes = (head.len() + TAG_BYTES) as u64;
-        Ok(Self { file, path: path.to_owned(), header, sealer, verified_bytes, ended: false })
+        let (path, sealed) = (path.to_owned(), Vec::new());
+        Ok(Self { file, path, header, sealer, sealed, verified_bytes, ended: false })
     }
 
     /// Who and what it holds.
-    pub(crate) fn header(&self) -> &Header {
+    pub(super) fn header(&self) -> &Header {
         &self.header
     }
 
-    /// Refuses other disks than those that the guest has in its memory: it would write over whatever they hold.
-    pub(crate) fn require_disks(&self, disks: &[DiskSpec]) -> Result<(), SavedError> {
+    pub(super) fn require_disks(&self, disks: &[DiskSpec]) -> Result<(), SavedError> {
         let ordered = |disks: &[DiskSpec]| {
             let mut disks = disks.to_vec();
             disks.sort_by(|a, b| a.device.cmp(&b.device));
@@ -124,17 +123,25 @@ impl SaveReader {
         self.read(&mut word)?;
         let what = |at: u64| format!("the record at byte {at}");
         let refused = damaged(&self.path, what(self.verified_bytes));
-        let Some(Length { bytes, last }) = Length::decode(word) else { return Err(refused) };
+        let Some(length) = Length::decode(word) else { return Err(refused) };
         let mut tag = [0; TAG_BYTES];
-        self.read(&mut record[..bytes])?;
+        let mut sealed = std::mem::take(&mut self.sealed);
+        sealed.resize(length.bytes, 0);
+        self.read(&mut sealed)?;
         self.read(&mut tag)?;
-        if !self.sealer.open(&word, &mut record[..bytes], tag) {
-            record.fill(0);
+        if !self.sealer.open(&word, &mut sealed, tag) {
             return Err(refused);
         }
-        self.verified_bytes += (word.len() + bytes + TAG_BYTES) as u64;
-        self.ended = last;
-        Ok(Some(bytes))
+        self.verified_bytes += (word.len() + length.bytes + TAG_BYTES) as u64;
+        self.ended = length.last;
+        let bytes = if length.packed {
+            unpack(&sealed, record).filter(|bytes| length.last || *bytes == RECORD_BYTES)
+        } else {
+            record[..length.bytes].copy_from_slice(&sealed);
+            Some(length.bytes)
+        };
+        self.sealed = sealed;
+        bytes.map(Some).ok_or(refused)
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> Result<(), SavedError> {
@@ -147,18 +154,6 @@ impl SaveReader {
             Ok(_) => Err(SavedError::Trailing(self.path.clone())),
             Err(error) => Err(SavedError::io("read", &self.path)(error)),
         }
-    }
-}
-
-/// A plain file: whatever else has that name is not waited for.
-fn open_file(path: &Path) -> Result<File, SavedError> {
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
-    let file = opened.map_err(SavedError::io("open", path))?;
-    match file.metadata() {
-        Ok(metadata) if metadata.is_file() => Ok(file),
-        Ok(_) => Err(SavedError::NotSaved(path.to_owned())),
-        Err(error) => Err(SavedError::io("look at", path)(error)),
     }
 }
 

@@ -14,6 +14,7 @@ use xen_bindings::sim::{SimConfig, SimMachine};
 use xen_bindings::{BuildSpec, DomainConfig, DomainHandle, Gfn, GuestImage, Port};
 
 use super::format::RECORD_BYTES;
+use super::writer::SaveWriter;
 use super::*;
 
 const VM: [u8; 16] = [3; 16];
@@ -22,7 +23,7 @@ fn vm() -> VmId {
     VmId::from_bytes(VM)
 }
 
-fn spec() -> VmSpec {
+pub(super) fn spec() -> VmSpec {
     VmSpec {
         name: VmName::new("a").unwrap(),
         kind: GuestKind::Pvh,
@@ -110,8 +111,13 @@ impl Bench {
     }
 }
 
+/// Nothing in it comes twice, so that nothing is packed.
 fn stream(bytes: usize) -> Vec<u8> {
-    (0..bytes).map(|at| u8::try_from(at * 31 % 251).unwrap()).collect()
+    let word = |at: u64| {
+        let mixed = (at ^ 0x9e37_79b9).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (mixed ^ (mixed >> 29)).wrapping_mul(0x94d0_49bb_1331_11eb).to_le_bytes()
+    };
+    (0..).flat_map(word).take(bytes).collect()
 }
 
 #[test]
@@ -123,7 +129,7 @@ fn what_was_saved_comes_back_and_stands_nowhere_in_the_clear() {
         let (read, outcome) = bench.read(&path);
         outcome.unwrap();
         assert!(read == stream, "{bytes}");
-        assert_eq!(bench.files.open(&path, vm()).unwrap().header(), &header());
+        assert_eq!(bench.files.open(&path, vm()).unwrap().header(), Some(&header()));
         assert_eq!(bench.names(), ["vm.saved"]);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let key = fs::metadata(bench.dir.path().join(KEY_FILE)).unwrap();
@@ -132,6 +138,21 @@ fn what_was_saved_comes_back_and_stands_nowhere_in_the_clear() {
         if let Some(piece) = stream.get(..64) {
             assert!(!raw.windows(64).any(|window| window == piece));
         }
+    }
+}
+
+#[test]
+fn what_can_be_packed_is_and_comes_back_as_it_was() {
+    let zeros = vec![0; 2 * RECORD_BYTES + 999];
+    let mixed = [stream(RECORD_BYTES), zeros.clone(), stream(77)].concat();
+    for (stream, most) in [(zeros, 20_000), (mixed, RECORD_BYTES + 30_000)] {
+        let bench = Bench::new();
+        let path = bench.write(&stream);
+        let (read, outcome) = bench.read(&path);
+        outcome.unwrap();
+        assert!(read == stream);
+        let bytes = fs::metadata(&path).unwrap().len();
+        assert!(bytes < most as u64, "{bytes} of {} bytes", stream.len());
     }
 }
 
@@ -147,7 +168,7 @@ fn a_file_of_something_else_is_refused_by_what_is_wrong_with_it() {
         bench.files.open(&path, vm()).err().unwrap()
     };
     assert!(matches!(changed("magic", 0, b'X'), SavedError::NotSaved(_)));
-    assert!(matches!(changed("version", 8, 2), SavedError::Version { version: 2, .. }));
+    assert!(matches!(changed("version", 8, 3), SavedError::Version { version: 3, .. }));
     assert!(matches!(changed("salt", 12, 0xff), SavedError::Damaged { .. }));
     assert!(matches!(changed("host", 44, 0xff), SavedError::OtherHost(_)));
     assert!(matches!(changed("length", 63, 0xff), SavedError::Damaged { .. }));
@@ -396,7 +417,12 @@ fn host(image: Image) -> (Backend, Shell) {
 fn save(bench: &Bench, image: Image, control: &Control) -> Result<u64, SavedError> {
     let (host, shell) = host(image);
     let (domid, path, saved_at) = (shell.domid(), bench.path(), Duration::from_secs(7));
-    bench.files.save(&host, &Save { vm: vm(), spec: spec(), domid, path, saved_at }, control)
+    let format = SavedFormat::Sealed;
+    bench.files.save(
+        &host,
+        &Save { vm: vm(), spec: spec(), domid, path, format, saved_at },
+        control,
+    )
 }
 
 fn restore(bench: &Bench, image: Image) -> Result<BuiltGuest, SavedError> {
@@ -412,7 +438,7 @@ fn a_domain_goes_to_a_file_and_back() {
     let bench = Bench::new();
     let bytes = save(&bench, Image::Sound, &Control::default()).unwrap();
     assert_eq!(bytes, 2 * RECORD_BYTES as u64);
-    let header = bench.files.open(&bench.path(), vm()).unwrap().header().clone();
+    let header = bench.files.open(&bench.path(), vm()).unwrap().header().unwrap().clone();
     assert_eq!((header.spec, header.saved_at_s, header.xen.0), (spec(), 7, 4));
     assert_eq!(restore(&bench, Image::Sound).unwrap().store_gfn, Gfn(1));
     let failed = restore(&bench, Image::Fails);

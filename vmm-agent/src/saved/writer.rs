@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::error::SavedError;
 use super::format::{HEADER_BYTES_MAX, Header, Length, Preamble, RECORD_BYTES};
-use super::key::{HostKey, SALT_BYTES, Sealer, TAG_BYTES, random};
+use super::key::{HostKey, SALT_BYTES, Sealer, random};
+use super::pack::Packer;
 use super::pipe::{self, Control};
 use super::place::Unfinished;
-
-const LENGTH_BYTES: usize = 4;
 
 /// A file that is being written. Dropped before [`SaveWriter::finish`], it is gone.
 pub(super) struct SaveWriter {
@@ -49,21 +48,26 @@ impl SaveWriter {
         mut from: PipeReader,
         control: &Control,
     ) -> Result<(), SavedError> {
-        let mut record = vec![0; LENGTH_BYTES + RECORD_BYTES + TAG_BYTES];
+        let (mut record, mut packer) = (vec![0; RECORD_BYTES], Packer::new());
         loop {
-            let room = &mut record[LENGTH_BYTES..LENGTH_BYTES + RECORD_BYTES];
-            let bytes = pipe::fill(&mut from, room, control)?;
+            let bytes = pipe::fill(&mut from, &mut record, control)?;
             let last = bytes < RECORD_BYTES;
-            let word = Length { bytes, last }.encode();
-            let tag = self.sealer.seal(&word, &mut room[..bytes]).ok_or(SavedError::TooLarge)?;
-            record[..LENGTH_BYTES].copy_from_slice(&word);
-            let end = LENGTH_BYTES + bytes;
-            record[end..end + TAG_BYTES].copy_from_slice(&tag);
-            self.write(&record[..end + TAG_BYTES])?;
+            match packer.pack(&record[..bytes]) {
+                Some(packed) => self.seal(packed, true, last)?,
+                None => self.seal(&mut record[..bytes], false, last)?,
+            }
             if last {
                 return Ok(());
             }
         }
+    }
+
+    fn seal(&mut self, bytes: &mut [u8], packed: bool, last: bool) -> Result<(), SavedError> {
+        let word = Length { bytes: bytes.len(), packed, last }.encode();
+        let tag = self.sealer.seal(&word, bytes).ok_or(SavedError::TooLarge)?;
+        self.write(&word)?;
+        self.write(bytes)?;
+        self.write(&tag)
     }
 
     /// The file is whole: it gets its name.

@@ -84,7 +84,7 @@ pub(super) async fn resume(core: &Core, vm: &str) -> Result<Reply, Fault> {
 pub(super) async fn save(core: &Core, caller: &Caller, request: &SaveVm) -> Result<Reply, Fault> {
     let wait = wait(caller, request.wait_ms_max);
     let file = file_path(&request.path)?;
-    change(core, &request.vm, Change::Save { file, wait }).await
+    change(core, &request.vm, Change::Save { file, format: request.format, wait }).await
 }
 
 /// Ends a VM; one that is stopped already is forgotten.

@@ -1,6 +1,6 @@
 //! A journal that cannot be written: nothing is told as done that the next agent would not know.
 
-use vmm_proto::v1::{FaultCode, Request, SaveVm, SuspendVm, VmPhase};
+use vmm_proto::v1::{FaultCode, Request, SaveVm, SavedFormat, SuspendVm, VmPhase};
 
 use crate::host::{Host, TestVm};
 
@@ -48,7 +48,8 @@ async fn a_save_that_is_not_on_disk_leaves_the_guest_where_it_was() {
     let suspend = SuspendVm { vm: vm.id.clone(), wait_ms_max: 10_000 };
     host.change(Request::SuspendVm(suspend)).await.unwrap();
     let file = host.path("saved");
-    let request = SaveVm { vm: vm.id.clone(), path: file.clone(), wait_ms_max: 10_000 };
+    let format = SavedFormat::default();
+    let request = SaveVm { vm: vm.id.clone(), path: file.clone(), format, wait_ms_max: 10_000 };
     let fill = async {
         while !std::fs::exists(&file).unwrap() {
             tokio::task::yield_now().await;

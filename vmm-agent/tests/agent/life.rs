@@ -116,6 +116,21 @@ async fn a_domain_that_somebody_else_destroys_is_lost_and_cleaned_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_vm_that_another_tool_runs_is_not_run_a_second_time() {
+    let host = Host::new().await;
+    let vm = host.vm(1);
+    let config = DomainConfig::new(DomainHandle([1; 16]), GuestKind::Pvh, 1);
+    let twin = host.backend.xen.control.create(&config).unwrap().domid();
+    let fault = host.build(&vm).await.unwrap_err();
+    assert_eq!(fault.code, FaultCode::Conflict, "{fault}");
+    assert!(fault.message.contains("uuid"), "{fault}");
+    assert!(host.backend.xen.control.info(twin).unwrap().is_some(), "it is not ours");
+    host.backend.xen.control.destroy(twin).unwrap();
+    host.sleep(1).await;
+    host.build(&vm).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stopped_vm_can_be_built_again_and_be_forgotten() {
     let host = Host::new().await;
     let vm = host.vm(1);

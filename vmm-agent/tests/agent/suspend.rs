@@ -1,6 +1,6 @@
 //! Suspend, resume, save and restore: by guests that do it, that do not, and through every failure.
 
-use vmm_proto::v1::{self, FaultCode, Reply, Request, VmPhase};
+use vmm_proto::v1::{self, FaultCode, Reply, Request, SavedFormat, VmPhase};
 use xen_bindings::XenErrorKind;
 use xen_bindings::sim::{Behaviour, Op};
 
@@ -16,7 +16,12 @@ fn resume(vm: &TestVm) -> Request {
 }
 
 fn save(vm: &TestVm, path: &str) -> Request {
-    Request::SaveVm(v1::SaveVm { vm: vm.id.clone(), path: path.to_owned(), wait_ms_max: 10_000 })
+    save_as(vm, path, SavedFormat::Sealed)
+}
+
+fn save_as(vm: &TestVm, path: &str, format: SavedFormat) -> Request {
+    let (vm, path) = (vm.id.clone(), path.to_owned());
+    Request::SaveVm(v1::SaveVm { vm, path, format, wait_ms_max: 10_000 })
 }
 
 fn restore(vm: &TestVm, path: &str) -> Request {
@@ -130,6 +135,50 @@ async fn a_file_that_is_not_whole_is_refused_and_the_vm_stays_saved() {
     std::fs::write(&file, &whole).unwrap();
     host.change(restore(&vm, &file)).await.unwrap();
     assert_eq!(host.phase(&vm).await, VmPhase::Running);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_of_xls_is_taken_when_it_is_whole_and_of_this_very_guest() {
+    let host = Host::new().await;
+    let vm = booted(&host).await;
+    host.set_memory(&vm, 300).await.unwrap();
+    let uptime = host.machine.guest(host.domid(&vm).await).unwrap().uptime;
+    let file = host.path("saved.xl");
+    host.change(save_as(&vm, &file, SavedFormat::Xl)).await.unwrap();
+    host.assert_clean();
+    let whole = std::fs::read(&file).unwrap();
+    let cut = whole[..whole.len() - 1].to_vec();
+    let more = [&whole[..], b"x"].concat();
+    // The same length, so that only what it says is wrong.
+    let replaced = |from: &str, to: &str| {
+        let at = whole.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
+        let mut other = whole.clone();
+        other[at..at + from.len()].copy_from_slice(to.as_bytes());
+        other
+    };
+    let other_vm = replaced(&vm.id[..8], "deadbeef");
+    let (other_kind, other_disk) = (replaced("pvh", "hvm"), replaced("xvda", "xvdb"));
+    for (bad, why) in [
+        (cut, "cut off"),
+        (more, "behind its end"),
+        (other_vm, "holds VM deadbeef"),
+        (other_kind, "\"hvm\""),
+        (other_disk, "other disks"),
+    ] {
+        std::fs::write(&file, &bad).unwrap();
+        let fault = host.change(restore(&vm, &file)).await.unwrap_err();
+        assert_eq!(fault.code, FaultCode::BadImage, "{fault}");
+        assert!(fault.message.contains(why), "{fault}");
+        assert_eq!(host.phase(&vm).await, VmPhase::Saved, "{fault}");
+        host.assert_clean();
+    }
+    std::fs::write(&file, &whole).unwrap();
+    host.change(restore(&vm, &file)).await.unwrap();
+    host.sleep(10).await;
+    let guest = host.machine.guest(host.domid(&vm).await).unwrap();
+    assert!(guest.uptime >= uptime, "it has not booted again");
+    assert!(host.reported(&vm).await.memory_kib >= 299 << 10);
+    assert!(!std::fs::exists(&file).unwrap(), "what it holds is old");
 }
 
 #[tokio::test(start_paused = true)]

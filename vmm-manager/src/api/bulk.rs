@@ -17,7 +17,8 @@ use vmm_core::id::{TaskId, VmId};
 use vmm_core::vm::is_absolute_path;
 use vmm_proto::v1::{
     BulkOperation, BulkVms, DeleteVm, DestroyVm, Fault, FaultCode, PauseVm, RebootVm, Reply,
-    Request, RestoreVm, ResumeVm, SaveVm, ShutdownVm, StartVm, SuspendVm, TaskState, UnpauseVm,
+    Request, RestoreVm, ResumeVm, SaveVm, SavedFormat, ShutdownVm, StartVm, SuspendVm, TaskState,
+    UnpauseVm,
 };
 
 use super::change::Change;
@@ -96,7 +97,8 @@ fn request_for(bulk: &BulkVms, item: &Item) -> Request {
         BulkOperation::Save => {
             let directory = bulk.directory.as_deref().unwrap_or_default().trim_end_matches('/');
             let path = format!("{directory}/{}.save", item.name);
-            Request::SaveVm(SaveVm { vm, path, wait_ms_max })
+            let format = SavedFormat::default();
+            Request::SaveVm(SaveVm { vm, path, format, wait_ms_max })
         }
         BulkOperation::Restore => Request::RestoreVm(RestoreVm { vm, path: None }),
         BulkOperation::Destroy => Request::DestroyVm(DestroyVm { vm }),

@@ -14,7 +14,12 @@ pub(super) fn create(name: &str, change: impl FnOnce(&mut v1::Spec)) -> Request 
 }
 
 pub(super) fn save(vm: &str, path: &str) -> Request {
-    Request::SaveVm(v1::SaveVm { vm: vm.into(), path: path.into(), wait_ms_max: WAIT })
+    Request::SaveVm(v1::SaveVm {
+        vm: vm.into(),
+        path: path.into(),
+        format: v1::SavedFormat::default(),
+        wait_ms_max: WAIT,
+    })
 }
 
 pub(super) fn restore(vm: &str, path: Option<&str>) -> Request {

@@ -52,7 +52,12 @@ pub(super) fn request(dice: &mut Dice) -> Request {
         9 => Request::ResumeVm(v1::ResumeVm { vm }),
         10 | 11 => {
             let path = format!("/{}.save", dice.below(1 << 40));
-            Request::SaveVm(v1::SaveVm { vm, path, wait_ms_max })
+            Request::SaveVm(v1::SaveVm {
+                vm,
+                path,
+                format: v1::SavedFormat::default(),
+                wait_ms_max,
+            })
         }
         12 | 13 => Request::RestoreVm(v1::RestoreVm { vm, path: None }),
         14 => Request::DiscardSaved(v1::DiscardSaved { vm }),

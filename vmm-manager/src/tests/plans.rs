@@ -36,7 +36,12 @@ fn create() -> Request {
 }
 
 fn save() -> Request {
-    Request::SaveVm(v1::SaveVm { vm: vm(), path: FILE.into(), wait_ms_max: WAIT })
+    Request::SaveVm(v1::SaveVm {
+        vm: vm(),
+        path: FILE.into(),
+        format: v1::SavedFormat::default(),
+        wait_ms_max: WAIT,
+    })
 }
 
 fn pause() -> Request {

@@ -162,7 +162,12 @@ fn of_vms() -> Vec<Request> {
         Request::RebootVm(v1::RebootVm { vm: vm(), wait_ms_max }),
         Request::SuspendVm(v1::SuspendVm { vm: vm(), wait_ms_max }),
         Request::ResumeVm(v1::ResumeVm { vm: named() }),
-        Request::SaveVm(v1::SaveVm { vm: vm(), path: path(), wait_ms_max }),
+        Request::SaveVm(v1::SaveVm {
+            vm: vm(),
+            path: path(),
+            format: v1::SavedFormat::Xl,
+            wait_ms_max,
+        }),
         Request::RestoreVm(v1::RestoreVm { vm: vm(), path: Some(path()) }),
         Request::DiscardSaved(v1::DiscardSaved { vm: named() }),
         Request::DestroyVm(v1::DestroyVm { vm: named() }),

@@ -107,6 +107,7 @@ fn messages_without_the_newer_attributes_are_read() {
         ("DetachNic", &["force"]),
         ("BuildVm", &["restore-from", "kind", "memory-min-kib"]),
         ("RestoreVm", &["path"]),
+        ("SaveVm", &["format"]),
         ("ListHosts", &["where", "sort", "after", "count-max", "totals"]),
         ("ListVms", &["where", "sort", "totals"]),
         ("WaitEvents", &["pools", "sites"]),

@@ -76,8 +76,8 @@ pub use verb::{Cost, Permission, Verb, verb};
 pub use vm::{
     BuildVm, Candidate, ConfigureVm, ConsoleText, DeleteVm, DestroyVm, DiscardSaved, ListVms,
     Memory, PauseVm, Placement, ReadConsole, RebootVm, RenameVm, RestoreVm, ResumeVm, SaveVm,
-    SetMemory, SetVcpus, ShowVm, ShutdownVm, Spec, StartVm, SuspendVm, UnpauseVm, Vcpus, Vm,
-    VmPhase, VmRates, VmTotals, Vms,
+    SavedFormat, SetMemory, SetVcpus, ShowVm, ShutdownVm, Spec, StartVm, SuspendVm, UnpauseVm,
+    Vcpus, Vm, VmPhase, VmRates, VmTotals, Vms,
 };
 
 /// The namespace of every element.

@@ -152,9 +152,28 @@ pub struct SaveVm {
     /// Absolute path on the host; nothing may be there yet.
     #[serde(rename = "@path")]
     pub path: String,
+    /// How it is written there.
+    #[serde(rename = "@format", default, skip_serializing_if = "SavedFormat::is_sealed")]
+    pub format: SavedFormat,
     /// How long the guest may take to suspend. After that it runs on, and the request fails.
     #[serde(rename = "@wait-ms-max")]
     pub wait_ms_max: u64,
+}
+
+/// How a guest's memory stands in a file. Which one it is, the file tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SavedFormat {
+    /// Packed, encrypted and authenticated under a key of the host, which alone can restore it.
+    #[default]
+    Sealed,
+    /// As `xl save` does: in the clear, for `xl restore` on any host.
+    Xl,
+}
+
+impl SavedFormat {
+    fn is_sealed(&self) -> bool {
+        *self == Self::Sealed
+    }
 }
 
 /// To the manager: continue a saved VM, on the host that has its file.

@@ -51,6 +51,13 @@ class Kind(StrEnum):
     HVM = "Hvm"
 
 
+class SavedFormat(StrEnum):
+    """How a guest's memory stands in a file."""
+
+    SEALED = "Sealed"
+    XL = "Xl"
+
+
 class Health(StrEnum):
     """Whether a host is heard."""
 

@@ -410,11 +410,12 @@ class ResumeVm(_OneVm):
 
 @dataclass(frozen=True, kw_only=True)
 class SaveVm(TaskVerb):
-    """Writes the memory to ``path`` on its host, where nothing may be."""
+    """Writes the memory to ``path`` on its host, where nothing may be; ``Xl``: as ``xl save`` does, in the clear."""
 
     tag = "SaveVm"
     vm: str
     path: str
+    format: model.SavedFormat | None = None
     wait_ms_max: int = WAIT_MS_MAX
 
 

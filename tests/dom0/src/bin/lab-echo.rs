@@ -10,7 +10,8 @@
 //! sent before the last answer's or after the gap. One that a bridge kept and that is answered late ends the gap and does not split it.
 //! Fails when the socket cannot be made.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::ExitCode;
@@ -28,6 +29,8 @@ const PACKET_BYTES: usize = 64;
 const LOOK: Duration = Duration::from_millis(100);
 /// An answer that takes longer is lost.
 const LATE: Duration = Duration::from_secs(2);
+/// How many are told.
+const GAPS: usize = 5;
 
 fn main() -> ExitCode {
     match run() {
@@ -100,20 +103,21 @@ fn listen(socket: &UdpSocket, over: &AtomicBool, start: Instant) -> Vec<(u64, Du
 struct Away {
     sent: u64,
     answered: u64,
-    /// The longest first.
-    gaps: Vec<Duration>,
+    /// When each began, and how long it was; the longest first.
+    gaps: Vec<(Duration, Duration)>,
     /// Of what was sent before the question of the last answer before the gap, or after the gap.
     lost_outside: u64,
+    /// Of each second: how many of its questions were never answered, when any.
+    lost_at: BTreeMap<u64, u64>,
 }
 
 impl Away {
     /// `sent` is when each number was, `answers` are numbers and when they came back.
     fn read(answers: &[(u64, Duration)], sent: &[Duration]) -> Self {
         let pairs = || answers.windows(2).map(|pair| (pair[1].1.saturating_sub(pair[0].1), pair));
-        let mut gaps: Vec<_> = pairs().map(|(gap, _)| gap).collect();
-        gaps.sort_unstable();
-        gaps.reverse();
-        gaps.truncate(3);
+        let mut gaps: Vec<_> = pairs().map(|(gap, pair)| (pair[0].1, gap)).collect();
+        gaps.sort_by_key(|(_, gap)| Reverse(*gap));
+        gaps.truncate(GAPS);
         let longest = pairs().max_by_key(|(gap, _)| *gap);
         let of_gap = longest.map_or(0..0, |(_, pair)| {
             let end = sent.partition_point(|at| *at < pair[1].1) as u64;
@@ -121,20 +125,26 @@ impl Away {
         });
         let answered: BTreeSet<u64> = answers.iter().map(|(number, _)| *number).collect();
         let is_lost = |number: &u64| !answered.contains(number);
-        let lost = (0..sent.len() as u64).filter(is_lost);
-        let lost_outside = lost.filter(|number| !of_gap.contains(number)).count() as u64;
+        let lost = || (0..).zip(sent).filter(|(number, _)| is_lost(number));
+        let mut lost_at = BTreeMap::new();
+        for (_, at) in lost() {
+            *lost_at.entry(at.as_secs()).or_default() += 1;
+        }
+        let lost_outside = lost().filter(|(number, _)| !of_gap.contains(number)).count() as u64;
         let (sent, answered) = (sent.len() as u64, answered.len() as u64);
-        Self { sent, answered, gaps, lost_outside }
+        Self { sent, answered, gaps, lost_outside, lost_at }
     }
 
     fn to_json(&self) -> serde_json::Value {
-        let gaps: Vec<_> = self.gaps.iter().map(|gap| gap.as_millis()).collect();
+        let ms = |gap: &(Duration, Duration)| (gap.0.as_millis(), gap.1.as_millis());
+        let gaps: Vec<_> = self.gaps.iter().map(ms).collect();
         json!({
             "sent": self.sent,
             "answered": self.answered,
-            "gap_ms": gaps.first().copied().unwrap_or(0),
+            "gap_ms": gaps.first().map_or(0, |gap| gap.1),
             "gaps_ms": gaps,
             "lost_outside_gap": self.lost_outside,
+            "lost_at_s": self.lost_at,
         })
     }
 }
@@ -153,7 +163,7 @@ mod tests {
         let answers: Vec<_> =
             answers.into_iter().chain(later).map(|(number, at)| (number, ms(at))).collect();
         let away = Away::read(&answers, &sent);
-        assert_eq!(away.gaps, [ms(785), ms(40), ms(35)]);
+        assert_eq!(away.gaps[..3], [(ms(65), ms(785)), (ms(25), ms(40)), (ms(870), ms(35))]);
         assert_eq!((away.sent, away.answered, away.lost_outside), (50, 11, 2));
         assert_eq!(Away::read(&[], &sent[..7]).lost_outside, 7);
     }

@@ -75,10 +75,16 @@ const DAY: &[Table] = &[
     policy::CASES,
     pv::CASES,
 ];
-const MOVES: &[Table] = &[migration::CASES, migration::LONG];
+const MOVES: &[Table] = &[migration::CASES, migration::LONG, sleep::LONG];
 /// Run with the whole matrix alone.
-const LONG: &[Table] =
-    &[migration::LONG, shared_disk::LONG, advice::CASES, faults::CASES, hostile::CASES];
+const LONG: &[Table] = &[
+    migration::LONG,
+    sleep::LONG,
+    shared_disk::LONG,
+    advice::CASES,
+    faults::CASES,
+    hostile::CASES,
+];
 /// The last removes everything.
 const EVENING: &[Table] = &[attack::CASES, end::CASES];
 

@@ -1,6 +1,9 @@
 //! A guest sleeps and goes on: suspended in memory, or saved to a file. That it did not reboot shows in the id of its boot; that
 //! its memory came back whole shows in its own check of it.
 
+use std::thread;
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 
 use super::{LabPool, Table};
@@ -11,10 +14,19 @@ pub(super) const CASES: Table = &[
     ("a_damaged_saved_file_is_refused_and_a_whole_one_continues_the_guest", save_and_restore),
 ];
 
+/// With the moves: its two files are as large as its guests.
+pub(super) const LONG: Table = &[("a_guest_goes_to_xl_and_back_by_files_in_its_format", by_xl)];
+
 /// Rewrites memory all the time and checks it.
 const NAP: &str = "nap";
 const FILE: &str = "/var/lib/vmm/nap.save";
 const DAMAGED: &str = "/var/lib/vmm/nap.damaged";
+/// Another one: ours for xl, and xl's for us.
+const GUEST_OF_BOTH: &str = "commuter";
+const OURS: &str = "/var/lib/vmm/commuter.ours";
+const XLS: &str = "/var/lib/vmm/commuter.xls";
+/// How long it is xl's.
+const AT_XL: Duration = Duration::from_secs(3);
 /// What happens to a copy of the file.
 const DAMAGES: &[(&str, &str)] = &[
     ("cut short by a byte", "truncate -s $(($(stat -c %s F) - 1)) D"),
@@ -46,8 +58,12 @@ fn suspend(pool: &mut LabPool) -> Result<()> {
 
 /// The same boot, later, with all memory as it was.
 fn goes_on(pool: &LabPool, before: &Guest) -> Result<()> {
+    has_gone_on(pool, NAP, before)
+}
+
+fn has_gone_on(pool: &LabPool, vm: &str, before: &Guest) -> Result<()> {
     let dirtied = before.number("dirtied");
-    let after = Guest::until(&pool.ctl, NAP, "the guest goes on", |guest| {
+    let after = Guest::until(&pool.ctl, vm, "the guest goes on", |guest| {
         guest.word("boot") != before.word("boot") || guest.number("dirtied") > dirtied + (16 << 20)
     })?;
     ensure!(after.word("boot") == before.word("boot"), "it has rebooted: {before:?} {after:?}");
@@ -82,4 +98,33 @@ fn save_and_restore(pool: &mut LabPool) -> Result<()> {
     Guest::until(&pool.ctl, NAP, "a second vCPU", |guest| guest.number("cpus_online") == 2)?;
     // It would take its host's only processor from the others.
     pool.remove(NAP)
+}
+
+/// Saved for xl, restored by it, saved by it, restored by us.
+fn by_xl(pool: &mut LabPool) -> Result<()> {
+    for kind in ["pvh", "pv"] {
+        let more = ["--type", kind, "--cpu-demand", "0.1"];
+        pool.create(GUEST_OF_BOTH, "dirty:1:8", &more)?;
+        there_and_back(pool).with_context(|| kind.to_owned())?;
+        pool.remove(GUEST_OF_BOTH)?;
+    }
+    Ok(())
+}
+
+fn there_and_back(pool: &LabPool) -> Result<()> {
+    let before = Guest::look(&pool.ctl, GUEST_OF_BOTH)?.context("the guest is silent")?;
+    let host = pool.host_of(GUEST_OF_BOTH)?.clone();
+    pool.ctl.text(&["vm", "save", GUEST_OF_BOTH, OURS, "--format", "xl"])?;
+    pool.until_phase(GUEST_OF_BOTH, "Saved")?;
+    host.verify_stream(OURS)?;
+    host.ssh(&format!("xl restore -e {OURS} >&2"))?;
+    // While xl has it, it does not run a second time.
+    pool.ctl.refused(&["vm", "restore", GUEST_OF_BOTH], &["uuid"])?;
+    host.ssh(&format!("rm {OURS}"))?;
+    thread::sleep(AT_XL);
+    host.ssh(&format!("xl save {GUEST_OF_BOTH} {XLS} >&2"))?;
+    host.verify_stream(XLS)?;
+    pool.ctl.text(&["vm", "restore", GUEST_OF_BOTH, "--path", XLS])?;
+    pool.until_phase(GUEST_OF_BOTH, "Running")?;
+    has_gone_on(pool, GUEST_OF_BOTH, &before)
 }

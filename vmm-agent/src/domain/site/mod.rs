@@ -41,7 +41,7 @@ use crate::core::Core;
 use crate::device::vbd::BlockTarget;
 use crate::journal::{Intent, Record};
 use crate::migrate::Sent;
-use crate::saved::{Header, SaveReader};
+use crate::saved::{SavedFile, Size};
 
 use super::shells::Ready;
 
@@ -53,9 +53,9 @@ pub(super) struct Progress {
     pub(super) ports: Option<(Port, Port)>,
     pub(super) built: Option<BuiltGuest>,
     /// The file that it is restored from, until it is read.
-    saved: Option<SaveReader>,
-    /// What was saved in it.
-    saved_as: Option<Header>,
+    saved: Option<SavedFile>,
+    /// What the guest had when it was saved.
+    saved_size: Option<Size>,
 }
 
 /// One VM's place on the host.
@@ -128,8 +128,8 @@ impl Site {
 
     /// What the guest has when it begins to run: as it boots, or as it was when it was saved or sent.
     fn size(&self) -> (Kib, u32) {
-        match (&self.progress.saved_as, &self.arriving) {
-            (Some(saved), _) => (Kib(saved.memory_kib), saved.vcpus_online),
+        match (&self.progress.saved_size, &self.arriving) {
+            (Some(saved), _) => (saved.memory, saved.vcpus_online),
             (None, Some(arriving)) => (arriving.memory, arriving.vcpus_online),
             (None, None) => (self.record.spec.memory, self.record.spec.vcpus),
         }

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 use vmm_core::vm::StopReason;
+use vmm_proto::v1::SavedFormat;
 use xen_bindings::store::{read_text, transact};
 use xen_bindings::{
     DomainInfo, RestoreSpec, RunState, Shell, ShutdownReason, StoreError, StorePath, XenError,
@@ -87,13 +88,18 @@ impl Site {
     }
 
     /// Writes the suspended guest's memory; the file has its name only once it is whole.
-    pub(in crate::domain) async fn write_saved(&self, file: PathBuf) -> Result<(), StepError> {
+    pub(in crate::domain) async fn write_saved(
+        &self,
+        path: PathBuf,
+        format: SavedFormat,
+    ) -> Result<(), StepError> {
         let saved_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let save = Save {
             vm: self.record.vm,
             spec: self.record.spec.clone(),
             domid: self.domid()?,
-            path: file,
+            path,
+            format,
             saved_at: saved_at.unwrap_or_default(),
         };
         let (saved, control) = (self.core.saved.clone(), self.control());
@@ -115,14 +121,14 @@ impl Site {
     /// Looks at the file first of all: what cannot be restored is told before a domain is made.
     pub(in crate::domain) async fn open_saved(&mut self, file: PathBuf) -> Result<(), StepError> {
         let (saved, vm) = (self.core.saved.clone(), self.record.vm);
-        let disks = self.record.spec.disks.clone();
+        let spec = self.record.spec.clone();
         let open = move |_: &crate::Backend| {
-            let reader = saved.open(&file, vm)?;
-            reader.require_disks(&disks).map(|()| reader)
+            let file = saved.open(&file, vm)?;
+            file.require(&spec).map(|()| file)
         };
-        let reader = self.core.run(open).await?;
-        self.progress.saved_as = Some(reader.header().clone());
-        self.progress.saved = Some(reader);
+        let file = self.core.run(open).await?;
+        self.progress.saved_size = Some(file.size());
+        self.progress.saved = Some(file);
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! `vmmctl vm save|restore|discard`
 
-use clap::Args;
-use vmm_proto::v1::{DiscardSaved, Request, RestoreVm, SaveVm};
+use clap::{Args, ValueEnum};
+use vmm_proto::v1::{DiscardSaved, Request, RestoreVm, SaveVm, SavedFormat};
 
 use super::change::{Ask, change};
 use super::create::runs_on;
@@ -13,11 +13,16 @@ use crate::wait::Waiting;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example: vmmctl vm save web /var/lib/smps-vmm/web.save
+Examples:
+  vmmctl vm save web /var/lib/smps-vmm/web.save
+  vmmctl vm save web /srv/web.xl --format xl      then, on any Xen host: xl restore /srv/web.xl
 
 The guest suspends, its memory is written to the file on its host, and nothing of it stays in
 the host's memory. `vmmctl vm restore` continues it there. A guest that does not suspend in time
-(--timeout) runs on, and the exit code is 3.")]
+(--timeout) runs on, and the exit code is 3.
+
+A sealed file is packed, encrypted and checked under a key of the host, which alone can restore
+it. One in xl's format is none of that: whoever can read it has the guest's secrets.")]
 pub(crate) struct Save {
     /// Name or id.
     #[arg(add = complete::vms())]
@@ -25,8 +30,28 @@ pub(crate) struct Save {
     /// Absolute path on its host; nothing may be there yet.
     #[arg(value_name = "PATH")]
     path: String,
+    /// How it is written.
+    #[arg(long, value_enum, default_value = "sealed")]
+    format: Format,
     #[command(flatten)]
     waiting: Waiting,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// For this host alone.
+    Sealed,
+    /// As `xl save` does.
+    Xl,
+}
+
+impl From<Format> for SavedFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Sealed => Self::Sealed,
+            Format::Xl => Self::Xl,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -34,6 +59,7 @@ pub(crate) struct Save {
 Examples:
   vmmctl vm restore web
   vmmctl vm restore web --path /srv/copy-of-web.save
+  vmmctl vm restore web --path /srv/web.xl        which may be of `xl save`, of this very VM
 
 It continues on the host that has the file, and only there. Once the guest goes on, the file is
 removed: its disks go on too, so that it must not be restored from the same file again.")]
@@ -59,10 +85,11 @@ pub(crate) struct Discard {
 }
 
 pub(super) async fn save(session: &Session, save: Save) -> Result<(), Failure> {
-    let Save { vm, path, waiting } = save;
+    let Save { vm, path, format, waiting } = save;
     let ask = async |vm: &str| {
         let (vm, wait_ms_max) = (vm.to_owned(), session.timeout_ms());
-        let request = Request::SaveVm(SaveVm { vm, path: path.clone(), wait_ms_max });
+        let request =
+            Request::SaveVm(SaveVm { vm, path: path.clone(), format: format.into(), wait_ms_max });
         let said = format!("is saved in {path}");
         Ok(Ask::new(request, move |name, _| format!("{name} {said}")))
     };

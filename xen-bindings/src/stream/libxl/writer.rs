@@ -32,10 +32,18 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// When they cannot be written.
-    pub fn into_image(mut self, header: DomainHeader) -> Result<ImageWriter<W>, StreamError> {
+    pub fn into_image(self, header: DomainHeader) -> Result<ImageWriter<W>, StreamError> {
+        ImageWriter::begin(self.announce_image()?, header)
+    }
+
+    /// Announces an image that somebody else writes.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn announce_image(mut self) -> Result<Output<W>, StreamError> {
         let place = self.here(LIBXC_CONTEXT);
         frame::write(&mut self.output, place, LIBXC_CONTEXT, [])?;
-        ImageWriter::begin(self.output, header)
+        Ok(self.output)
     }
 
     /// Goes on behind the image.
