@@ -111,6 +111,7 @@ pub(crate) enum Remedy {
     UseAnotherImage,
     FreeMemory,
     StopTheOther,
+    EndTheTwin,
     LookAtTheGuest,
     NameAFreePath,
     UseAnotherFile,
@@ -127,9 +128,8 @@ impl StepError {
                 _ => Remedy::None,
             },
             Self::Dom0(error) if error.kind == Dom0ErrorKind::NotFound => Remedy::NameAnotherFile,
-            Self::DiskInUse { .. } | Self::DiskInUseElsewhere { .. } | Self::Twin(_) => {
-                Remedy::StopTheOther
-            }
+            Self::DiskInUse { .. } | Self::DiskInUseElsewhere { .. } => Remedy::StopTheOther,
+            Self::Twin(_) => Remedy::EndTheTwin,
             Self::Saved(SavedError::NotFound(_)) => Remedy::NameAnotherFile,
             Self::Saved(SavedError::Exists(_)) => Remedy::NameAFreePath,
             Self::Saved(SavedError::Xen(_) | SavedError::Io { .. }) => Remedy::None,

@@ -1,6 +1,7 @@
 //! A VM's life.
 
 use vmm_proto::v1::{FaultCode, PauseVm, Reply, Request, UnpauseVm, VmPhase};
+use xen_bindings::{DomainConfig, DomainHandle, GuestKind};
 
 use crate::host::Host;
 
