@@ -5,16 +5,22 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
+use rustix::net::sockopt::set_socket_recv_buffer_size_force;
+
 use crate::tally::Tally;
 
 const PORT: u16 = 7;
 const PACKET_MAX: usize = 2048;
+/// A second of questions takes a quarter of a megabyte of it.
+const WAITING_BYTES: usize = 8 << 20;
 const RETRY: Duration = Duration::from_secs(1);
 
 pub(crate) fn forever(tally: &Tally) {
     loop {
         // No NIC yet is no reason to stop: the socket is bound to every address, present and to come.
         if let Ok(socket) = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)) {
+            // What waits while the guest has no processor is late, and not lost.
+            let _ = set_socket_recv_buffer_size_force(&socket, WAITING_BYTES);
             let mut packet = [0; PACKET_MAX];
             while once(&socket, &mut packet, tally).is_ok() {}
         }

@@ -80,6 +80,9 @@ pub(super) fn trees(
     Ok(nodes)
 }
 
+/// Both ends use the device.
+pub(crate) const CONNECTED: &[BusState] = &[BusState::Connected];
+
 /// Waits until the backend is in one of `states`; with `Closed` among them, a backend that is gone has closed. False when it was
 /// not within `limit`.
 pub(crate) async fn wait_for_backend(

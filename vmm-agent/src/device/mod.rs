@@ -42,6 +42,10 @@ impl Device {
         disks.chain(spec.nics.iter().cloned().map(Device::Nic)).collect()
     }
 
+    pub(crate) fn is_disk(&self) -> bool {
+        matches!(self, Self::Disk(_))
+    }
+
     /// As people know it.
     pub(crate) fn name(&self) -> String {
         match self {

@@ -33,6 +33,8 @@ impl Site {
             Action::BuildImage => self.build_image().boxed(),
             Action::RestoreImage => self.restore_image().boxed(),
             Action::WriteTree => self.write_tree().boxed(),
+            Action::PrepareTree => self.prepare_tree().boxed(),
+            Action::CompleteTree => self.complete_tree().boxed(),
             Action::RemoveTree => self.remove_tree().boxed(),
             Action::Introduce => self.introduce().boxed(),
             Action::Unpause => self.unpause().boxed(),

@@ -53,6 +53,8 @@ pub(crate) enum Action {
     OpenSaved(PathBuf),
     RestoreImage,
     WriteTree,
+    PrepareTree,
+    CompleteTree,
     RemoveTree,
     Introduce,
     AwaitBackend(Device),
@@ -173,18 +175,23 @@ pub(crate) fn restore(spec: &VmSpec, file: &Path) -> Vec<Step<Action>> {
 
 fn bring_up(spec: &VmSpec, intent: Intent, image: Vec<Step<Action>>) -> Vec<Step<Action>> {
     let mut steps = opened(spec, intent);
-    steps.extend([
+    steps.extend(empty());
+    steps.extend(image);
+    steps.push(step("release-claim", Action::ReleaseClaim, None));
+    steps.extend(described(spec));
+    steps
+}
+
+/// A domain with all but a guest in it.
+fn empty() -> [Step<Action>; 6] {
+    [
         step("create-domain", Action::Create, Some(Action::Destroy)),
         step("allocate-vcpus", Action::AllocateVcpus, None),
         step("set-limits", Action::SetLimits, None),
         step("claim-memory", Action::ClaimMemory, Some(Action::ReleaseClaim)),
         step("set-scheduling", Action::SetScheduling, None),
         step("allocate-ports", Action::AllocatePorts, None),
-    ]);
-    steps.extend(image);
-    steps.push(step("release-claim", Action::ReleaseClaim, None));
-    steps.extend(described(spec));
-    steps
+    ]
 }
 
 /// What comes before the domain.
@@ -194,13 +201,10 @@ fn opened(spec: &VmSpec, intent: Intent) -> Vec<Step<Action>> {
         step("look-for-a-twin", Action::CheckAlone, None),
     ];
     let devices = Device::of(spec);
-    let disks = devices.iter().filter(|device| matches!(device, Device::Disk(_)));
+    let disks = devices.iter().filter(|device| device.is_disk());
     steps.extend(disks.map(open_disk));
     steps
 }
-
-/// How many steps at the end of [`described`] let the guest run.
-const RUN_STEPS: usize = 2;
 
 /// What comes after the guest is in its memory.
 fn described(spec: &VmSpec) -> Vec<Step<Action>> {
@@ -235,7 +239,7 @@ fn meet_backend(device: &Device) -> Vec<Step<Action>> {
 /// One more device for a VM that runs.
 pub(crate) fn attach(device: &Device, limit: Duration) -> Vec<Step<Action>> {
     let mut steps = Vec::new();
-    if matches!(device, Device::Disk(_)) {
+    if device.is_disk() {
         steps.push(open_disk(device));
     }
     let unplug = Action::Unplug(device.key());
@@ -257,7 +261,7 @@ pub(crate) fn detach(device: &Device, patience: Patience) -> Vec<Step<Action>> {
         step("await-guest", Action::AwaitClosed(device.clone(), patience), None),
         step("remove-device", Action::RemoveDevice(key), None),
     ];
-    if matches!(device, Device::Disk(_)) {
+    if device.is_disk() {
         steps.push(step("close-disk", Action::CloseDisk(device.clone()), None));
     }
     steps.push(step("record-device", Action::RecordWithout(device.clone()), None));
@@ -284,23 +288,31 @@ pub(crate) fn send(send: Send) -> Vec<Step<Action>> {
 }
 
 /// A VM comes while it runs: started when it is told to, and not before. The journal says so before it runs; after that nothing may fail.
+/// What need not wait for it is there before it stands still: its tree, and dom0's ends of its NICs on their bridges.
 pub(crate) fn receive(spec: &VmSpec) -> Vec<Step<Action>> {
-    let image = step("receive-image", Action::ReceiveImage, None);
-    let disks = Device::of(spec).into_iter().filter(|device| matches!(device, Device::Disk(_)));
-    let open = disks.map(|disk| step("open-disk", Action::OpenDisk(disk), None));
-    let image = [image].into_iter().chain(open).collect();
-    let mut steps = bring_up(spec, Intent::Build, image);
+    let mut steps = opened(spec, Intent::Build);
     // The source writes to the disks until its stream ends: they are opened after that, and closed when the domain is gone.
-    for before in steps.iter_mut().filter(|step| step.undo.is_some()) {
+    for before in &mut steps {
         if let Action::OpenDisk(disk) = &before.action {
             (before.name, before.action) = ("look-at-disk", Action::LookAtDisk(disk.clone()));
         }
     }
-    steps.truncate(steps.len() - RUN_STEPS);
-    let arrived = Action::RecordArrived;
+    steps.extend(empty());
+    steps.push(step("prepare-tree", Action::PrepareTree, Some(Action::RemoveTree)));
+    let (disks, nics): (Vec<_>, Vec<_>) = Device::of(spec).into_iter().partition(Device::is_disk);
+    steps.extend(nics.iter().flat_map(meet_backend));
+    steps.push(step("receive-image", Action::ReceiveImage, None));
+    let open = |disk: &Device| step("open-disk", Action::OpenDisk(disk.clone()), None);
+    steps.extend(disks.iter().map(open));
+    steps.extend([
+        step("release-claim", Action::ReleaseClaim, None),
+        step("complete-tree", Action::CompleteTree, None),
+        step("introduce", Action::Introduce, None),
+    ]);
+    steps.extend(disks.iter().flat_map(meet_backend));
     steps.extend([
         step("await-verdict", Action::AwaitVerdict, None),
-        step("record-arrived", arrived, Some(Action::RecordNotArrived)),
+        step("record-arrived", Action::RecordArrived, Some(Action::RecordNotArrived)),
         step("unpause", Action::Unpause, None),
     ]);
     steps

@@ -4,7 +4,7 @@ use vmm_core::id::VmId;
 use vmm_core::units::Kib;
 use vmm_core::vm::VmSpec;
 use xen_bindings::store::{Access, NodeWrite, Permissions, read_text, transact};
-use xen_bindings::{BuiltGuest, DomId, Port, Store, StoreError, StorePath};
+use xen_bindings::{BuiltGuest, DomId, Gfn, Port, Store, StoreError, StorePath};
 
 use crate::device::bus;
 
@@ -36,7 +36,8 @@ pub(crate) struct Tree<'a> {
     pub(crate) size: (Kib, u32),
     pub(crate) store_port: Port,
     pub(crate) console_port: Port,
-    pub(crate) built: BuiltGuest,
+    /// `None` while there is no guest in it yet: [`rings`] are written later then.
+    pub(crate) built: Option<BuiltGuest>,
     /// Both trees of each device.
     pub(crate) devices: Vec<Node>,
 }
@@ -63,6 +64,9 @@ impl Tree<'_> {
             let guests = Permissions::owned_by(self.domid);
             nodes.push(Node::new(home.join(name)?, "").owned(guests));
         }
+        if let Some(built) = self.built {
+            nodes.extend(rings(self.domid, built)?);
+        }
         nodes.extend(self.devices);
         Ok(nodes)
     }
@@ -81,15 +85,21 @@ impl Tree<'_> {
             ("control/platform-feature-multiprocessor-suspend", "1".into()),
             ("control/platform-feature-xs_reset_watches", "1".into()),
             ("store/port", self.store_port.0.to_string()),
-            ("store/ring-ref", self.built.store_gfn.0.to_string()),
             ("console/port", self.console_port.0.to_string()),
-            ("console/ring-ref", self.built.console_gfn.0.to_string()),
             ("console/limit", CONSOLE_LIMIT_BYTES.to_string()),
             ("console/type", "xenconsoled".into()),
             ("console/output", "pty".into()),
             ("console/tty", String::new()),
         ]
     }
+}
+
+/// Where a guest's rings are.
+pub(crate) fn rings(domid: DomId, built: BuiltGuest) -> Result<[Node; 2], StoreError> {
+    let home = StorePath::domain(domid);
+    let ring =
+        |name: &str, gfn: Gfn| Ok::<_, StoreError>(Node::new(home.join(name)?, gfn.0.to_string()));
+    Ok([ring("store/ring-ref", built.store_gfn)?, ring("console/ring-ref", built.console_gfn)?])
 }
 
 /// Nodes that the guest writes itself.

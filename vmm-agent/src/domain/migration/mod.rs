@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   source       record ─ connect ─ send ─ settle disks ─► await ready ─ record offered ─► verdict ─► the copy is destroyed, or the guest goes on
-//!                                    │ pages                 │                             ▲
-//!   destination  shell ─ receive ────▼──── tree, backends ─ READY ─► verdict ─ record arrived ─ unpause
+//!                                              │ pages       │                             ▲
+//!   destination  shell ─ tree, NICs ─ receive ───▼─── disks ─ READY ─► verdict ─ record arrived ─ unpause ─ devices used again
 //! ```
 //!
 //! - [`table`]: the migrations of this host, by VM: which, with whom, how far, and the verdict once it is told.

@@ -7,7 +7,7 @@ use vmm_core::vm::NicSpec;
 use xen_bindings::DomId;
 
 use super::Site;
-use crate::device::bus::{self, BusState};
+use crate::device::bus::{self, BusState, CONNECTED};
 use crate::device::{Device, DeviceKey, vbd, vif};
 use crate::dom0::{Dom0Error, Dom0ErrorKind};
 use crate::domain::error::StepError;
@@ -32,7 +32,6 @@ const FORGOTTEN_POLL: Duration = Duration::from_millis(5);
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(2);
 
 const FOUND: &[BusState] = &[BusState::InitWait, BusState::Initialised, BusState::Connected];
-const CONNECTED: &[BusState] = &[BusState::Connected];
 const CLOSED: &[BusState] = &[BusState::Closed];
 
 impl Site {

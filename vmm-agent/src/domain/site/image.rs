@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use xen_bindings::{BuildSpec, XenError};
+use xen_bindings::{BuildSpec, BuiltGuest, XenError};
 
 use super::Site;
 use crate::device::{Device, vbd, vif};
@@ -34,12 +34,35 @@ impl Site {
     }
 
     pub(in crate::domain) async fn write_tree(&mut self) -> Result<(), StepError> {
+        let built = self.progress.built.ok_or(StepError::OutOfOrder("the guest"))?;
+        self.write_nodes(Some(built), |_| true).await
+    }
+
+    /// What can be told of a guest that is still to come. Its disks are another host's until then.
+    pub(in crate::domain) async fn prepare_tree(&mut self) -> Result<(), StepError> {
+        self.write_nodes(None, |device| !device.is_disk()).await
+    }
+
+    /// What was left out.
+    pub(in crate::domain) async fn complete_tree(&mut self) -> Result<(), StepError> {
+        let built = self.progress.built.ok_or(StepError::OutOfOrder("the guest"))?;
+        let mut nodes = tree::rings(self.domid()?, built)?.to_vec();
+        for device in Device::of(&self.record.spec).iter().filter(|device| device.is_disk()) {
+            nodes.extend(self.device_nodes(device)?);
+        }
+        Ok(self.core.run(move |host| tree::write(host.xen.store.as_ref(), nodes)).await?)
+    }
+
+    async fn write_nodes(
+        &self,
+        built: Option<BuiltGuest>,
+        wanted: impl Fn(&Device) -> bool,
+    ) -> Result<(), StepError> {
         let (store_port, console_port) =
             self.progress.ports.ok_or(StepError::OutOfOrder("a port"))?;
-        let built = self.progress.built.ok_or(StepError::OutOfOrder("the guest"))?;
         let mut devices = Vec::new();
-        for device in Device::of(&self.record.spec) {
-            devices.extend(self.device_nodes(&device)?);
+        for device in Device::of(&self.record.spec).iter().filter(|device| wanted(device)) {
+            devices.extend(self.device_nodes(device)?);
         }
         let nodes = Tree {
             vm: self.record.vm,
