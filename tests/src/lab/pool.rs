@@ -151,7 +151,12 @@ impl LabPool {
     /// # Errors
     /// One stays.
     pub fn tidy(&self, before: &BTreeSet<String>) -> Result<()> {
-        self.names()?.difference(before).try_for_each(|name| self.remove(name))
+        for name in self.names()?.difference(before) {
+            // Of one that is saved only.
+            let _ = self.ctl.run(&["vm", "discard", name])?;
+            self.remove(name)?;
+        }
+        Ok(())
     }
 
     /// Something that it has not said yet: what stands on the console may be of an earlier boot.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vmm_core::units::Kib;
 use vmm_core::vm::admission::Denied;
-use xen_bindings::{DomId, StoreError, XenError, XenErrorKind};
+use xen_bindings::{StoreError, XenError, XenErrorKind};
 
 use crate::dom0::{Dom0Error, Dom0ErrorKind};
 use crate::journal::JournalError;
@@ -36,10 +36,6 @@ pub(crate) enum StepError {
     DiskInUse { disk: String, by: String },
     #[error("the disk image {disk} is in use outside of this agent: {by}; end that")]
     DiskInUseElsewhere { disk: String, by: String },
-    #[error(
-        "domain {0} on this host has the VM's uuid, and this agent has not made it: end it with the tool that has"
-    )]
-    Twin(DomId),
     #[error("the domain or its backend may still write to {0}")]
     ImageInUse(String),
     #[error("the transfer between the hosts failed: {0}")]
@@ -111,7 +107,6 @@ pub(crate) enum Remedy {
     UseAnotherImage,
     FreeMemory,
     StopTheOther,
-    EndTheTwin,
     LookAtTheGuest,
     NameAFreePath,
     UseAnotherFile,
@@ -129,7 +124,6 @@ impl StepError {
             },
             Self::Dom0(error) if error.kind == Dom0ErrorKind::NotFound => Remedy::NameAnotherFile,
             Self::DiskInUse { .. } | Self::DiskInUseElsewhere { .. } => Remedy::StopTheOther,
-            Self::Twin(_) => Remedy::EndTheTwin,
             Self::Saved(SavedError::NotFound(_)) => Remedy::NameAnotherFile,
             Self::Saved(SavedError::Exists(_)) => Remedy::NameAFreePath,
             Self::Saved(SavedError::Xen(_) | SavedError::Io { .. }) => Remedy::None,

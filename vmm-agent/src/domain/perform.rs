@@ -65,7 +65,6 @@ impl Site {
             Action::ClaimMemory => self.claim_memory().boxed(),
             Action::ReleaseClaim => self.release_claim().boxed(),
             Action::Memory(act) => self.act_on_memory(act).boxed(),
-            Action::CheckAlone => self.check_alone().boxed(),
             Action::OpenDisk(disk) => self.open_disk(disk).boxed(),
             Action::LookAtDisk(disk) => self.look_at_disk(disk).boxed(),
             Action::CloseDisk(disk) => self.close_disk(disk).boxed(),

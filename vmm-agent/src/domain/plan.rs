@@ -37,7 +37,6 @@ use crate::journal::Intent;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     RecordIntent(Intent),
-    CheckAlone,
     OpenDisk(Device),
     LookAtDisk(Device),
     CloseDisk(Device),
@@ -196,10 +195,7 @@ fn empty() -> [Step<Action>; 6] {
 
 /// What comes before the domain.
 fn opened(spec: &VmSpec, intent: Intent) -> Vec<Step<Action>> {
-    let mut steps = vec![
-        step("record-intent", Action::RecordIntent(intent), None),
-        step("look-for-a-twin", Action::CheckAlone, None),
-    ];
+    let mut steps = vec![step("record-intent", Action::RecordIntent(intent), None)];
     let devices = Device::of(spec);
     let disks = devices.iter().filter(|device| device.is_disk());
     steps.extend(disks.map(open_disk));

@@ -31,7 +31,6 @@ impl From<ChangeError> for Fault {
                         (FaultCode::BadImage, "name a Linux kernel that Xen can boot as PVH")
                     }
                     Remedy::StopTheOther => (FaultCode::Conflict, "or use a copy of the image"),
-                    Remedy::EndTheTwin => (FaultCode::Conflict, "then try again"),
                     Remedy::NameAFreePath => {
                         (FaultCode::Conflict, "nothing is overwritten: name another path")
                     }

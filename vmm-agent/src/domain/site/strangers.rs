@@ -1,4 +1,4 @@
-//! Who else on this host is this VM, or uses an image: dom0 itself, and guests of other toolstacks. Leases know of our VMs alone.
+//! Who else on this host uses an image: dom0 itself, and guests of other toolstacks. Leases know of our VMs alone.
 //!
 //! ```text
 //!   dom0       a loop device over the file that no record of ours names; mounts, holders and swap of a block device
@@ -13,27 +13,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use xen_bindings::store::read_text;
-use xen_bindings::{DomId, DomainInfo, RunState, StoreError, StorePath};
+use xen_bindings::{DomId, StoreError, StorePath};
 
-use super::Site;
 use crate::Backend;
 use crate::device::{backends_path, vbd};
 use crate::dom0::{Backing, DeviceNumber, LoopIndex};
 use crate::domain::error::StepError;
-
-impl Site {
-    /// Nobody else has made a domain of this VM, with `xl restore` say: two of it would write to the same disks.
-    pub(in crate::domain) async fn check_alone(&self) -> Result<(), StepError> {
-        let domains = self.core.run(|host| host.xen.control.list()).await?;
-        let is_twin = |domain: &&DomainInfo| {
-            domain.handle.0 == self.record.vm.bytes() && domain.state != RunState::Dying
-        };
-        match domains.iter().find(is_twin) {
-            Some(twin) => Err(StepError::Twin(twin.domid)),
-            None => Ok(()),
-        }
-    }
-}
 
 /// Disks that QEMU serves.
 const QDISK: &str = "qdisk";

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use vmm_core::id::VmId;
 use vmm_core::units::Kib;
-use vmm_core::vm::{GuestKind, VmSpec};
+use vmm_core::vm::{GuestKind, MAXMEM_SLACK, VmSpec};
 
 use crate::saved::Size;
 
@@ -91,7 +91,7 @@ impl Config {
                 max_vcpus: spec.vcpus_max,
                 avail_vcpus: (0..size.vcpus_online).collect(),
                 max_memkb: spec.memory_max.0,
-                target_memkb: size.memory.0,
+                target_memkb: size.memory.min(spec.memory_max).0,
                 kernel: Some(spec.kernel.clone()),
                 ramdisk: spec.initramfs.clone(),
                 cmdline: Some(spec.cmdline.clone()),
@@ -136,7 +136,7 @@ impl Config {
             return Some(format!("a guest of {has} vCPUs; the VM has {most} at most"));
         }
         let (has, most) = (self.size().memory, spec.memory_max);
-        (has > most).then(|| format!("a guest of {has}; the VM has {most} at most"))
+        (has > most + MAXMEM_SLACK).then(|| format!("a guest of {has}; the VM has {most} at most"))
     }
 
     /// Does it have these disks and no others?

@@ -39,7 +39,7 @@ fn what_libxl_says_of_a_guest_is_understood() {
     assert!(config.has_disks(&spec));
     spec.vcpus_max = 1;
     assert!(config.differs(&spec).unwrap().contains("2 vCPUs"));
-    (spec.vcpus_max, spec.memory_max) = (2, Kib(60000));
+    (spec.vcpus_max, spec.memory_max) = (2, Kib(50000));
     assert!(config.differs(&spec).unwrap().contains("at most"));
     spec.kind = GuestKind::Pv;
     assert!(config.differs(&spec).unwrap().contains("pvh"));
