@@ -91,13 +91,13 @@ impl SavedFile {
 pub(super) struct SavingFile(Writer);
 
 enum Writer {
-    Sealed(SaveWriter),
+    Sealed(Box<SaveWriter>),
     Xl(XlWriter),
 }
 
 impl SavingFile {
     pub(super) fn sealed(path: &Path, key: &HostKey, header: &Header) -> Result<Self, SavedError> {
-        SaveWriter::create(path, key, header).map(|writer| Self(Writer::Sealed(writer)))
+        SaveWriter::create(path, key, header).map(|writer| Self(Writer::Sealed(Box::new(writer))))
     }
 
     pub(super) fn xl(path: &Path, vm: VmId, spec: &VmSpec, size: Size) -> Result<Self, SavedError> {

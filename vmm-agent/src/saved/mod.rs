@@ -8,7 +8,7 @@
 //! A guest's memory holds its secrets, and whoever can change it owns the guest: each record is encrypted and authenticated under
 //! a key that only this host has (`saved.key` in the state directory, made at first use; [`key`], [`mod@format`]). A file in `xl`'s
 //! format ([`xl`]), which it is when that was asked for, has no seal: any host reads it, and so does anybody who can read files
-//! there. Which one a file is, its first bytes tell ([`file`]).
+//! there. Which one a file is, its first bytes tell ([`mod@file`]).
 //!
 //! # How to call it
 //!

@@ -23,6 +23,7 @@ mod place;
 mod plan;
 mod policy;
 mod request;
+mod saved;
 mod stats;
 mod task;
 mod verb;
@@ -64,6 +65,7 @@ pub use plan::{
 };
 pub use policy::{Autostart, EventAction, GuestKind, OnEvent, Scheduling};
 pub use request::{Done, Ping, Reply, Request};
+pub use saved::{RestoreVm, SaveVm, SavedFormat};
 pub use stats::{
     DiskCounters, GetHostStats, GetVmStats, HostDisk, HostNic, HostStats, NicCounters, Pcpu, Vcpu,
     VmStats,
@@ -75,9 +77,9 @@ pub use task::{
 pub use verb::{Cost, Permission, Verb, verb};
 pub use vm::{
     BuildVm, Candidate, ConfigureVm, ConsoleText, DeleteVm, DestroyVm, DiscardSaved, ListVms,
-    Memory, PauseVm, Placement, ReadConsole, RebootVm, RenameVm, RestoreVm, ResumeVm, SaveVm,
-    SavedFormat, SetMemory, SetVcpus, ShowVm, ShutdownVm, Spec, StartVm, SuspendVm, UnpauseVm,
-    Vcpus, Vm, VmPhase, VmRates, VmTotals, Vms,
+    Memory, PauseVm, Placement, ReadConsole, RebootVm, RenameVm, ResumeVm, SetMemory, SetVcpus,
+    ShowVm, ShutdownVm, Spec, StartVm, SuspendVm, UnpauseVm, Vcpus, Vm, VmPhase, VmRates, VmTotals,
+    Vms,
 };
 
 /// The namespace of every element.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     certificate, create, decision, device, event, group, host, label, migration, orphan, pin,
-    place, plan, stats, task, vm,
+    place, plan, saved, stats, task, vm,
 };
 
 /// Is anybody there? Answers with the same text.
@@ -60,8 +60,8 @@ pub enum Request {
     RebootVm(vm::RebootVm),
     SuspendVm(vm::SuspendVm),
     ResumeVm(vm::ResumeVm),
-    SaveVm(vm::SaveVm),
-    RestoreVm(vm::RestoreVm),
+    SaveVm(saved::SaveVm),
+    RestoreVm(saved::RestoreVm),
     DiscardSaved(vm::DiscardSaved),
     DestroyVm(vm::DestroyVm),
     MigrateVm(migration::MigrateVm),

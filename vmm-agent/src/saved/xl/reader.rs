@@ -82,22 +82,14 @@ impl XlReader {
     }
 
     fn copy(&self, image: &mut Image, mut sink: Sink<'_>) -> Result<Pumped, SavedError> {
-        let header = image.header();
-        let mut writer = match ImageWriter::begin(Output::new(&mut sink), header) {
-            Ok(writer) => writer,
-            Err(_) => return sink.outcome(),
-        };
-        loop {
-            let record = image.next().map_err(|error| wrong(&self.path, &error))?;
-            let Some(record) = record else { return Ok(Pumped::Whole) };
-            if let Err(error) = writer.write(&record) {
-                drop(writer);
-                return match sink.stopped {
-                    Some(_) => sink.outcome(),
-                    // What the reader takes, the writer writes.
-                    None => Err(wrong(&self.path, &error)),
-                };
-            }
+        match copy_records(image, &mut sink) {
+            Ok(()) => Ok(Pumped::Whole),
+            // The sink knows better what a writer could not write.
+            Err(error) => match sink.stopped {
+                Some(Stopped::Refused) => Ok(Pumped::Refused),
+                Some(Stopped::Failed(why)) => Err(why),
+                None => Err(wrong(&self.path, &error)),
+            },
         }
     }
 
@@ -125,6 +117,14 @@ impl XlReader {
     }
 }
 
+fn copy_records(image: &mut Image, sink: &mut Sink<'_>) -> Result<(), StreamError> {
+    let mut writer = ImageWriter::begin(Output::new(sink), image.header())?;
+    while let Some(record) = image.next()? {
+        writer.write(&record)?;
+    }
+    Ok(())
+}
+
 fn wrong(path: &Path, error: &StreamError) -> SavedError {
     let path = path.to_owned();
     match &error.fault {
@@ -147,15 +147,6 @@ struct Sink<'a> {
 enum Stopped {
     Refused,
     Failed(SavedError),
-}
-
-impl Sink<'_> {
-    fn outcome(self) -> Result<Pumped, SavedError> {
-        match self.stopped {
-            Some(Stopped::Failed(error)) => Err(error),
-            Some(Stopped::Refused) | None => Ok(Pumped::Refused),
-        }
-    }
 }
 
 impl Write for Sink<'_> {
