@@ -29,6 +29,7 @@ mod handle;
 mod hypervisor;
 mod image;
 mod ledger;
+mod live_save;
 mod machine;
 mod memory;
 mod ops;
