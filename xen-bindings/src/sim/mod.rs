@@ -120,6 +120,13 @@ impl SimMachine {
         });
     }
 
+    /// Somebody has its writes noted: of a guest of either kind.
+    pub fn logs_writes(&self, domid: DomId) -> bool {
+        self.inner.with(|state| {
+            state.hypervisor.get_mut(domid).is_ok_and(|domain| domain.ram.log_is_on())
+        })
+    }
+
     /// A guest writes a page now, whether it runs or not. False when it has no such frame.
     pub fn write_guest_page(&self, domid: DomId, gfn: Gfn, page: &PageBytes) -> bool {
         self.inner.with(|state| {

@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use std::sync::OnceLock;
+use xen_bindings::GuestKind;
 use xen_bindings::sim::MemoryWriter;
 
 use super::host::{Host, MEMORY_KIB};
@@ -85,7 +86,7 @@ fn harm(stream: &mut Vec<u8>, harm: &Harm, is_end: bool) {
 async fn take(stream: &[u8], piece: usize) -> Result<(), ArrivalError> {
     let host = Host::new();
     let before = host.machine.memory();
-    let shell = host.shell(MEMORY_KIB);
+    let shell = host.shell(GuestKind::Pvh, MEMORY_KIB);
     let (domid, spec) = (shell.domid(), host.ports(&shell));
     let begun = Arrival::begin(&host.backend, Blocking::Inline, shell, spec, Host::bounds());
     let mut arrival = begun.map_err(|failed| failed.error)?;
