@@ -200,23 +200,6 @@ async fn what_a_save_or_a_restore_fails_with_is_told() {
     pair.is_as_before(&ended, "a restore that failed").await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_shell_of_the_other_kind_refuses_a_pv_guest() {
-    let pair = Pair::new().await;
-    let moving = pair.a_move();
-    let shell = pair.to.shell(GuestKind::Pvh, super::host::MEMORY_KIB);
-    let spec = pair.to.ports(&shell);
-    let stream = moving.run().await.stream;
-    let (domid, bounds) = (shell.domid(), Host::bounds());
-    let begun =
-        crate::migrate::Arrival::begin(&pair.to.backend, Blocking::Inline, shell, spec, bounds);
-    let mut arrival = begun.map_err(|failed| failed.error).unwrap();
-    let refused = arrival.take(&stream).await.unwrap_err();
-    assert!(matches!(refused, ArrivalError::Restore(_)), "{refused}");
-    arrival.abandon().await;
-    pair.to.assert_goes(domid).await;
-}
-
 fn a_writer() -> impl Strategy<Value = MemoryWriter> {
     let stretch = (1_u64..3000, 1_u64..40_000);
     let hot = stretch.clone().prop_map(|(pages, rate)| MemoryWriter::hot_set(pages, rate));
