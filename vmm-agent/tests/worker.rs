@@ -169,10 +169,11 @@ impl GuestImage for FakeImage {
                 }
             }
         }
-        match pilot.suspend() {
-            true => Ok(to.write_all(b".").unwrap()),
-            false => Err(XenError::new("domain_save", GIVEN_UP)),
+        if !pilot.suspend() {
+            return Err(XenError::new("domain_save", GIVEN_UP));
         }
+        to.write_all(b".").unwrap();
+        Ok(())
     }
 
     fn restore(
