@@ -75,10 +75,10 @@ const DAY: &[Table] = &[
     policy::CASES,
     pv::CASES,
 ];
-const MOVES: &[Table] = &[migration::CASES, migration::LONG];
+const MOVES: &[Table] = &[migration::CASES, migration::LONG, pv::LONG];
 /// Run with the whole matrix alone.
 const LONG: &[Table] =
-    &[migration::LONG, shared_disk::LONG, advice::CASES, faults::CASES, hostile::CASES];
+    &[migration::LONG, pv::LONG, shared_disk::LONG, advice::CASES, faults::CASES, hostile::CASES];
 /// The last removes everything.
 const EVENING: &[Table] = &[attack::CASES, end::CASES];
 
