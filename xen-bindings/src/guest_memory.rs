@@ -1,7 +1,7 @@
 //! A PVH guest's memory from outside, while it runs: which frames there are, what they hold, which have changed.
 //!
 //! Everything here is for PVH. A PV guest's frames are the host's own and its page tables name them, so that a copy takes libxenguest
-//! ([`crate::GuestImage::save`]).
+//! ([`crate::GuestImage::save_live`]).
 
 use crate::domid::DomId;
 use crate::error::XenError;
@@ -11,7 +11,8 @@ use crate::log_dirty::{DirtyLog, Leftover};
 use crate::page_type::PageType;
 use crate::stream::image::PageBytes;
 
-/// Frames of PVH guests. All of it answers `Unsupported` for a PV guest and `NoSuchDomain` for one that is gone.
+/// Frames of PVH guests. All of it answers `Unsupported` for a PV guest ([`GuestMemory::end_log`] does not) and `NoSuchDomain` for one that is
+/// gone.
 pub trait GuestMemory: Send + Sync {
     /// All of a guest's frames are below this. Far more than it has memory: Xen's own frames lie high. It grows when memory is
     /// plugged in at the top.
@@ -46,6 +47,12 @@ pub trait GuestMemory: Send + Sync {
     /// As all; `Invalid` when it has begun already ([`Leftover::Refuse`]), for a domain without vCPUs, or for one with devices of the
     /// host's own.
     fn log_dirty(&self, domid: DomId, leftover: Leftover) -> Result<DirtyLog, XenError>;
+
+    /// Switches off a log that somebody has left on who died, of a guest of either kind. Nothing happens where none is on.
+    ///
+    /// # Errors
+    /// `NoSuchDomain`.
+    fn end_log(&self, domid: DomId) -> Result<(), XenError>;
 }
 
 /// Frames that are mapped, in the order in which they were asked for.

@@ -49,7 +49,9 @@ pub use error::{XenError, XenErrorKind};
 pub use evtchn::{EventChannels, Port};
 pub use frame::{Gfn, Mfn, PageCount, Pfn};
 pub use gfn_set::{GfnBatch, GfnSet};
-pub use guest_image::{BuildSpec, BuiltGuest, GuestImage, RestoreSpec};
+pub use guest_image::{
+    BuildSpec, BuiltGuest, GIVEN_UP, GuestImage, Next, Precopy, RestoreSpec, SavePilot,
+};
 pub use guest_memory::{GuestMemory, MappedPages};
 pub use guest_state::GuestState;
 pub use host::{HostInfo, PcpuTime, Physinfo, XenVersion};

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use vmm_core::cpu::Features;
 use xen_bindings::stream::image::{
-    DomainHeader, HvmParam, ImageReader, ImageWriter, Limits, Record, TscInfo,
+    DomainHeader, HvmParam, ImageReader, ImageWriter, Limits, P2mFrames, PvVcpuPart, PvWidth,
+    Record, TscInfo, ZERO_PAGE,
 };
 use xen_bindings::stream::{Input, Output};
 use xen_bindings::{CpuidLeaf, GuestKind, MsrEntry};
@@ -56,13 +57,41 @@ pub(super) fn parts() -> (Vec<u8>, Vec<u8>) {
     (image, epilogue)
 }
 
-/// The first byte says in which pieces the rest comes, and whether a good beginning is put before it.
+/// As [`parts`], of a PV guest of so many pages.
+pub(super) fn pv_parts(pages: u32) -> (Vec<u8>, Vec<u8>) {
+    let header = DomainHeader { kind: GuestKind::Pv, xen_major: 4, xen_minor: 17 };
+    let mut writer = ImageWriter::begin(Output::new(Vec::new()), header).expect("a Vec has room");
+    let table = P2mFrames { start: 0, end: pages - 1, frames: vec![1] };
+    for record in [
+        Record::PvInfo(PvWidth::Bits64),
+        Record::CpuidPolicy(vec![CpuidLeaf::default()]),
+        Record::MsrPolicy(vec![MsrEntry::default()]),
+        Record::StaticDataEnd,
+        Record::P2mFrames(table),
+    ] {
+        writer.write(&record).expect("a Vec has room");
+    }
+    let prologue = writer.written().len();
+    for record in [
+        Record::Tsc(TscInfo::default()),
+        Record::SharedInfo(&ZERO_PAGE),
+        Record::PvVcpu { part: PvVcpuPart::Basic, vcpu: 0, state: b"registers" },
+        Record::End,
+    ] {
+        writer.write(&record).expect("a Vec has room");
+    }
+    let mut image = writer.into_output().expect("it has ended").into_inner();
+    let epilogue = image.split_off(prologue);
+    (image, epilogue)
+}
+
+/// The first byte says in which pieces the rest comes, and whether a good beginning is put before it, and of which kind of guest.
 pub(crate) fn stream(bytes: &[u8]) {
     let Some((how, bytes)) = bytes.split_first() else { return };
     let piece = usize::from(how >> 1) * 37 + 1;
     let mut all = Vec::new();
     if how & 1 == 1 {
-        let prologue = parts().0;
+        let prologue = if how & 2 == 0 { parts().0 } else { pv_parts(200).0 };
         frames::hello(&Hello { pfn_end: 200, copies_max: 8, prologue: &prologue }, &mut all);
     }
     all.extend(bytes);
@@ -95,7 +124,7 @@ fn write(frame: &Frame<'_>, out: &mut Vec<u8>) {
             let mut batch = BatchWriter::default();
             for entry in of.iter() {
                 batch.body().extend(entry.body);
-                batch.end(entry.page, entry.encoding, entry.keep);
+                batch.end_of(entry.page, entry.kind, entry.encoding, entry.keep);
             }
             batch.write(out);
         }

@@ -1,4 +1,4 @@
-//! The data path of live migration: a PVH guest's memory and state, from the host where it runs to the one where it will.
+//! The data path of live migration: a guest's memory and state, from the host where it runs to the one where it will.
 //!
 //! ```text
 //!   source host                                                         destination host
@@ -9,7 +9,7 @@
 //!
 //! - [`frames`]: what travels: ours, versioned, from an untrusted sender.
 //! - [`link`]: what it travels over: a seam, and a cap on its bandwidth.
-//! - [`sender`]: drives [`vmm_core::migration::Layered`] over a real guest.
+//! - [`sender`]: drives [`vmm_core::migration::Layered`] over a PVH guest; a PV guest is saved by libxenguest, and what that writes is sent.
 //! - [`arrival`]: turns frames into libxc's image as they come, for a restore that runs at the same time.
 //!
 //! Nothing here decides who owns the guest: a sender ends with the guest suspended and all of it handed over, an arrival with a domain
@@ -42,6 +42,8 @@
 //! | the destination's `memory/target` as at boot | the guest inflates | for who writes its tree: [`Arrived`](arrival::Arrived) says what it holds |
 //! | resumed as PV guests are | it panics | for who resumes: as after any suspend that was taken back |
 //! | crashed instead of suspended | taken for suspended | [`Pilot::suspend`] looks at the reason |
+//! | a PV guest's page that is told as absent while it runs | one that has only changed too fast | passed on in its place in the stream: the last word counts |
+//! | a save that was killed | leaves the log on | `end_log`, after each one that failed and by the next agent |
 //!
 //! # What is weaker than it might be
 //!

@@ -384,6 +384,15 @@ impl GuestImage for Image {
         }
     }
 
+    fn save_live(
+        &self,
+        _: DomId,
+        _: BorrowedFd<'_>,
+        _: &mut dyn xen_bindings::SavePilot,
+    ) -> Result<(), XenError> {
+        unreachable!("nothing moves here")
+    }
+
     fn restore(
         &self,
         _: &Shell,

@@ -8,7 +8,7 @@ use vmm_core::id::VmId;
 use vmm_core::migration::Limits;
 use vmm_core::migration::layered::{Phase, Progress};
 use vmm_core::units::Kib;
-use vmm_core::vm::{DiskSpec, GuestKind, VmSpec};
+use vmm_core::vm::{DiskSpec, VmSpec};
 use vmm_proto::bulk::IncomingStream;
 use vmm_proto::convert::parse_id;
 use vmm_proto::principal::{Principal, Role};
@@ -61,11 +61,6 @@ pub(super) async fn receive(core: &Arc<Core>, request: ReceiveVm) -> Result<Repl
 /// What has not been shown to arrive whole does not set out.
 fn require_movable(core: &Core, spec: &VmSpec) -> Result<(), Fault> {
     let refuse = |text: String| Err(Fault::new(FaultCode::Unsupported, text));
-    if spec.kind == GuestKind::Pv {
-        return refuse(
-            "a PV guest cannot move while it runs; shut it down and start it there".into(),
-        );
-    }
     let stores = &core.config.shared_stores;
     let is_shared = |disk: &&DiskSpec| stores.iter().any(|store| is_below(&disk.path, &store.path));
     // Another disk of the same name would be taken for the guest's own.

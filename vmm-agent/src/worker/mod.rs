@@ -31,7 +31,8 @@
 //!
 //! What the worker answers is what libxc answered: kind, operation, domain and words come through. A worker that dies, hangs,
 //! says too much or something else than an answer is an error of its own, names what it said last, and is gone. The
-//! domain is then as after any failed build: the caller destroys it. When the agent dies, its workers do.
+//! domain is then as after any failed build: the caller destroys it; of a guest that was being saved while it runs, the log may be left on, and the
+//! caller ends that. When the agent dies, its workers do.
 
 mod confine;
 mod error;
@@ -47,8 +48,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use xen_bindings::{
-    BuildSpec, BuiltGuest, DomId, DomainControl, GuestImage, RestoreSpec, Shell, XenError,
-    XenErrorKind,
+    BuildSpec, BuiltGuest, DomId, DomainControl, GuestImage, Next, Precopy, RestoreSpec, SavePilot,
+    Shell, XenError, XenErrorKind,
 };
 
 use crate::kernels::{Packed, Unpack, UnpackError};
@@ -69,9 +70,9 @@ const BUILD_MAX: Duration = Duration::from_mins(5);
 const UNPACK_MAX: Duration = Duration::from_mins(3);
 /// A stream, besides the time for its bytes.
 const STREAM_MAX: Duration = Duration::from_mins(5);
-/// A restore, besides: a guest that comes while it runs comes for as long as its migration takes. Whoever feeds the stream ends it when
-/// nothing comes any more.
-const ARRIVAL_MAX: Duration = Duration::from_hours(24 * 8);
+/// A stream of a guest that moves while it runs takes as long as its migration. Whoever feeds or takes it ends it when nothing comes or goes any
+/// more.
+const MOVE_MAX: Duration = Duration::from_hours(24 * 8);
 /// The slowest stream that is waited for.
 const STREAM_KIB_PER_S_MIN: u64 = 8 << 10;
 /// Memory of a worker: libxenguest unpacks kernels in memory when it must.
@@ -107,13 +108,36 @@ impl Workers {
         files: &[BorrowedFd<'_>],
         limit: Duration,
     ) -> Result<Answer, WorkerError> {
+        self.run_asked(request, files, limit, &mut NothingAsked)
+    }
+
+    fn run_asked(
+        &self,
+        request: &Request,
+        files: &[BorrowedFd<'_>],
+        limit: Duration,
+        pilot: &mut dyn SavePilot,
+    ) -> Result<Answer, WorkerError> {
         let (mut taken, process) = self.pool.take_alive()?;
-        let (outcome, leaving) = process.serve(request, files, limit);
+        let (outcome, leaving) = process.serve(request, files, limit, pilot);
         taken.leaving = Some(leaving);
         if let Err(error) = &outcome {
             tracing::warn!(job = request.job.name(), %error, "a worker failed");
         }
         outcome
+    }
+}
+
+/// Of a job that asks nothing.
+struct NothingAsked;
+
+impl SavePilot for NothingAsked {
+    fn next(&mut self, _: Precopy) -> Next {
+        Next::GiveUp
+    }
+
+    fn suspend(&mut self) -> bool {
+        false
     }
 }
 
@@ -169,8 +193,16 @@ impl WorkerImage {
         files: &[BorrowedFd<'_>],
         limit: Duration,
     ) -> Result<Answer, XenError> {
-        let operation = request.job.name();
         let outcome = self.workers.run(request, files, limit);
+        Self::accepted(domid, request, outcome)
+    }
+
+    fn accepted(
+        domid: DomId,
+        request: &Request,
+        outcome: Result<Answer, WorkerError>,
+    ) -> Result<Answer, XenError> {
+        let operation = request.job.name();
         match outcome.map_err(|error| error.of_operation(operation).domain(domid))? {
             Answer::Refused(refusal) => Err(refusal.into()),
             answer => Ok(answer),
@@ -225,6 +257,22 @@ impl GuestImage for WorkerImage {
         }
     }
 
+    fn save_live(
+        &self,
+        domid: DomId,
+        stream: BorrowedFd<'_>,
+        pilot: &mut dyn SavePilot,
+    ) -> Result<(), XenError> {
+        let memory_kib = self.memory_max_kib(domid)?;
+        let bounds = bounds(MOVE_MAX, data_bytes(memory_kib), None);
+        let request = Request { job: Job::SaveLive { domid: domid.get() }, bounds };
+        let outcome = self.workers.run_asked(&request, &[stream], MOVE_MAX, pilot);
+        match Self::accepted(domid, &request, outcome)? {
+            Answer::Done => Ok(()),
+            other => Err(unexpected(&other, request.job.name())),
+        }
+    }
+
     fn restore(
         &self,
         shell: &Shell,
@@ -232,7 +280,7 @@ impl GuestImage for WorkerImage {
         spec: &RestoreSpec,
     ) -> Result<BuiltGuest, XenError> {
         let (bounds, limit) = self.stream_bounds(shell.domid())?;
-        let limit = limit + ARRIVAL_MAX;
+        let limit = limit + MOVE_MAX;
         let job = Job::Restore {
             shell: ShellName::of(shell),
             store_port: spec.store_port.0,

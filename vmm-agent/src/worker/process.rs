@@ -10,10 +10,11 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use xen_bindings::SavePilot;
 
 use super::error::WorkerError;
 use super::files;
-use super::wire::{ANSWER_BYTES_MAX, Answer, Request};
+use super::wire::{ANSWER_BYTES_MAX, Answer, Request, Word};
 
 /// What is kept of a worker's standard error, for the error's text: the first words are nearest to the cause.
 const SAID_BYTES_MAX: usize = 2048;
@@ -83,6 +84,7 @@ impl Process {
         request: &Request,
         files: &[BorrowedFd<'_>],
         limit: Duration,
+        pilot: &mut dyn SavePilot,
     ) -> (Result<Answer, WorkerError>, Leaving) {
         let deadline = Instant::now() + limit;
         let message = serde_json::to_vec(request).map_err(io::Error::other);
@@ -90,13 +92,33 @@ impl Process {
         let mut heard = Heard::default();
         let outcome = match sent {
             Err(error) => Err(Silence::Refused(error.to_string())),
-            Ok(()) => heard.listen(&mut self.stdout, &mut self.stderr, deadline),
+            Ok(()) => self.answer(&mut heard, deadline, pilot),
         };
         let outcome = match outcome {
             Ok(answer) => Ok(answer),
             Err(silence) => Err(self.give_up(silence, heard, limit)),
         };
         (outcome, Leaving { child: self.child, deadline: Instant::now() + LEAVE_MAX })
+    }
+
+    /// Its answer, once its questions are answered.
+    fn answer(
+        &mut self,
+        heard: &mut Heard,
+        deadline: Instant,
+        pilot: &mut dyn SavePilot,
+    ) -> Result<Answer, Silence> {
+        loop {
+            match heard.listen(&mut self.stdout, &mut self.stderr, deadline)? {
+                Word::Answer(answer) => return Ok(answer),
+                Word::Ask(question) => {
+                    let told =
+                        serde_json::to_vec(&question.put_to(pilot)).map_err(io::Error::other);
+                    // One that has ended meanwhile says so by its silence.
+                    let _ = told.and_then(|told| files::send(&self.socket, &told, &[]));
+                }
+            }
+        }
     }
 
     /// Ends it by its process id, which is its own until it was waited for.
@@ -145,7 +167,7 @@ impl Heard {
         stdout: &mut ChildStdout,
         stderr: &mut ChildStderr,
         deadline: Instant,
-    ) -> Result<Answer, Silence> {
+    ) -> Result<Word, Silence> {
         let mut stderr_open = true;
         loop {
             let left = deadline.checked_duration_since(Instant::now()).ok_or(Silence::Overdue)?;
@@ -154,22 +176,23 @@ impl Heard {
             if says {
                 stderr_open = self.hear_noise(stderr)?;
             }
-            if answers && let Some(answer) = self.hear_answer(stdout)? {
-                return Ok(answer);
+            if answers && let Some(word) = self.hear_word(stdout)? {
+                return Ok(word);
             }
         }
     }
 
-    fn hear_answer(&mut self, stdout: &mut ChildStdout) -> Result<Option<Answer>, Silence> {
+    /// A worker says nothing more before it was told, so nothing stands behind the end of a line.
+    fn hear_word(&mut self, stdout: &mut ChildStdout) -> Result<Option<Word>, Silence> {
         let mut piece = [0; READ_BYTES];
         match stdout.read(&mut piece) {
             Ok(0) | Err(_) => return Err(Silence::Ended),
             Ok(read) => self.answer.extend_from_slice(&piece[..read]),
         }
         if let Some(end) = self.answer.iter().position(|byte| *byte == b'\n') {
-            let line = &self.answer[..end];
-            let answer = serde_json::from_slice(line);
-            return answer.map(Some).map_err(|error| Silence::Garbage(error.to_string()));
+            let line = std::mem::take(&mut self.answer);
+            let word = serde_json::from_slice(&line[..end]);
+            return word.map(Some).map_err(|error| Silence::Garbage(error.to_string()));
         }
         if self.answer.len() > ANSWER_BYTES_MAX {
             return Err(Silence::Garbage(format!("more than {ANSWER_BYTES_MAX} bytes")));

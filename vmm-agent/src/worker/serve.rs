@@ -5,11 +5,15 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::ExitCode;
 
-use xen_bindings::{BuildSpec, DomId, Loader, Shell, XenError, XenErrorKind};
+use xen_bindings::{
+    BuildSpec, DomId, Loader, Next, Precopy, SavePilot, Shell, XenError, XenErrorKind,
+};
 
 use super::confine::{self, Filter};
 use super::files;
-use super::wire::{Answer, Job, Refusal, Request, ShellName, restore_spec};
+use super::wire::{
+    Answer, Job, Question, Refusal, Request, ShellName, TOLD_BYTES_MAX, Told, Word, restore_spec,
+};
 use crate::kernels::{InProcess, Packed, Unpack as _, UnpackError};
 
 /// Runs this process as a worker. `open` reaches the hypervisor; what it fails with is the answer to whatever is asked.
@@ -35,10 +39,48 @@ fn serve_once(open: impl FnOnce() -> Result<Loader, XenError>) -> io::Result<()>
     let Request { job, bounds } = serde_json::from_slice(&message)?;
     confine::confine(&job.reads(), bounds, &filter)?;
     let answer = carry_out(job, files, loader);
-    let mut line = serde_json::to_vec(&answer)?;
+    say(&Word::Answer(answer))
+}
+
+fn say(word: &Word) -> io::Result<()> {
+    let mut line = serde_json::to_vec(word)?;
     line.push(b'\n');
     io::stdout().write_all(&line)?;
     io::stdout().flush()
+}
+
+/// The agent, asked. One that is gone gives up.
+struct Asked;
+
+impl Asked {
+    fn told(question: Question) -> io::Result<Told> {
+        say(&Word::Ask(question))?;
+        let mut message = [0; TOLD_BYTES_MAX];
+        // Not as a request is received: a confined worker may only read.
+        let bytes = rustix::io::read(io::stdin(), &mut message)?;
+        Ok(serde_json::from_slice(&message[..bytes])?)
+    }
+
+    fn ask(question: Question) -> Told {
+        Self::told(question).unwrap_or_else(|error| {
+            eprintln!("worker: the agent does not answer: {error}");
+            Told::GiveUp
+        })
+    }
+}
+
+impl SavePilot for Asked {
+    fn next(&mut self, at: Precopy) -> Next {
+        match Self::ask(at.into()) {
+            Told::Round => Next::Round,
+            Told::Stop => Next::Stop,
+            Told::GiveUp | Told::Suspended => Next::GiveUp,
+        }
+    }
+
+    fn suspend(&mut self) -> bool {
+        Self::ask(Question::Suspend) == Told::Suspended
+    }
 }
 
 /// The files are closed when this returns: whoever reads a stream sees its end before the answer.
@@ -57,6 +99,10 @@ fn carry_out(job: Job, files: Vec<OwnedFd>, loader: Result<Loader, XenError>) ->
         Job::Save { domid } => {
             let (domid, stream) = (DomId::new(domid.into())?, files.next().ok_or_else(missing)?);
             Ok(Answer::from(loader.image.save(domid, stream.as_fd())))
+        }
+        Job::SaveLive { domid } => {
+            let (domid, stream) = (DomId::new(domid.into())?, files.next().ok_or_else(missing)?);
+            Ok(Answer::from(loader.image.save_live(domid, stream.as_fd(), &mut Asked)))
         }
         Job::Restore { shell, store_port, console_port } => {
             let (shell, stream) = (reclaim(&loader, shell)?, files.next().ok_or_else(missing)?);

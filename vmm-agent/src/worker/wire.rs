@@ -1,10 +1,12 @@
-//! What agent and worker say to each other: one request with its files, as one message over a socket; one answer, a line of JSON.
+//! What agent and worker say to each other: one request with its files, as one message over a socket; one answer, a line of JSON. A worker
+//! that saves a running guest asks before, a line each, and is told by a message each.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use xen_bindings::{
-    BuildSpec, BuiltGuest, DomId, Gfn, GuestKind, Port, RestoreSpec, Shell, XenError, XenErrorKind,
+    BuildSpec, BuiltGuest, DomId, Gfn, GuestKind, Next, Port, Precopy, RestoreSpec, SavePilot,
+    Shell, XenError, XenErrorKind,
 };
 
 use crate::kernels::Packed;
@@ -13,6 +15,8 @@ use crate::kernels::Packed;
 pub(super) const REQUEST_BYTES_MAX: usize = 64 << 10;
 /// The longest answer: libxc's words.
 pub(super) const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// The longest word of the agent's on a question.
+pub(super) const TOLD_BYTES_MAX: usize = 64;
 /// Files that come with a request.
 pub(super) const FILES_MAX: usize = 2;
 
@@ -44,6 +48,10 @@ pub(super) enum Job {
     Save {
         domid: u16,
     },
+    /// Of a guest that runs; the stream comes with it. The worker asks as [`Question`] says.
+    SaveLive {
+        domid: u16,
+    },
     /// The stream comes with it.
     Restore {
         shell: ShellName,
@@ -60,6 +68,7 @@ impl Job {
         match self {
             Self::Build { .. } => "worker_build",
             Self::Save { .. } => "worker_save",
+            Self::SaveLive { .. } => "worker_save_live",
             Self::Restore { .. } => "worker_restore",
             Self::Unpack(_) => "worker_unpack",
         }
@@ -144,6 +153,55 @@ impl From<BuildJob> for BuildSpec {
 /// [`RestoreSpec`].
 pub(super) fn restore_spec(store_port: u32, console_port: u32) -> RestoreSpec {
     RestoreSpec { store_port: Port(store_port), console_port: Port(console_port) }
+}
+
+/// One line of a worker's: the last one is its answer.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Word {
+    Ask(Question),
+    Answer(Answer),
+}
+
+/// What a worker that saves a running guest asks. It is told by a [`Told`].
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) enum Question {
+    /// What comes next.
+    Next { rounds: u32, sent_pages: u64, dirty_pages: Option<u64> },
+    /// To have it suspended.
+    Suspend,
+}
+
+/// The agent's word on a question: a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Told {
+    Round,
+    Stop,
+    GiveUp,
+    Suspended,
+}
+
+impl From<Precopy> for Question {
+    fn from(at: Precopy) -> Self {
+        let Precopy { rounds, sent_pages, dirty_pages } = at;
+        Self::Next { rounds, sent_pages, dirty_pages }
+    }
+}
+
+impl Question {
+    /// What the pilot says.
+    pub(super) fn put_to(self, pilot: &mut dyn SavePilot) -> Told {
+        match self {
+            Self::Next { rounds, sent_pages, dirty_pages } => {
+                match pilot.next(Precopy { rounds, sent_pages, dirty_pages }) {
+                    Next::Round => Told::Round,
+                    Next::Stop => Told::Stop,
+                    Next::GiveUp => Told::GiveUp,
+                }
+            }
+            Self::Suspend if pilot.suspend() => Told::Suspended,
+            Self::Suspend => Told::GiveUp,
+        }
+    }
 }
 
 /// How a job ended.

@@ -38,6 +38,71 @@ async fn a_vm_moves_and_its_source_is_clean() {
     pair.destination.host.assert_clean();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_pv_guest_moves_and_its_source_is_clean() {
+    let pair = Pair::new().await;
+    let vm = pair.running_pv().await;
+    pair.destination.host.change(Pair::receive_request(&vm)).await.unwrap();
+    let sent = pair.source.host.change(Pair::send_request(&vm)).await.unwrap();
+    assert!(matches!(sent, Reply::Offered(_)), "{sent:?}");
+    let (from, to) = (pair.source.domid(&vm), pair.destination.domid(&vm));
+    let sent = pair.source.host.machine.guest_memory(from).unwrap();
+    let come = pair.destination.host.machine.guest_memory(to).unwrap();
+    assert_eq!(sent.differences(&come), [], "MIG2");
+    pair.destination.settle(&vm, COMMIT).await.unwrap();
+    pair.at_most_one_runs(&vm);
+    pair.source.settle(&vm, COMMIT).await.unwrap();
+    assert!(pair.destination.runs(&vm));
+    pair.source.host.assert_clean();
+    pair.destination.host.sleep(2).await;
+    assert!(matches!(pair.destination.host.shutdown(&vm, 10).await, Ok(Reply::Done(_))));
+    pair.destination.host.assert_clean();
+}
+
+/// Whatever ends the move of a PV guest, it goes on where it was, and nobody notes its writes.
+#[tokio::test(start_paused = true)]
+async fn a_pv_guest_whose_move_ends_early_goes_on_where_it_was() {
+    #[derive(Clone, Copy, Debug)]
+    enum End {
+        Cancelled,
+        Unplugged,
+        Killed,
+    }
+    for end in [End::Cancelled, End::Unplugged, End::Killed] {
+        for delay_ms in [0, 40, 150, 400, 900] {
+            let mut pair = Pair::new().await;
+            let vm = pair.running_pv().await;
+            pair.destination.host.change(Pair::receive_request(&vm)).await.unwrap();
+            tokio::select! {
+                _ = pair.source.host.change(Pair::send_slowly_request(&vm)) => {}
+                () = async {
+                    tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+                    match end {
+                        End::Cancelled => drop(pair.source.settle(&vm, ABORT).await.unwrap()),
+                        End::Unplugged => pair.network.unplug(DESTINATION),
+                        End::Killed => return,
+                    }
+                    std::future::pending().await
+                } => {}
+            }
+            if let End::Killed = end {
+                pair.source.kill().await;
+                pair.source.start().await;
+            }
+            pair.at_most_one_runs(&vm);
+            let _ = pair.destination.settle(&vm, ABORT).await;
+            let _ = pair.source.settle(&vm, ABORT).await;
+            pair.source.host.sleep(30).await;
+            let what = format!("{end:?} after {delay_ms} ms");
+            assert!(pair.source.runs(&vm), "{what}");
+            assert_eq!(pair.source.phase(&vm).await, Some(VmPhase::Running), "{what}");
+            let domid = pair.source.domid(&vm);
+            assert!(!pair.source.host.machine.logs_writes(domid), "{what}");
+            pair.destination.host.assert_clean();
+        }
+    }
+}
+
 /// What a guest's tools say is free does not travel, and comes back where the guest runs then.
 #[tokio::test(start_paused = true)]
 async fn a_guest_that_says_what_is_free_moves_without_it_and_has_it_again() {
@@ -275,8 +340,7 @@ async fn what_has_not_been_shown_to_arrive_whole_does_not_set_out() {
     let mut refused = Vec::new();
     vm.spec.disks = vec![pair.destination.host.disk("xvda")];
     refused.push(Pair::receive_request(&vm));
-    vm.spec.disks.clear();
-    vm.spec.kind = vmm_proto::v1::GuestKind::Pv;
+    vm.spec.disks = vec![pair.destination.host.disk("xvdb")];
     refused.push(Pair::receive_request(&vm));
     for request in refused {
         let fault = pair.destination.host.change(request).await.unwrap_err();

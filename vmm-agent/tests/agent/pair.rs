@@ -19,7 +19,7 @@ use vmm_proto::v1::{
     AwaitMigration, Fault, MigrationStage, MigrationVerdict, ReceiveVm, Reply, Request, SendVm,
     SettleMigration, VmPhase,
 };
-use xen_bindings::sim::SimConfig;
+use xen_bindings::sim::{MemoryWriter, SimConfig};
 use xen_bindings::{DomId, StorePath};
 
 use crate::host::{Host, TestVm};
@@ -213,6 +213,19 @@ impl Pair {
     /// A VM without disks that runs on the source.
     pub(crate) async fn running(&self) -> TestVm {
         self.running_with(32 << 10).await
+    }
+
+    /// As [`Self::running`], and a PV guest that writes to its memory.
+    pub(crate) async fn running_pv(&self) -> TestVm {
+        let mut vm = self.source.host.vm(7);
+        vm.spec.kind = vmm_proto::v1::GuestKind::Pv;
+        vm.spec.disks.clear();
+        (vm.spec.memory_kib, vm.spec.memory_max_kib) = (48 << 10, 48 << 10);
+        self.source.host.build(&vm).await.unwrap();
+        self.source.host.sleep(2).await;
+        let writers = [MemoryWriter::idle(), MemoryWriter::hot_set(200, 2000)];
+        self.source.host.machine.set_memory_writers(self.source.domid(&vm), &writers);
+        vm
     }
 
     /// As [`Self::running`]: a guest that says that most of its memory is free, and may be made smaller.

@@ -14,6 +14,7 @@
 //! - [`pages`], [`layer`], [`bitmap`]: what is known of each page, in less than 4 bytes.
 //! - [`rate`], [`choose`], [`compaction`], [`brake`]: what the link carries, which packer, how small first, how slow at last.
 //! - [`forecast`](mod@forecast): how it would go, from a probe. [`bound`]: what the best could have done.
+//! - [`rounds`]: when to stop a guest that is copied in rounds by somebody else.
 //! - [`codec`]: the encodings themselves.
 //!
 //! What must hold: every page's last content is sent before [`Action::Commit`], whatever was lost on the way (MIG2); a page is sent at
@@ -35,6 +36,7 @@ pub mod pages;
 pub mod policy;
 pub mod rate;
 pub mod reference;
+pub mod rounds;
 #[cfg(test)]
 mod tests;
 

@@ -170,7 +170,6 @@ impl State {
             mobility: Mobility {
                 // Files and devices of its host alone are reached from no other.
                 is_movable: is_shared(&vm.record.spec, stores)
-                    && vm.record.spec.kind == v1::GuestKind::Pvh
                     && vm.owner.is_none()
                     && vm.record.moving.is_none()
                     && vm.record.phase == VmPhase::Running,

@@ -170,7 +170,7 @@ fn moved(subject: &Subject) -> Outcome {
 }
 
 /// Every page, but for the rings, which a restore clears.
-fn compare(subject: &Subject, from: DomId, to: DomId, frames: &GfnSet) -> Outcome {
+pub(super) fn compare(subject: &Subject, from: DomId, to: DomId, frames: &GfnSet) -> Outcome {
     let mut expected = frames.clone();
     for param in subject.xen.guest_state.hvm_params(from).map_err(text)? {
         if [HvmParam::STORE_PFN, HvmParam::CONSOLE_PFN].contains(&param.index) {

@@ -8,6 +8,7 @@ use crate::Xen;
 use crate::control::{GuestKind, ShutdownReason};
 use crate::domid::{DomId, DomainHandle};
 use crate::error::XenErrorKind;
+use crate::guest_image::{Next, Precopy, SavePilot};
 use crate::log_dirty::Leftover;
 use crate::vcpu::{Affinity, Credit2};
 
@@ -19,6 +20,19 @@ pub(super) const CASES: &[Case] = &[
     },
     Case { name: "a shell whose domain is gone can be used for nothing", run: stale_shell },
 ];
+
+/// Is asked nothing.
+struct Nobody;
+
+impl SavePilot for Nobody {
+    fn next(&mut self, _: Precopy) -> Next {
+        Next::GiveUp
+    }
+
+    fn suspend(&mut self) -> bool {
+        false
+    }
+}
 
 fn nobody(subject: &Subject) -> Outcome {
     every_operation(subject, Subject::nobody())
@@ -48,6 +62,8 @@ fn every_operation(subject: &Subject, id: DomId) -> Outcome {
     refused("alloc_unbound", xen.evtchn.alloc_unbound(id, DomId::DOM0), missing)?;
     let (_reader, writer) = std::io::pipe().map_err(text)?;
     refused("save", xen.image.save(id, writer.as_fd()), missing)?;
+    let live = xen.image.save_live(id, writer.as_fd(), &mut Nobody);
+    refused("save while it runs", live, missing)?;
     memory_and_state(xen, id)?;
     same("introduced", xen.store.is_introduced(id).map_err(text)?, false)?;
     denied("the store's release", xen.store.release(id), |_| true)?;
@@ -63,6 +79,7 @@ fn memory_and_state(xen: &Xen, id: DomId) -> Outcome {
     refused("a mapping", memory.map(id, &some).map(|_| ()), missing)?;
     refused("giving back", memory.release(id, &some), missing)?;
     refused("a log", memory.log_dirty(id, Leftover::Replace).map(|_| ()), missing)?;
+    refused("a log's end", memory.end_log(id), missing)?;
     refused("its processor", state.cpu_policy(id), missing)?;
     refused("its clock", state.tsc(id), missing)?;
     refused("its machine", state.hvm_context(id), missing)?;

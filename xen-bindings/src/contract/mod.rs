@@ -18,6 +18,7 @@ mod hostile;
 mod image;
 mod limits;
 mod live;
+mod live_saved;
 mod memory;
 mod missing;
 mod moved;
@@ -41,7 +42,7 @@ pub fn cases() -> Vec<Case> {
         .into_iter()
         .chain([domain::CASES, missing::CASES, limits::CASES, image::CASES, memory::CASES])
         .chain([guest::CASES, suspend::CASES, saved::CASES, moved::CASES, live::CASES])
-        .chain([device::CASES, hostile::CASES])
+        .chain([live_saved::CASES, device::CASES, hostile::CASES])
         .flatten()
         .copied()
         .collect()

@@ -8,7 +8,7 @@ use xenctrl_sys::{xc_interface, xen_pfn_t};
 
 use super::Libxc;
 use super::foreign::ForeignMemory;
-use super::log_dirty::Log;
+use super::log_dirty::{self, Log};
 use crate::control::{DomainControl, GuestKind, RunState};
 use crate::domid::DomId;
 use crate::error::{XenError, XenErrorKind};
@@ -84,6 +84,13 @@ impl GuestMemory for Libxc {
     fn log_dirty(&self, domid: DomId, leftover: Leftover) -> Result<DirtyLog, XenError> {
         self.require_pvh(OP_LOG, domid)?;
         Ok(DirtyLog::new(Box::new(Log::begin(domid, leftover)?)))
+    }
+
+    fn end_log(&self, domid: DomId) -> Result<(), XenError> {
+        if self.info(domid)?.is_none() {
+            return Err(XenError::new(OP_LOG, XenErrorKind::NoSuchDomain).domain(domid));
+        }
+        log_dirty::end(domid)
     }
 }
 

@@ -20,7 +20,7 @@ use super::machine::{Firmware, Layout};
 use crate::control::GuestKind;
 use crate::domid::DomId;
 use crate::error::{XenError, XenErrorKind};
-use crate::guest_image::{BuildSpec, BuiltGuest, GuestImage, RestoreSpec};
+use crate::guest_image::{BuildSpec, BuiltGuest, GuestImage, RestoreSpec, SavePilot};
 use crate::vcpu::Shell;
 
 /// libxl's timer mode: no missed ticks pending.
@@ -38,6 +38,15 @@ impl GuestImage for Libxc {
 
     fn save(&self, domid: DomId, stream: BorrowedFd<'_>) -> Result<(), XenError> {
         self.save_guest(domid, stream)
+    }
+
+    fn save_live(
+        &self,
+        domid: DomId,
+        stream: BorrowedFd<'_>,
+        pilot: &mut dyn SavePilot,
+    ) -> Result<(), XenError> {
+        self.save_live_guest(domid, stream, pilot)
     }
 
     fn restore(

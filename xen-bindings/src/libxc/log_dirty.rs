@@ -26,6 +26,16 @@ pub(super) struct Log {
     handle: std::cell::RefCell<Handle>,
 }
 
+/// Switches off whatever log is on.
+pub(super) fn end(domid: DomId) -> Result<(), XenError> {
+    let log = Log { domid, bitmap: None, handle: Handle::open()?.into() };
+    match log.control(xc::XEN_DOMCTL_SHADOW_OP_OFF) {
+        Err(error) if error.kind() == XenErrorKind::NoSuchDomain => Err(error),
+        // Each kind of guest has its own word for a log that was not on.
+        _ => Ok(()),
+    }
+}
+
 impl Log {
     pub(super) fn begin(domid: DomId, leftover: Leftover) -> Result<Self, XenError> {
         let log = Self { domid, bitmap: None, handle: Handle::open()?.into() };

@@ -12,7 +12,7 @@ use crate::control::DomainControl;
 use crate::domid::DomId;
 use crate::error::{XenError, XenErrorKind};
 use crate::frame::Gfn;
-use crate::guest_image::{BuiltGuest, RestoreSpec};
+use crate::guest_image::{BuiltGuest, GIVEN_UP, Next, Precopy, RestoreSpec, SavePilot};
 use crate::vcpu::Shell;
 
 const OP_SAVE: &str = "domain_save";
@@ -22,6 +22,10 @@ const PLAIN: ffi::xc_stream_type_t = ffi::xc_stream_type_t_XC_STREAM_PLAIN;
 const NO_CHANNEL: c_int = -1;
 /// Neither live nor verified: the guest is suspended.
 const NO_FLAGS: u32 = 0;
+/// `XCFLAGS_LIVE`.
+const LIVE: u32 = 1;
+/// `XGS_POLICY_CONTINUE_PRECOPY`, `XGS_POLICY_STOP_AND_COPY`, `XGS_POLICY_ABORT`.
+const POLICY: [c_int; 3] = [0, 1, -1];
 const DOM0: u32 = 0;
 
 const ENOSPC: i32 = 28;
@@ -31,23 +35,46 @@ const UNREADABLE: [i32; 6] = [5, 9, 21, 32, 104, 110];
 impl Libxc {
     pub(super) fn save_guest(&self, domid: DomId, stream: BorrowedFd<'_>) -> Result<(), XenError> {
         self.require_suspended(OP_SAVE, domid)?;
-        let mut callbacks = ffi::save_callbacks {
-            suspend: Some(is_suspended),
-            precopy_policy: None,
-            postcopy: None,
-            checkpoint: None,
-            wait_checkpoint: None,
-            // Asserted by libxenguest for every HVM container, PVH too.
-            switch_qemu_logdirty: Some(no_device_model),
-            data: null_mut(),
+        self.save_with(domid, stream, NO_FLAGS, save_callbacks())
+    }
+
+    pub(super) fn save_live_guest(
+        &self,
+        domid: DomId,
+        stream: BorrowedFd<'_>,
+        pilot: &mut dyn SavePilot,
+    ) -> Result<(), XenError> {
+        if self.info(domid)?.is_none() {
+            return Err(XenError::new(OP_SAVE, XenErrorKind::NoSuchDomain).domain(domid));
+        }
+        let mut steered = Steered { pilot, has_given_up: false };
+        let data = (&raw mut steered).cast();
+        let callbacks = ffi::save_callbacks {
+            suspend: Some(suspend),
+            precopy_policy: Some(next),
+            data,
+            ..save_callbacks()
         };
+        let saved = self.save_with(domid, stream, LIVE, callbacks);
+        // libxenguest has no errno for it.
+        saved.map_err(|error| if steered.has_given_up { error.with_kind(GIVEN_UP) } else { error })
+    }
+
+    /// What the callbacks take as data lives through the call.
+    fn save_with(
+        &self,
+        domid: DomId,
+        stream: BorrowedFd<'_>,
+        flags: u32,
+        mut callbacks: ffi::save_callbacks,
+    ) -> Result<(), XenError> {
         let descriptor = stream.as_raw_fd();
         self.call_domain(OP_SAVE, domid, |xch, domid| {
             let callbacks = &raw mut callbacks;
-            // SAFETY: the descriptor and the callbacks live through the call; the callbacks take no data.
+            // SAFETY: the descriptor, the callbacks and what they take as data live through the call.
             unsafe {
                 #[rustfmt::skip]
-                let result = ffi::xc_domain_save(xch, descriptor, domid, NO_FLAGS, callbacks, PLAIN, NO_CHANNEL);
+                let result = ffi::xc_domain_save(xch, descriptor, domid, flags, callbacks, PLAIN, NO_CHANNEL);
                 result
             }
         })
@@ -118,6 +145,26 @@ fn blame_stream(error: XenError) -> XenError {
     }
 }
 
+/// Of a guest that is suspended already.
+fn save_callbacks() -> ffi::save_callbacks {
+    ffi::save_callbacks {
+        suspend: Some(is_suspended),
+        precopy_policy: None,
+        postcopy: None,
+        checkpoint: None,
+        wait_checkpoint: None,
+        // Asserted by libxenguest for every HVM container, PVH too.
+        switch_qemu_logdirty: Some(no_device_model),
+        data: null_mut(),
+    }
+}
+
+/// What the callbacks of a live save take as data.
+struct Steered<'a> {
+    pilot: &'a mut dyn SavePilot,
+    has_given_up: bool,
+}
+
 fn restore_callbacks() -> ffi::restore_callbacks {
     ffi::restore_callbacks {
         static_data_done: Some(has_cpu_policy),
@@ -130,7 +177,38 @@ fn restore_callbacks() -> ffi::restore_callbacks {
     }
 }
 
-// Nothing below may panic: C calls it.
+// Nothing below may panic: C calls it. A panic of a pilot's ends the process.
+
+unsafe extern "C" fn next(stats: ffi::precopy_stats, data: *mut c_void) -> c_int {
+    // SAFETY: `save_live_guest` gives it, and waits for the save; libxenguest asks on its caller's thread, one question at a time.
+    let steered = unsafe { &mut *data.cast::<Steered<'_>>() };
+    let next = steered.pilot.next(precopy(stats));
+    steered.has_given_up |= next == Next::GiveUp;
+    let [another, stop, abort] = POLICY;
+    match next {
+        Next::Round => another,
+        Next::Stop => stop,
+        Next::GiveUp => abort,
+    }
+}
+
+fn precopy(stats: ffi::precopy_stats) -> Precopy {
+    Precopy {
+        rounds: stats.iteration,
+        sent_pages: stats.total_written,
+        // -1 when it is not known.
+        dirty_pages: u64::try_from(stats.dirty_count).ok(),
+    }
+}
+
+/// Not 0 once it is suspended.
+unsafe extern "C" fn suspend(data: *mut c_void) -> c_int {
+    // SAFETY: as in `next`.
+    let steered = unsafe { &mut *data.cast::<Steered<'_>>() };
+    let is_suspended = steered.pilot.suspend();
+    steered.has_given_up |= !is_suspended;
+    c_int::from(is_suspended)
+}
 
 /// Not 0: the guest is suspended, which libxenguest then checks by itself.
 unsafe extern "C" fn is_suspended(_: *mut c_void) -> c_int {
@@ -162,6 +240,37 @@ mod tests {
         ] {
             assert_eq!(blame_stream(XenError::new(OP_RESTORE, kind)).kind(), told, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_pilot_is_asked_with_what_is_known_and_its_answers_are_libxenguests() {
+        struct Script(Vec<Next>, Vec<Precopy>);
+
+        impl SavePilot for Script {
+            fn next(&mut self, at: Precopy) -> Next {
+                self.1.push(at);
+                self.0.remove(0)
+            }
+
+            fn suspend(&mut self) -> bool {
+                self.0.is_empty()
+            }
+        }
+
+        let mut script = Script(vec![Next::Round, Next::Stop, Next::GiveUp], Vec::new());
+        let mut steered = Steered { pilot: &mut script, has_given_up: false };
+        let data: *mut c_void = (&raw mut steered).cast();
+        for (dirty_count, answer) in [(7, 0), (-1, 1), (0, -1)] {
+            let stats = ffi::precopy_stats { iteration: 2, total_written: 9, dirty_count };
+            // SAFETY: the data is what the callback takes.
+            assert_eq!(unsafe { next(stats, data) }, answer);
+        }
+        // SAFETY: as above.
+        assert_eq!(unsafe { suspend(data) }, 1);
+        assert!(steered.has_given_up);
+        let dirty: Vec<_> = script.1.iter().map(|at| at.dirty_pages).collect();
+        assert_eq!(dirty, [Some(7), None, Some(0)]);
+        assert!(script.1.iter().all(|at| (at.rounds, at.sent_pages) == (2, 9)));
     }
 
     #[test]

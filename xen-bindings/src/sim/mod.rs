@@ -29,6 +29,7 @@ mod handle;
 mod hypervisor;
 mod image;
 mod ledger;
+mod live_save;
 mod machine;
 mod memory;
 mod ops;
@@ -117,6 +118,13 @@ impl SimMachine {
                 domain.ram.set_writers(writers);
             }
         });
+    }
+
+    /// Somebody has its writes noted: of a guest of either kind.
+    pub fn logs_writes(&self, domid: DomId) -> bool {
+        self.inner.with(|state| {
+            state.hypervisor.get_mut(domid).is_ok_and(|domain| domain.ram.log_is_on())
+        })
     }
 
     /// A guest writes a page now, whether it runs or not. False when it has no such frame.

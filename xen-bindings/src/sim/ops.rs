@@ -80,6 +80,8 @@ operations! {
     GuestBuild = "guest_build",
     /// [`crate::GuestImage::save`]
     GuestSave = "guest_save",
+    /// [`crate::GuestImage::save_live`]
+    GuestSaveLive = "guest_save_live",
     /// [`crate::GuestImage::restore`]
     GuestRestore = "guest_restore",
     /// [`crate::GuestMemory::gfn_end`]
@@ -96,7 +98,7 @@ operations! {
     LogRead = "log_read",
     /// [`crate::DirtyLog::counts`]
     LogCounts = "log_counts",
-    /// [`crate::DirtyLog::end`], or its drop
+    /// [`crate::DirtyLog::end`], or its drop; [`crate::GuestMemory::end_log`]
     LogEnd = "log_end",
     /// [`crate::GuestState::cpu_policy_max`]
     CpuPolicyMax = "cpu_policy_max",

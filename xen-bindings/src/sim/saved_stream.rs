@@ -33,7 +33,7 @@ const XEN: (u32, u32) = (4, 17);
 /// Where a PV guest's table of frames lies. Nobody looks there.
 const P2M_GFN: u64 = 0x100;
 
-fn file(stream: BorrowedFd<'_>) -> Result<File, XenErrorKind> {
+pub(super) fn file(stream: BorrowedFd<'_>) -> Result<File, XenErrorKind> {
     let owned = stream.try_clone_to_owned();
     owned.map(File::from).map_err(|error| XenErrorKind::Other(error.raw_os_error().unwrap_or(5)))
 }
@@ -54,21 +54,43 @@ pub(super) fn write(snapshot: &Snapshot, stream: BorrowedFd<'_>) -> Result<(), X
 }
 
 fn write_to(snapshot: &Snapshot, to: impl std::io::Write) -> Result<(), StreamError> {
-    let Snapshot { kind, policy, tsc, context, .. } = snapshot;
+    let Snapshot { kind, policy, tsc, context, memory } = snapshot;
+    let last = memory.gfns().last().map_or(0, |gfn| gfn.0);
+    let mut writer = begin(to, *kind, policy, last)?;
+    write_memory(snapshot, &mut writer)?;
+    end(writer, *kind, *tsc, context)
+}
+
+/// Up to where the pages begin, of a guest with this last frame.
+pub(super) fn begin<W: std::io::Write>(
+    to: W,
+    kind: GuestKind,
+    policy: &CpuPolicy,
+    last: u64,
+) -> Result<ImageWriter<W>, StreamError> {
     let (xen_major, xen_minor) = XEN;
-    let header = DomainHeader { kind: *kind, xen_major, xen_minor };
+    let header = DomainHeader { kind, xen_major, xen_minor };
     let mut writer = ImageWriter::begin(Output::new(to), header)?;
-    if *kind == GuestKind::Pv {
+    if kind == GuestKind::Pv {
         writer.write(&Record::PvInfo(PvWidth::Bits64))?;
     }
     writer.write(&Record::CpuidPolicy(policy.leaves.clone()))?;
     writer.write(&Record::MsrPolicy(policy.msrs.clone()))?;
     writer.write(&Record::StaticDataEnd)?;
-    if *kind == GuestKind::Pv {
-        writer.write(&Record::P2mFrames(frames(snapshot)))?;
+    if kind == GuestKind::Pv {
+        writer.write(&Record::P2mFrames(frames(last)))?;
     }
-    write_memory(snapshot, &mut writer)?;
-    writer.write(&Record::Tsc(*tsc))?;
+    Ok(writer)
+}
+
+/// Behind the pages: the machine's state.
+pub(super) fn end<W: std::io::Write>(
+    mut writer: ImageWriter<W>,
+    kind: GuestKind,
+    tsc: TscInfo,
+    context: &[u8],
+) -> Result<(), StreamError> {
+    writer.write(&Record::Tsc(tsc))?;
     match kind {
         GuestKind::Pvh => {
             let param = |index, value| HvmParam { index, value };
@@ -94,8 +116,7 @@ fn write_to(snapshot: &Snapshot, to: impl std::io::Write) -> Result<(), StreamEr
     })
 }
 
-fn frames(snapshot: &Snapshot) -> P2mFrames {
-    let last = snapshot.memory.gfns().last().map_or(0, |gfn| gfn.0);
+fn frames(last: u64) -> P2mFrames {
     let end = u32::try_from(last).unwrap_or(u32::MAX);
     let pages = u64::from(end) / PvWidth::Bits64.frames_per_page() + 1;
     P2mFrames { start: 0, end, frames: (P2M_GFN..P2M_GFN + pages).collect() }

@@ -13,7 +13,7 @@ use crate::control::{DomainConfig, DomainControl, DomainInfo, GuestKind, Shutdow
 use crate::domid::{DomId, DomainHandle};
 use crate::error::{XenError, XenErrorKind};
 use crate::evtchn::{EventChannels, Port};
-use crate::guest_image::{BuildSpec, BuiltGuest, GuestImage, RestoreSpec};
+use crate::guest_image::{BuildSpec, BuiltGuest, GuestImage, RestoreSpec, SavePilot};
 use crate::host::{HostInfo, PcpuTime, Physinfo, XenVersion};
 use crate::memory::DomainMemory;
 use crate::shared_ring::{GrantRef, RingCounters, SharedRings};
@@ -221,6 +221,17 @@ impl GuestImage for Handle {
         let snapshot = self.xen(op, Some(domid), |state| state.snapshot(domid))?;
         saved_stream::write(&snapshot, stream)
             .map_err(|kind| XenError::new(op.name(), kind).domain(domid))
+    }
+
+    fn save_live(
+        &self,
+        domid: DomId,
+        stream: BorrowedFd<'_>,
+        pilot: &mut dyn SavePilot,
+    ) -> Result<(), XenError> {
+        let op = Op::GuestSaveLive;
+        self.admit(op, Some(domid), None).map_err(|fault| fault.into_xen(op).domain(domid))?;
+        self.save_live_stream(domid, stream, pilot)
     }
 
     fn restore(

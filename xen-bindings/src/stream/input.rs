@@ -23,6 +23,11 @@ impl<R: Read> Input<R> {
         self.offset
     }
 
+    /// What it is read from.
+    pub fn get_ref(&self) -> &R {
+        &self.inner
+    }
+
     /// What is left, unread.
     pub fn into_inner(self) -> R {
         self.inner

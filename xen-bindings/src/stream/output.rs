@@ -23,6 +23,11 @@ impl<W: Write> Output<W> {
         self.offset
     }
 
+    /// What is written to.
+    pub fn get_ref(&self) -> &W {
+        &self.inner
+    }
+
     /// What was written to.
     pub fn into_inner(self) -> W {
         self.inner

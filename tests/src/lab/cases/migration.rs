@@ -25,8 +25,8 @@ pub(super) const LONG: Table = &[
 /// What the emulated network needs on a busy machine: these cases are about pages, not about times.
 pub(super) const DOWNTIME_MS: &str = "60000";
 /// Rewrites memory all the time and checks it.
-const NOMAD: &str = "nomad";
-const WRITES: &str = "dirty:1:8";
+pub(super) const NOMAD: &str = "nomad";
+pub(super) const WRITES: &str = "dirty:1:8";
 /// Not its own: the cases of devices have theirs.
 const ADDRESS: &str = "10.77.0.70";
 /// When a migration is taken back: at once, in its first pass, and when it may be done.
@@ -72,7 +72,7 @@ fn is_gone_from(host: &LabHost) -> Result<()> {
 }
 
 /// Moves it to its other host and looks that it is there, whole, and nowhere else.
-fn moved(pool: &LabPool) -> Result<()> {
+pub(super) fn moved(pool: &LabPool) -> Result<()> {
     let before = Guest::look(&pool.ctl, NOMAD)?.context("the guest is silent")?;
     let from = pool.host_of(NOMAD)?.clone();
     let to = other(pool, &from)?.name.clone();

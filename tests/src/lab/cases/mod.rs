@@ -75,10 +75,11 @@ const DAY: &[Table] = &[
     policy::CASES,
     pv::CASES,
 ];
-const MOVES: &[Table] = &[migration::CASES, migration::LONG, sleep::LONG];
+const MOVES: &[Table] = &[migration::CASES, migration::LONG, pv::LONG, sleep::LONG];
 /// Run with the whole matrix alone.
 const LONG: &[Table] = &[
     migration::LONG,
+    pv::LONG,
     sleep::LONG,
     shared_disk::LONG,
     advice::CASES,

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 
+use super::migration::{NOMAD, WRITES, moved};
 use super::{LabPool, Table};
 use crate::lab::{Guest, eventually};
 
@@ -10,6 +11,9 @@ pub(super) const CASES: Table = &[
     ("a_pv_guest_gets_and_gives_back_vcpus_and_memory", grows),
     ("a_pv_guest_pauses_suspends_reboots_and_ends", lives),
 ];
+
+/// Of the suite of migration.
+pub(super) const LONG: Table = &[("a_pv_guest_moves_while_it_runs", moves)];
 
 const PV: &str = "classic";
 
@@ -76,4 +80,22 @@ fn lives(pool: &mut LabPool) -> Result<()> {
     pool.ctl.text(&["vm", "shutdown", PV])?;
     pool.until_phase(PV, "PoweredOff")?;
     pool.ctl.text(&["vm", "delete", PV]).map(drop)
+}
+
+/// There and back, while it rewrites memory and checks it.
+fn moves(pool: &mut LabPool) -> Result<()> {
+    pool.create(NOMAD, WRITES, &["--type", "pv", "--vcpus-max", "2", "--cpu-demand", "0.1"])?;
+    let guest = Guest::until(&pool.ctl, NOMAD, "it writes", |guest| guest.number("dirtied") > 0)?;
+    ensure!(guest.word("kind") == "PV", "the guest says that it is {guest:?}");
+    for _ in 0..2 {
+        moved(pool)?;
+    }
+    // It obeys where it is.
+    pool.ctl.text(&["vm", "vcpus", NOMAD, "2"])?;
+    Guest::until(&pool.ctl, NOMAD, "a second vCPU", |guest| guest.number("cpus_online") == 2)?;
+    pool.ctl.text(&["vm", "reboot", NOMAD])?;
+    Guest::until(&pool.ctl, NOMAD, "it is up again", |now| {
+        now.word("boot") != guest.word("boot") && now.number("t") > 0
+    })?;
+    pool.remove(NOMAD)
 }

@@ -12,7 +12,6 @@ use vmm_proto::aead::Backend as SealBackend;
 use vmm_proto::bulk::{BulkError, StreamName};
 use vmm_proto::client::{CallError, CallOptions, Client};
 use vmm_proto::v1::{self, Reply as Replied, Request};
-use xen_bindings::Leftover;
 
 use super::link::BulkLink;
 use super::pilot::SitePilot;
@@ -20,7 +19,7 @@ use super::{Migration, Stage, Verdict};
 use crate::domain::alongside::alongside;
 use crate::domain::error::{ChangeError, StepError};
 use crate::domain::runner::{Reply, Runner};
-use crate::domain::site::{Site, apply_scheduling};
+use crate::domain::site::{Site, apply_scheduling, xen_kind};
 use crate::domain::{Answer, plan};
 use crate::journal::{Moved, Moving};
 use crate::migrate::{self, SendError, Sending, Sent};
@@ -339,6 +338,7 @@ impl Site {
             backend: core.backend.clone(),
             blocking: core.env.blocking,
             domid: self.domid()?,
+            kind: xen_kind(self.record.spec.kind),
             limits: send.limits,
             options: migrate::options(),
             bandwidth: send.bandwidth_bytes_per_s,
@@ -414,7 +414,7 @@ impl Site {
         let (vcpus_max, scheduling) =
             (self.record.spec.vcpus_max, self.record.spec.scheduling.clone());
         let quiet = move |host: &crate::Backend| -> Result<(), StepError> {
-            host.xen.guest_memory.log_dirty(domid, Leftover::Replace)?.end()?;
+            host.xen.guest_memory.end_log(domid)?;
             Ok(apply_scheduling(host, domid, vcpus_max, &scheduling)?)
         };
         self.core.run(quiet).await

@@ -20,7 +20,7 @@ mod shell;
 mod strangers;
 mod suspend;
 
-pub(super) use shell::apply_scheduling;
+pub(super) use shell::{apply_scheduling, xen_kind};
 pub(super) use suspend::is_suspended;
 
 use std::collections::BTreeMap;

@@ -31,6 +31,8 @@ pub(crate) enum ArrivalError {
         "the guest has more than the {frames_max} pages that were agreed: look at its memory on the source"
     )]
     Frames { frames_max: u64 },
+    #[error("page {page} is of a type that only PV guests have")]
+    Type { page: Pfn },
     #[error("page {page} was given back, and never came")]
     NotThere { page: Pfn },
     #[error("{told} frames were said to have come, and {came} have")]

@@ -122,8 +122,8 @@ impl<W: Write> Coming<W> {
         if copies_max > pages_max {
             return Err(ArrivalError::Copies { pages: copies_max, pages_max });
         }
-        let pages = Expander::new(hello.pfn_end, bounds.frames_max, copies_max)?;
-        check_prologue(hello.prologue, &bounds.features)?;
+        let guest = check_prologue(hello, &bounds.features)?;
+        let pages = Expander::new(guest, hello.pfn_end, bounds.frames_max, copies_max)?;
         let wrong = ArrivalError::Prologue;
         let mut reader =
             ImageReader::open(Input::new(hello.prologue), Limits::default()).map_err(wrong)?;
@@ -143,6 +143,9 @@ impl<W: Write> Coming<W> {
     }
 
     fn gone(&mut self, gone: &Gone<'_>) -> Result<(), ArrivalError> {
+        if self.pages.guest() == GuestKind::Pv {
+            return Err(ArrivalError::Image("frames that a PV guest gave back"));
+        }
         for run in gone.iter() {
             let first = u64::from(run.first.0);
             for gfn in (first..first + u64::from(run.pages)).map(Gfn) {
@@ -188,16 +191,18 @@ impl<W: Write> Coming<W> {
     }
 }
 
-/// It is all that comes before the pages of a PVH guest, and nothing behind; and it promises the guest nothing that is not here.
-fn check_prologue(prologue: &[u8], here: &Features) -> Result<(), ArrivalError> {
-    let wrong = ArrivalError::Prologue;
+/// It is all that comes before a guest's pages, and nothing behind; and it promises the guest nothing that is not here.
+fn check_prologue(hello: &Hello<'_>, here: &Features) -> Result<GuestKind, ArrivalError> {
+    let (prologue, wrong) = (hello.prologue, ArrivalError::Prologue);
     let mut reader = ImageReader::open(Input::new(prologue), Limits::default()).map_err(wrong)?;
-    if reader.header().kind != GuestKind::Pvh {
-        return Err(ArrivalError::Image("a PV guest in it: only PVH guests move"));
-    }
+    let guest = reader.header().kind;
     loop {
         match reader.next().map_err(wrong)? {
-            Some(Record::StaticDataEnd) => break,
+            Some(Record::StaticDataEnd) if guest == GuestKind::Pvh => break,
+            Some(Record::P2mFrames(table)) if table.end < hello.pfn_end => break,
+            Some(Record::P2mFrames(_)) => {
+                return Err(ArrivalError::Image("a table of more frames than it has"));
+            }
             Some(Record::CpuidPolicy(leaves)) => {
                 let promised = CpuPolicy { leaves, msrs: Vec::new() };
                 let missing = here.missing(&Features(promised.features()));
@@ -205,12 +210,12 @@ fn check_prologue(prologue: &[u8], here: &Features) -> Result<(), ArrivalError> 
                     return Err(ArrivalError::Features { missing });
                 }
             }
-            Some(Record::MsrPolicy(_)) => {}
+            Some(Record::PvInfo(_) | Record::MsrPolicy(_) | Record::StaticDataEnd) => {}
             _ => return Err(ArrivalError::Image("no static data where it begins")),
         }
     }
     match reader.offset() == prologue.len() as u64 && reader.records_skipped() == 0 {
-        true => Ok(()),
+        true => Ok(guest),
         false => Err(ArrivalError::Image("more than static data where it begins")),
     }
 }
@@ -219,10 +224,12 @@ fn check_prologue(prologue: &[u8], here: &Features) -> Result<(), ArrivalError> 
 fn check_image(image: &[u8]) -> Result<(), ArrivalError> {
     let wrong = ArrivalError::Epilogue;
     let mut reader = ImageReader::open(Input::new(image), Limits::default()).map_err(wrong)?;
-    let mut has_tsc = false;
+    let (mut has_tsc, mut tables) = (false, 0);
     while let Some(record) = reader.next().map_err(wrong)? {
         match record {
             Record::Tsc(_) => has_tsc = true,
+            Record::P2mFrames(_) if tables == 0 => tables += 1,
+            Record::P2mFrames(_) => return Err(ArrivalError::Image("a second table of frames")),
             Record::Pages(_) | Record::Verify => {
                 return Err(ArrivalError::Image("pages among the machine's state"));
             }

@@ -3,7 +3,7 @@
 use vmm_core::migration::codec::{self, Copies, PAGE, Packer, Page as Contents, twins};
 use vmm_core::migration::{BATCH_PAGES_MAX, Encoding, Pfn};
 use xen_bindings::stream::image::{Page, Pages};
-use xen_bindings::{Gfn, GfnSet};
+use xen_bindings::{Gfn, GfnSet, GuestKind, PageType};
 
 use super::ArrivalError;
 use crate::migrate::frames::{Batch, Entry};
@@ -22,12 +22,14 @@ pub(super) struct Expander {
     seen: GfnSet,
     seen_count: u64,
     /// Of the batch.
-    here: Vec<Pfn>,
+    here: Vec<(Pfn, PageType)>,
+    guest: GuestKind,
     pub(super) counts: [u64; Encoding::ALL.len()],
 }
 
 impl Expander {
     pub(super) fn new(
+        guest: GuestKind,
         pfn_end: u32,
         frames_max: u64,
         copies_max: u64,
@@ -47,8 +49,13 @@ impl Expander {
             seen: GfnSet::new(Gfn(pfn_end.into())),
             seen_count: 0,
             here: Vec::with_capacity(BATCH_PAGES_MAX),
+            guest,
             counts: [0; Encoding::ALL.len()],
         })
+    }
+
+    pub(super) fn guest(&self) -> GuestKind {
+        self.guest
     }
 
     pub(super) fn seen(&self) -> &GfnSet {
@@ -59,17 +66,18 @@ impl Expander {
         self.seen_count
     }
 
-    /// The batch as libxc knows it: every page with its contents, zeros too.
+    /// The batch as libxc knows it: every page with its contents, zeros too; but for those that have none any more.
     pub(super) fn expand(&mut self, batch: &Batch<'_>) -> Result<Pages<'_>, ArrivalError> {
         self.check(batch)?;
         for (index, entry) in batch.iter().enumerate() {
             self.decode(index, &entry)?;
             self.keep(index, &entry)?;
-            self.counts[entry.encoding as usize] += 1;
+            self.counts[entry.encoding as usize] += u64::from(entry.kind.has_contents());
         }
         let mut pages = Pages::new();
-        for (page, contents) in self.here.iter().zip(&self.room) {
-            let whole = Page::normal(xen_bindings::Pfn(page.0.into()), contents);
+        for ((page, kind), contents) in self.here.iter().zip(&self.room) {
+            let contents = Some(contents).filter(|_| kind.has_contents());
+            let whole = Page::new(xen_bindings::Pfn(page.0.into()), *kind, contents);
             let is_taken = whole.is_some_and(|whole| pages.push(whole));
             debug_assert!(is_taken, "a batch fits a record, and 32 bits fit a frame's number");
         }
@@ -79,17 +87,23 @@ impl Expander {
     /// Which pages these are, before one is decoded.
     fn check(&mut self, batch: &Batch<'_>) -> Result<(), ArrivalError> {
         self.here.clear();
-        self.here.extend(batch.iter().map(|entry| entry.page));
+        self.here.extend(batch.iter().map(|entry| (entry.page, entry.kind)));
         let mut sorted = self.here.clone();
-        sorted.sort_unstable();
-        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(ArrivalError::Twice { page: pair[0] });
+        sorted.sort_unstable_by_key(|(page, _)| *page);
+        if let Some(pair) = sorted.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(ArrivalError::Twice { page: pair[0].0 });
         }
-        for page in sorted {
+        for (page, kind) in sorted {
+            if self.guest == GuestKind::Pvh && kind != PageType::Normal {
+                return Err(ArrivalError::Type { page });
+            }
             let gfn = Gfn(page.0.into());
             let is_new = !self.seen.contains(gfn);
-            if page.0 >= self.pfn_end || !self.seen.insert(gfn) {
+            if page.0 >= self.pfn_end {
                 return Err(ArrivalError::Beyond { page });
+            }
+            if is_new && (!kind.has_contents() || !self.seen.insert(gfn)) {
+                return Err(ArrivalError::NotThere { page });
             }
             self.seen_count += u64::from(is_new);
         }

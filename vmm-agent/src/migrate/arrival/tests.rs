@@ -6,13 +6,13 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use vmm_core::migration::codec::{self, Against, Key, PAGE, Packer, Page};
 use vmm_core::migration::{Encoding, Pack, Pfn, Tricks};
-use xen_bindings::Gfn;
 use xen_bindings::stream::Input;
 use xen_bindings::stream::image::{ImageReader, Limits, Record};
+use xen_bindings::{Gfn, PageTable, PageType};
 
 use super::{ArrivalError, Intake};
 use crate::migrate::frames::{BatchWriter, Hello, Run, Tail, gone, hello, mark, tail};
-use crate::migrate::fuzz::{BOUNDS, Shared, parts};
+use crate::migrate::fuzz::{BOUNDS, Shared, parts, pv_parts};
 
 /// A stream that is being made.
 #[derive(Default)]
@@ -45,6 +45,16 @@ impl Stream {
         let page = |page| (page, Encoding::Zero, false, &[][..]);
         let pages: Vec<_> = pages.into_iter().map(page).collect();
         self.batch(&pages)
+    }
+
+    /// Pages of zeros, or of nothing, of these types.
+    fn typed(mut self, pages: &[(u32, PageType)]) -> Self {
+        let mut batch = BatchWriter::default();
+        for (page, kind) in pages {
+            batch.end_of(Pfn(*page), *kind, Encoding::Zero, false);
+        }
+        batch.write(&mut self.bytes);
+        self
     }
 
     fn gone(mut self, runs: &[(u32, u32)]) -> Self {
@@ -156,10 +166,59 @@ fn each_thing_that_must_not_be_is_refused() {
     check(begun().tail_with(0, 0, &private), "behind its end");
     let mut pv = prologue.clone();
     pv[24] = 1;
-    check(Stream::default().hello(9, 0, &pv), "only PVH guests move");
+    check(Stream::default().hello(9, 0, &pv), "without X86_PV_INFO");
     // Its end.
     check(begun().zeros([1]), "ended before the guest had come");
     check(begun().tail(0, 0).zeros([1]), "comes where it must not");
+}
+
+#[test]
+fn a_pv_guests_pages_come_with_their_types_and_the_last_word_counts() {
+    let (prologue, epilogue) = pv_parts(100);
+    let table = PageType::Table(PageTable::new(4, true).unwrap());
+    let stream = Stream::default()
+        .hello(100, 8, &prologue)
+        .zeros([1, 2, 3])
+        .typed(&[(2, table), (4, table)])
+        .typed(&[(3, PageType::Absent), (4, PageType::Normal)])
+        .tail_with(4, 0, &epilogue);
+    let image = Shared::default();
+    let mut intake = Intake::new(image.clone(), BOUNDS);
+    stream.bytes.chunks(50).for_each(|piece| intake.take(piece).unwrap());
+    assert_eq!(intake.into_whole().unwrap().arrived.frames, 4);
+    let image = image.bytes();
+    let mut reader = ImageReader::open(Input::new(&image[..]), Limits::default()).unwrap();
+    let mut types = BTreeMap::new();
+    while let Some(record) = reader.next().unwrap() {
+        if let Record::Pages(pages) = record {
+            types.extend(pages.iter().map(|page| (page.pfn().0, page.kind())));
+        }
+    }
+    let expect = [(1, PageType::Normal), (2, table), (3, PageType::Absent), (4, PageType::Normal)];
+    assert_eq!(types, BTreeMap::from(expect));
+}
+
+#[test]
+fn each_thing_that_must_not_be_of_a_pv_guest_is_refused() {
+    let (prologue, epilogue) = pv_parts(100);
+    let begun = || Stream::default().hello(100, 8, &prologue);
+    let check = |stream: Stream, expect: &str| {
+        let told = stream.taken(500).map(|pages| pages.len()).unwrap_err().to_string();
+        assert!(told.contains(expect), "{told:?} has no {expect:?}");
+    };
+    let table = PageType::Table(PageTable::new(1, false).unwrap());
+    check(Stream::begun().typed(&[(1, table)]), "a type that only PV guests have");
+    check(Stream::begun().zeros([1]).typed(&[(1, PageType::Absent)]), "only PV guests have");
+    check(begun().typed(&[(1, PageType::Absent)]), "never came");
+    check(begun().typed(&[(1, PageType::AllocOnly)]), "as its entry");
+    check(begun().typed(&[(100, table)]), "lies beyond");
+    check(begun().zeros([1]).gone(&[(1, 1)]), "a PV guest gave back");
+    check(Stream::default().hello(99, 8, &prologue), "a table of more frames than it has");
+    let cut = &prologue[..prologue.len() - 24];
+    check(Stream::default().hello(100, 8, cut), "static data cannot be used");
+    let second = &prologue[prologue.len() - 24..];
+    check(begun().tail_with(0, 0, &[second, &epilogue[..]].concat()), "a second table");
+    check(begun().tail(0, 0), "state cannot be used");
 }
 
 #[test]

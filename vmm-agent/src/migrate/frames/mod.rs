@@ -4,7 +4,7 @@
 //!   frame   kind 1 │ zero 3 │ length of the body 4 │ body                                   all numbers little-endian
 //!
 //!   HELLO   "VMMG" │ version 2 │ zero 2 │ end of page numbers 4 │ copies at most 4 │ prologue of libxc's image …
-//!   BATCH   count 2 │ zero 2 │ count × ( page 4 │ encoding 1 │ keep 1 │ length 2 ) │ bodies one behind the other …
+//!   BATCH   count 2 │ zero 2 │ count × ( page 4 │ encoding 1 │ type, keep 1 │ length 2 ) │ bodies one behind the other …
 //!   MARK    number 8                                                           "say that you have all before this"
 //!   GONE    count 4 │ count × ( first page 4 │ pages 4 )                       sent, and given back since: release them
 //!   TAIL    frames 8 │ frames gone 8 │ epilogue of libxc's image …
@@ -12,8 +12,9 @@
 //!   HELLO ( BATCH | MARK )* ( GONE | MARK )* TAIL
 //! ```
 //!
-//! The prologue are the headers and static data of a libxc image, the epilogue the machine's state and END: one behind the other they
-//! are an image of no pages. Encodings of pages are [`vmm_core::migration::codec`]'s. There is one way to write each frame, so that
+//! The prologue are the headers and static data of a libxc image, and a PV guest's table of frames; the epilogue the machine's state and END:
+//! one behind the other they are an image of no pages. The upper four bits of the byte with keep are Xen's type of the page: 0 for memory, and
+//! for PV guests their tables, and what has no contents any more. Encodings of pages are [`vmm_core::migration::codec`]'s. There is one way to write each frame, so that
 //! what is read and written again is the same.
 //!
 //! It fails with a [`FrameError`]. A [`Reader`] keeps what has come of one frame, so at most [`EPILOGUE_BYTES_MAX`]; it allocates as
@@ -25,14 +26,15 @@ mod tests;
 mod write;
 
 use vmm_core::migration::{BATCH_PAGES_MAX, Encoding, PAGE_BYTES, Pfn};
+use xen_bindings::PageType;
 
 pub(crate) use read::Reader;
 pub(crate) use write::{BatchWriter, gone, hello, mark, tail};
 
 /// Of this format. Another one is refused: both hosts run the same release, or one that says that it can.
 pub(crate) const VERSION: u16 = 1;
-/// The headers, CPUID and registers of a guest have a few KiB.
-pub(crate) const PROLOGUE_BYTES_MAX: usize = 256 << 10;
+/// The headers, CPUID and registers of a guest have a few KiB, the table of a PV guest's frames 2 MiB for 512 GiB.
+pub(crate) const PROLOGUE_BYTES_MAX: usize = 2304 << 10;
 /// A context of 128 vCPUs has about 2 MiB.
 pub(crate) const EPILOGUE_BYTES_MAX: usize = 8 << 20;
 /// Runs in one GONE; there may be several.
@@ -43,6 +45,8 @@ const HEAD_BYTES: usize = 8;
 const HELLO_BYTES: usize = 16;
 const BATCH_BYTES: usize = 4;
 const ENTRY_BYTES: usize = 8;
+/// The type stands above what else is in its byte.
+const TYPE_SHIFT: u8 = 4;
 const GONE_BYTES: usize = 4;
 const RUN_BYTES: usize = 8;
 const MARK_BYTES: usize = 8;
@@ -116,6 +120,8 @@ pub(crate) struct Batch<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry<'a> {
     pub(crate) page: Pfn,
+    /// With contents, or nothing but the word that it has none any more.
+    pub(crate) kind: PageType,
     pub(crate) encoding: Encoding,
     /// The receiver keeps its contents to make the next delta's page from; if not, it forgets what it has.
     pub(crate) keep: bool,
@@ -158,10 +164,10 @@ impl<'a> Batch<'a> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = Entry<'a>> + use<'a> {
         let mut rest = self.bodies;
         self.entries.iter().map_while(move |entry| {
-            let (page, encoding, keep, length) = read::entry(*entry)?;
+            let read::Named { page, kind, encoding, keep, length } = read::entry(*entry)?;
             let (body, behind) = rest.split_at_checked(length)?;
             rest = behind;
-            Some(Entry { page, encoding, keep, body })
+            Some(Entry { page, kind, encoding, keep, body })
         })
     }
 }

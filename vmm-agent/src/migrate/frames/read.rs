@@ -1,10 +1,11 @@
 //! Bytes into frames, whoever sent them.
 
 use vmm_core::migration::{BATCH_PAGES_MAX, Encoding, Pfn};
+use xen_bindings::PageType;
 
 use super::{
     BATCH_BYTES, Batch, ENTRY_BYTES, Frame, FrameError, GONE_BYTES, Gone, HEAD_BYTES, HELLO_BYTES,
-    Hello, Kind, MAGIC, PAGE, RUN_BYTES, RUNS_MAX, Run, TAIL_BYTES, Tail, VERSION,
+    Hello, Kind, MAGIC, PAGE, RUN_BYTES, RUNS_MAX, Run, TAIL_BYTES, TYPE_SHIFT, Tail, VERSION,
 };
 
 /// What has been, and so what may come.
@@ -163,7 +164,7 @@ fn batch(body: &[u8]) -> Result<Batch<'_>, FrameError> {
     for raw in entries {
         let value = u64::from_le_bytes(*raw);
         let known = entry(*raw).ok_or(FrameError::Field { kind, field: "entry", value })?;
-        bytes += known.3;
+        bytes += known.length;
     }
     if bytes != bodies.len() {
         return Err(uneven());
@@ -171,13 +172,28 @@ fn batch(body: &[u8]) -> Result<Batch<'_>, FrameError> {
     Ok(Batch { entries, bodies })
 }
 
-/// Page, encoding, whether to keep a copy, length of the body. `None` for what none may say.
-pub(super) fn entry(raw: [u8; ENTRY_BYTES]) -> Option<(Pfn, Encoding, bool, usize)> {
-    let [p0, p1, p2, p3, encoding, keep, l0, l1] = raw;
+/// What an entry says, before its body is looked at.
+pub(super) struct Named {
+    pub(super) page: Pfn,
+    pub(super) kind: PageType,
+    pub(super) encoding: Encoding,
+    pub(super) keep: bool,
+    /// Of the body.
+    pub(super) length: usize,
+}
+
+/// `None` for what none may say.
+pub(super) fn entry(raw: [u8; ENTRY_BYTES]) -> Option<Named> {
+    let [p0, p1, p2, p3, encoding, what, l0, l1] = raw;
+    let page = Pfn(u32::from_le_bytes([p0, p1, p2, p3]));
     let encoding = *Encoding::ALL.get(usize::from(encoding))?;
+    let (kind, keep) = (PageType::from_bits(what >> TYPE_SHIFT)?, what & ((1 << TYPE_SHIFT) - 1));
     let length = usize::from(u16::from_le_bytes([l0, l1]));
-    let is_sound = keep <= 1 && length <= PAGE;
-    is_sound.then(|| (Pfn(u32::from_le_bytes([p0, p1, p2, p3])), encoding, keep == 1, length))
+    // A page that is only allocated would hold what another domain has left there.
+    let is_bare = encoding == Encoding::Zero && keep == 0 && length == 0;
+    let is_sound = kind.has_contents() || (is_bare && kind != PageType::AllocOnly);
+    let named = Named { page, kind, encoding, keep: keep == 1, length };
+    (is_sound && keep <= 1 && length <= PAGE).then_some(named)
 }
 
 fn mark(body: &[u8]) -> Result<u64, FrameError> {

@@ -9,7 +9,7 @@ use super::*;
 #[derive(Clone, Debug, PartialEq)]
 enum Owned {
     Hello(u32, u32, Vec<u8>),
-    Batch(Vec<(u32, usize, bool, Vec<u8>)>),
+    Batch(Vec<(u32, PageType, usize, bool, Vec<u8>)>),
     Mark(u64),
     Gone(Vec<(u32, u32)>),
     Tail(u64, u64, Vec<u8>),
@@ -22,9 +22,9 @@ fn write(frame: &Owned, out: &mut Vec<u8>) {
         }
         Owned::Batch(pages) => {
             let mut batch = BatchWriter::default();
-            for (page, encoding, keep, body) in pages {
+            for (page, kind, encoding, keep, body) in pages {
                 batch.body().extend(body);
-                batch.end(Pfn(*page), Encoding::ALL[*encoding], *keep);
+                batch.end_of(Pfn(*page), *kind, Encoding::ALL[*encoding], *keep);
             }
             batch.write(out);
         }
@@ -48,7 +48,9 @@ fn own(frame: Frame<'_>) -> Owned {
         Frame::Hello(of) => Owned::Hello(of.pfn_end, of.copies_max, of.prologue.to_vec()),
         Frame::Batch(batch) => {
             assert_eq!(batch.iter().count(), batch.len());
-            let page = |of: Entry<'_>| (of.page.0, number(of.encoding), of.keep, of.body.to_vec());
+            let page = |of: Entry<'_>| {
+                (of.page.0, of.kind, number(of.encoding), of.keep, of.body.to_vec())
+            };
             Owned::Batch(batch.iter().map(page).collect())
         }
         Frame::Mark(number) => Owned::Mark(number),
@@ -68,9 +70,20 @@ fn read(bytes: &[u8], piece: usize) -> Result<Vec<Owned>, FrameError> {
     Ok(frames)
 }
 
+fn a_type() -> impl Strategy<Value = PageType> {
+    let known = (0..16).filter_map(PageType::from_bits);
+    prop::sample::select(
+        known.filter(|kind| *kind != PageType::AllocOnly).collect::<Vec<PageType>>(),
+    )
+}
+
 fn a_batch() -> impl Strategy<Value = Owned> {
     let body = vec(any::<u8>(), 0..40);
-    let page = (any::<u32>(), 0..Encoding::ALL.len(), any::<bool>(), body);
+    let page = (any::<u32>(), a_type(), 0..Encoding::ALL.len(), any::<bool>(), body);
+    let page = page.prop_map(|(page, kind, encoding, keep, body)| match kind.has_contents() {
+        true => (page, kind, encoding, keep, body),
+        false => (page, kind, Encoding::Zero as usize, false, Vec::new()),
+    });
     vec(page, 1..20).prop_map(Owned::Batch)
 }
 
@@ -126,7 +139,7 @@ proptest! {
 #[test]
 fn frames_come_in_their_order() {
     let hello = || Owned::Hello(9, 0, Vec::new());
-    let batch = || Owned::Batch(vec![(1, 0, false, Vec::new())]);
+    let batch = || Owned::Batch(vec![(1, PageType::Normal, 0, false, Vec::new())]);
     let (mark, gone, tail) =
         (Owned::Mark, || Owned::Gone(vec![(1, 1)]), || Owned::Tail(1, 0, vec![]));
     let misplaced = |kind| Err(FrameError::Misplaced { kind });

@@ -1,8 +1,9 @@
 //! Frames into bytes: each function appends one.
 
 use vmm_core::migration::{BATCH_PAGES_MAX, Encoding, Pfn};
+use xen_bindings::PageType;
 
-use super::{Hello, Kind, MAGIC, RUNS_MAX, Run, Tail, VERSION};
+use super::{Hello, Kind, MAGIC, RUNS_MAX, Run, TYPE_SHIFT, Tail, VERSION};
 
 /// Appends a frame whose body `fill` appends.
 fn frame(kind: Kind, out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
@@ -67,8 +68,25 @@ impl BatchWriter {
         &mut self.bodies
     }
 
-    /// The page whose body was just appended. Answers the body's length.
+    /// As [`Self::end_of`], of plain memory.
+    #[cfg(test)]
     pub(crate) fn end(&mut self, page: Pfn, encoding: Encoding, keep: bool) -> u16 {
+        self.end_of(page, PageType::Normal, encoding, keep)
+    }
+
+    /// A page that has no contents any more.
+    pub(crate) fn bare(&mut self, page: Pfn, kind: PageType) {
+        self.end_of(page, kind, Encoding::Zero, false);
+    }
+
+    /// The page whose body was just appended. Answers the body's length.
+    pub(crate) fn end_of(
+        &mut self,
+        page: Pfn,
+        kind: PageType,
+        encoding: Encoding,
+        keep: bool,
+    ) -> u16 {
         debug_assert!(
             usize::from(self.count) < BATCH_PAGES_MAX,
             "a batch is as long as a policy's"
@@ -79,7 +97,7 @@ impl BatchWriter {
         self.entries.extend(page.0.to_le_bytes());
         self.entries.extend([
             code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX),
-            keep.into(),
+            kind.bits() << TYPE_SHIFT | u8::from(keep),
         ]);
         self.entries.extend(length.to_le_bytes());
         self.count += 1;

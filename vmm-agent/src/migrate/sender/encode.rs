@@ -1,8 +1,8 @@
-//! A batch of the policy's into a frame: mapped, copied, encoded.
+//! A batch into a frame: the policy's, mapped and copied, or one that somebody else has copied; encoded.
 
 use vmm_core::migration::codec::{Copies, Key, PAGE, Packer, Page, twins::Twins, zero};
-use vmm_core::migration::{Batch, Encoding, Item, Keep, Outcome, Tricks};
-use xen_bindings::{DomId, Gfn, GfnBatch, GfnSet, GuestMemory, XenError};
+use vmm_core::migration::{Batch, Encoding, Item, Keep, Outcome, Pfn, Tricks};
+use xen_bindings::{DomId, Gfn, GfnBatch, GfnSet, GuestMemory, PageType, XenError};
 
 use super::SendError;
 use super::pack::{Job, Share, pack};
@@ -13,14 +13,24 @@ pub(super) struct Encoder {
     packers: Vec<Packer>,
     key: Key,
     copies: Copies,
-    /// Contents of the pages of a batch that are there.
+    /// Contents of the pages of a batch that are there, and what they are.
     room: Vec<Page>,
+    kinds: Vec<PageType>,
     /// All pages that were ever handed over: the receiver has given them frames.
     pub(super) sent: GfnSet,
     /// Of these, those that were not there when they should have been sent again.
     pub(super) vanished: GfnSet,
     /// Pages by encoding.
     pub(super) counts: [u64; Encoding::ALL.len()],
+}
+
+/// A page that somebody else has copied.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Given<'a> {
+    pub(super) item: Item,
+    /// One with contents.
+    pub(super) kind: PageType,
+    pub(super) contents: &'a Page,
 }
 
 /// What a page needs.
@@ -54,6 +64,7 @@ impl Encoder {
             key,
             copies: Copies::within(copies_bytes),
             room: Vec::new(),
+            kinds: Vec::new(),
             sent: GfnSet::new(end),
             vanished: GfnSet::new(end),
             counts: [0; Encoding::ALL.len()],
@@ -73,12 +84,40 @@ impl Encoder {
             self.note(Gfn(item.page.0.into()), *there);
         }
         let there = those(&batch.items, &is_there);
-        let (frame, outcomes) = self.encode(&there, batch.tricks, Self::keep);
+        Ok(of_all(&is_there, self.write(&there, batch.tricks, out)))
+    }
+
+    /// Appends the frame of pages that are given, a batch at most. What became of each, in their order.
+    pub(super) fn given(
+        &mut self,
+        given: &[Given<'_>],
+        tricks: Tricks,
+        out: &mut Vec<u8>,
+    ) -> Vec<Outcome> {
+        self.room.clear();
+        self.room.extend(given.iter().map(|given| *given.contents));
+        self.kinds.clear();
+        self.kinds.extend(given.iter().map(|given| given.kind));
+        let items: Vec<Item> = given.iter().map(|given| given.item).collect();
+        for item in &items {
+            self.note(Gfn(item.page.0.into()), true);
+        }
+        self.write(&items, tricks, out)
+    }
+
+    /// The receiver keeps nothing of it any more.
+    pub(super) fn forget(&mut self, page: Pfn) {
+        self.copies.forget(page);
+    }
+
+    /// Appends the frame of the pages in the room.
+    fn write(&mut self, items: &[Item], tricks: Tricks, out: &mut Vec<u8>) -> Vec<Outcome> {
+        let (frame, outcomes) = self.encode(items, tricks, Self::keep);
         for outcome in &outcomes {
             self.counts[outcome.encoding as usize] += 1;
         }
         frame.write(out);
-        Ok(of_all(&is_there, outcomes))
+        outcomes
     }
 
     /// What each item of a batch would take. Nothing is remembered.
@@ -120,6 +159,8 @@ impl Encoder {
             }
         }
         self.room.truncate(copied);
+        self.kinds.clear();
+        self.kinds.resize(copied, PageType::Normal);
         Ok(is_there)
     }
 
@@ -164,7 +205,8 @@ impl Encoder {
                 }
             };
             let kept = keep(self, item, index);
-            let bytes = frame.end(item.page, encoding, kept == Keep::Copy);
+            let kind = self.kinds.get(index).copied().unwrap_or(PageType::Normal);
+            let bytes = frame.end_of(item.page, kind, encoding, kept == Keep::Copy);
             outcomes.push(Outcome { encoding, bytes, nanos, kept });
         }
         (frame, outcomes)

@@ -43,6 +43,10 @@ pub(crate) enum SendError {
         "what the guest was promised of its processor changed while it was copied; migrate again"
     )]
     OtherProcessor,
+    #[error("the guest's image is {0}: libxenguest here is another version than this agent knows")]
+    Foreign(&'static str),
+    #[error("no pipe or no thread is left for a save: {0}")]
+    NoPipe(String),
     #[error("there is no such domain")]
     NoDomain,
     #[error("page numbers go up to {end:#x}: guests of more than 16 TiB cannot move")]
@@ -53,4 +57,11 @@ pub(crate) enum SendError {
     Incomplete { page: Pfn },
     #[error("no memory is left for the encoders: {0}")]
     NoRoom(String),
+}
+
+impl SendError {
+    /// Of the pipes to a save.
+    pub(crate) fn pipe(error: std::io::Error) -> Self {
+        Self::NoPipe(error.to_string())
+    }
 }

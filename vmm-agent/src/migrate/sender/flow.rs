@@ -66,6 +66,11 @@ impl Flow {
         self.acked_bytes
     }
 
+    /// What the link carries, in bytes a second.
+    pub(super) fn bytes_per_s(&self) -> f64 {
+        self.bytes_per_s
+    }
+
     /// Nothing is on its way.
     pub(super) fn is_empty(&self) -> bool {
         self.flying.is_empty()

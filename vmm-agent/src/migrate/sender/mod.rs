@@ -14,6 +14,8 @@
 //! second connection yet. Blocks by sums ([`Options::sums`]) are off: a receiver would have to read back a page that it has handed to
 //! libxenguest, or keep them all.
 //!
+//! A PV guest is copied by libxenguest, and sent by [`pv`].
+//!
 //! # The way out
 //!
 //! Once [`send`] answers, whatever it answers, the log is off and the brake is off. After an error the balloon is free as well, and a
@@ -27,18 +29,20 @@ mod encode;
 mod error;
 mod flow;
 mod pack;
+mod pv;
 mod share;
 mod source;
 mod wire;
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use vmm_core::migration::layered::Progress;
 use vmm_core::migration::{BalloonReading, Brake, Encoding, Limits, Options, Pack, Tricks};
 use vmm_core::units::Kib;
-use xen_bindings::DomId;
+use xen_bindings::{DomId, GuestKind};
 
 use super::link::{Capped, PageLink};
 use crate::env::{Backend, Blocking};
@@ -80,8 +84,9 @@ pub(crate) trait Pilot: Send + Sync {
 pub(crate) struct Sending {
     pub(crate) backend: Backend,
     pub(crate) blocking: Blocking,
-    /// A PVH guest that runs.
+    /// A guest that runs.
     pub(crate) domid: DomId,
+    pub(crate) kind: GuestKind,
     pub(crate) limits: Limits,
     pub(crate) options: Options,
     /// The most that the link carries, in bytes a second; `None` and 0: all that it can.
@@ -141,6 +146,9 @@ pub(crate) async fn send(
 ) -> Result<Sent, SendError> {
     let link = Capped::new(link, sending.bandwidth);
     let ends = drive::Ends { link, pilot: &pilot, progress, cancel };
+    if sending.kind == GuestKind::Pv {
+        return pv::send(sending, ends).boxed().await;
+    }
     let mut driver = drive::Driver::begin(sending, ends).await?;
     let outcome = driver.run().await;
     driver.tidy(outcome.is_err()).await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use xen_bindings::sim::{MemoryWriter, Op};
-use xen_bindings::{Leftover, XenErrorKind};
+use xen_bindings::{GuestKind, Leftover, XenErrorKind};
 
 use super::host::{Host, MEMORY_KIB, MIB, Moves};
 use super::wire::Kind;
@@ -212,7 +212,7 @@ async fn an_arrival_whose_step_was_dropped_can_be_given_up() {
     let stream = pair.a_move().run().await.stream;
     for blocking in [Blocking::Inline, Blocking::Pool] {
         for bytes in [10, 70_000, stream.len()] {
-            let shell = pair.to.shell(MEMORY_KIB);
+            let shell = pair.to.shell(GuestKind::Pvh, MEMORY_KIB);
             let (domid, spec) = (shell.domid(), pair.to.ports(&shell));
             let begun = Arrival::begin(&pair.to.backend, blocking, shell, spec, Host::bounds());
             let mut arrival = begun.map_err(|failed| failed.error).unwrap();
@@ -239,7 +239,7 @@ async fn an_arrival_ends_with_its_thread_whenever_it_is_given_up() {
     let pair = Pair::new().await;
     let stream = pair.a_move().run().await.stream;
     for bytes in [0, 5, 300, stream.len() / 2, stream.len() - 1, stream.len()] {
-        let shell = pair.to.shell(MEMORY_KIB);
+        let shell = pair.to.shell(GuestKind::Pvh, MEMORY_KIB);
         let (domid, spec, idle) = (shell.domid(), pair.to.ports(&shell), restorers(&pair.to));
         let begun = Arrival::begin(&pair.to.backend, Blocking::Inline, shell, spec, Host::bounds());
         let mut arrival = begun.map_err(|failed| failed.error).unwrap();

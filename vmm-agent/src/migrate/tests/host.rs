@@ -13,7 +13,7 @@ use xen_bindings::sim::{MemoryWriter, SimConfig, SimMachine};
 use xen_bindings::store::{Access, Permissions};
 use xen_bindings::{
     BuildSpec, BuiltGuest, Credit2, DomId, DomainConfig, DomainHandle, DomainInfo, GuestKind,
-    Leftover, RestoreSpec, RunState, Shell, ShutdownReason, StorePath, Xen,
+    RestoreSpec, RunState, Shell, ShutdownReason, StorePath, Xen,
 };
 
 use crate::env::Backend;
@@ -66,12 +66,14 @@ impl Host {
     }
 
     /// A domain with vCPUs and limits, and nothing in it.
-    pub(super) fn shell(&self, memory_kib: u64) -> Shell {
-        let config = DomainConfig::new(DomainHandle([7; 16]), GuestKind::Pvh, VCPUS.into());
+    pub(super) fn shell(&self, kind: GuestKind, memory_kib: u64) -> Shell {
+        let config = DomainConfig::new(DomainHandle([7; 16]), kind, VCPUS.into());
         let domain = self.xen.control.create(&config).unwrap();
         let domid = domain.domid();
         self.xen.memory.set_max(domid, memory_kib + MIB).unwrap();
-        self.xen.memory.set_paging_pool(domid, 4 << 20).unwrap();
+        if kind == GuestKind::Pvh {
+            self.xen.memory.set_paging_pool(domid, 4 << 20).unwrap();
+        }
         self.xen.vcpu.allocate(domain).unwrap()
     }
 
@@ -96,7 +98,12 @@ impl Host {
 
     /// A guest that runs.
     pub(super) async fn boot(&self, writers: &[MemoryWriter]) -> DomId {
-        let shell = self.shell(MEMORY_KIB);
+        self.boot_of(GuestKind::Pvh, writers).await
+    }
+
+    /// As [`Self::boot`], of either kind.
+    pub(super) async fn boot_of(&self, kind: GuestKind, writers: &[MemoryWriter]) -> DomId {
+        let shell = self.shell(kind, MEMORY_KIB);
         let (domid, ports) = (shell.domid(), self.ports(&shell));
         let spec = BuildSpec {
             kernel: kernel(),
@@ -142,8 +149,7 @@ impl Host {
         assert!(!matches!(before.state, RunState::Shutdown(_)), "{what}: {before:?}");
         let credit = self.xen.vcpu.credit2(domid).unwrap();
         assert_eq!(credit.cap_percent, 0, "{what}: it is braked");
-        let log = self.xen.guest_memory.log_dirty(domid, Leftover::Refuse);
-        log.unwrap_or_else(|error| panic!("{what}: its log is on: {error}")).end().unwrap();
+        assert!(!self.machine.logs_writes(domid), "{what}: its log is on");
         let up = self.machine.guest(domid).unwrap().uptime;
         sleep(Duration::from_secs(1)).await;
         assert!(self.machine.guest(domid).unwrap().uptime > up, "{what}: it stands still");

@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use std::sync::OnceLock;
+use xen_bindings::GuestKind;
 use xen_bindings::sim::MemoryWriter;
 
 use super::host::{Host, MEMORY_KIB};
@@ -11,14 +12,16 @@ use super::{Move, paused};
 use crate::env::Blocking;
 use crate::migrate::{Arrival, ArrivalError};
 
+const KINDS: [GuestKind; 2] = [GuestKind::Pvh, GuestKind::Pv];
+
 /// A stream that is good.
-fn good() -> &'static [u8] {
-    static GOOD: OnceLock<Vec<u8>> = OnceLock::new();
-    GOOD.get_or_init(|| {
+fn good(guest: GuestKind) -> &'static [u8] {
+    static GOOD: [OnceLock<Vec<u8>>; 2] = [const { OnceLock::new() }; 2];
+    GOOD[usize::from(guest == GuestKind::Pv)].get_or_init(|| {
         paused(async {
             let (from, to) = (Host::new(), Host::new());
-            let domid = from.boot(&[MemoryWriter::hot_set(200, 3000)]).await;
-            let ended = Move::new(&from, domid, &to).run().await;
+            let domid = from.boot_of(guest, &[MemoryWriter::hot_set(200, 3000)]).await;
+            let ended = Move { guest, ..Move::new(&from, domid, &to) }.run().await;
             assert!(ended.sent.is_ok() && ended.arrived.is_ok());
             ended.stream
         })
@@ -82,10 +85,10 @@ fn harm(stream: &mut Vec<u8>, harm: &Harm, is_end: bool) {
 }
 
 /// Takes a stream; afterwards the host is as before.
-async fn take(stream: &[u8], piece: usize) -> Result<(), ArrivalError> {
+async fn take(guest: GuestKind, stream: &[u8], piece: usize) -> Result<(), ArrivalError> {
     let host = Host::new();
     let before = host.machine.memory();
-    let shell = host.shell(MEMORY_KIB);
+    let shell = host.shell(guest, MEMORY_KIB);
     let (domid, spec) = (shell.domid(), host.ports(&shell));
     let begun = Arrival::begin(&host.backend, Blocking::Inline, shell, spec, Host::bounds());
     let mut arrival = begun.map_err(|failed| failed.error)?;
@@ -113,13 +116,14 @@ proptest! {
 
     #[test]
     fn a_stream_that_was_harmed_is_refused_or_a_guest(
+        guest in prop::sample::select(KINDS.to_vec()),
         harms in vec((a_harm(), any::<bool>()), 1..4), piece in 200_usize..300_000,
     ) {
-        let mut stream = good().to_vec();
+        let mut stream = good(guest).to_vec();
         for (of, is_end) in &harms {
             harm(&mut stream, of, *is_end);
         }
-        if let Err(error) = paused(take(&stream, piece)) {
+        if let Err(error) = paused(take(guest, &stream, piece)) {
             prop_assert!(!error.to_string().is_empty());
         }
     }
@@ -127,10 +131,14 @@ proptest! {
 
 #[test]
 fn a_good_stream_is_a_guest_in_any_pieces_and_twice_is_too_much() {
-    for piece in [333, 65_536, usize::MAX] {
-        paused(take(good(), piece)).unwrap();
+    for guest in KINDS {
+        for piece in [333, 65_536, usize::MAX] {
+            paused(take(guest, good(guest), piece)).unwrap();
+        }
+        let twice = [good(guest), good(guest)].concat();
+        let error = paused(take(guest, &twice, 65_536)).unwrap_err();
+        assert!(error.to_string().contains("comes where it must not"), "{error}");
     }
-    let twice = [good(), good()].concat();
-    let error = paused(take(&twice, 65_536)).unwrap_err();
-    assert!(error.to_string().contains("comes where it must not"), "{error}");
+    let [own, other] = KINDS;
+    assert!(matches!(paused(take(own, good(other), 999)), Err(ArrivalError::Restore(_))));
 }

@@ -4,6 +4,7 @@ mod failures;
 mod host;
 mod hostile;
 mod moves;
+mod pv;
 mod wire;
 
 use std::pin::{Pin, pin};
@@ -15,7 +16,7 @@ use vmm_core::migration::layered::Progress;
 use vmm_core::migration::{Limits, Options};
 use vmm_core::units::Kib;
 use xen_bindings::sim::MemoryDifference;
-use xen_bindings::{BuiltGuest, DomId, Gfn, RestoreSpec, Shell};
+use xen_bindings::{BuiltGuest, DomId, Gfn, GuestKind, RestoreSpec, Shell};
 
 use super::arrival::Arrived;
 use super::{Arrival, SendError, Sending, Sent};
@@ -27,6 +28,7 @@ use wire::{Kind, Outcome};
 struct Move<'a> {
     from: &'a Host,
     domid: DomId,
+    guest: GuestKind,
     to: &'a Host,
     blocking: Blocking,
     owner: Owner,
@@ -60,6 +62,7 @@ impl<'a> Move<'a> {
         Self {
             from,
             domid,
+            guest: GuestKind::Pvh,
             to,
             blocking: Blocking::Inline,
             owner: Owner::of(from, domid),
@@ -75,7 +78,7 @@ impl<'a> Move<'a> {
     }
 
     async fn run(self) -> Ended {
-        let shell = self.to.shell(host::MEMORY_KIB);
+        let shell = self.to.shell(self.guest, host::MEMORY_KIB);
         let spec = self.to.ports(&shell);
         let begun = Arrival::begin(&self.to.backend, Blocking::Inline, shell, spec, Host::bounds());
         let arrival = begun.unwrap_or_else(|failed| panic!("{}", failed.error));
@@ -85,6 +88,7 @@ impl<'a> Move<'a> {
             backend: self.from.backend.clone(),
             blocking: self.blocking,
             domid: self.domid,
+            kind: self.guest,
             limits: self.limits,
             options: self.options.clone(),
             bandwidth: self.bandwidth,

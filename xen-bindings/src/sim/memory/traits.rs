@@ -81,6 +81,13 @@ impl GuestMemory for Handle {
         })?;
         Ok(DirtyLog::new(Box::new(Log { handle: Arc::new(self.clone()), domid })))
     }
+
+    fn end_log(&self, domid: DomId) -> Result<(), XenError> {
+        self.xen(Op::LogEnd, Some(domid), |state| {
+            state.hypervisor.get_mut(domid)?.ram.log_off();
+            Ok(())
+        })
+    }
 }
 
 struct Mapped {

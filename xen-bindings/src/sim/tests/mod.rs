@@ -5,6 +5,7 @@ mod guests;
 mod hostile;
 mod invariants;
 mod limits;
+mod live_save;
 mod machine;
 mod memory;
 mod nics;

@@ -120,6 +120,11 @@ impl<R: Read> ImageReader<R> {
         }
     }
 
+    /// What the image is read from, at the byte behind the last record.
+    pub fn input(&self) -> &R {
+        self.input.get_ref()
+    }
+
     /// What the image was read from, at the byte behind it.
     ///
     /// # Errors

@@ -37,6 +37,11 @@ impl<W: Write> ImageWriter<W> {
         self.output.offset()
     }
 
+    /// What the image is written to, with all records so far.
+    pub fn written(&self) -> &W {
+        self.output.get_ref()
+    }
+
     /// Writes one record. Pages go out as they lie, in one vectored write.
     ///
     /// # Errors
