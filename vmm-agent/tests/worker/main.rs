@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod questions;
+
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
@@ -20,9 +22,9 @@ use vmm_agent::kernels::{Format, Packed, Unpack as _, UnpackError};
 use vmm_agent::worker::{self, Program, WorkerImage, Workers};
 use xen_bindings::sim::{SimConfig, SimMachine};
 use xen_bindings::{
-    Affinity, BuildSpec, BuiltGuest, Credit2, DomId, DomainConfig, DomainHandle, GIVEN_UP, Gfn,
-    GuestImage, GuestKind, Loader, Next, Port, Precopy, RestoreSpec, SavePilot, Shell, VcpuControl,
-    VcpuInfo, VcpulessDomain, Xen, XenError, XenErrorKind,
+    Affinity, BuildSpec, BuiltGuest, Credit2, DomId, DomainConfig, DomainHandle, Gfn, GuestImage,
+    GuestKind, Loader, Port, RestoreSpec, SavePilot, Shell, VcpuControl, VcpuInfo, VcpulessDomain,
+    Xen, XenError, XenErrorKind,
 };
 
 /// As an agent that is killed.
@@ -42,7 +44,7 @@ fn main() -> ExitCode {
         ("a worker that misbehaves is an error, and the next job is done", misbehaviour),
         ("a worker has few rights", few_rights),
         ("streams go through a worker and end before the answer", streams),
-        ("a worker that saves a running guest asks, and is told", questions),
+        ("a worker that saves a running guest asks, and is told", questions::questions),
         ("a kernel is unpacked by a worker", unpacking),
         ("several jobs at once", several_at_once),
         ("a worker that was ended in waiting is replaced", ended_in_waiting),
@@ -151,29 +153,13 @@ impl GuestImage for FakeImage {
         Ok(())
     }
 
-    /// Asks as a save of three rounds does; what it was told becomes the stream.
     fn save_live(
         &self,
         _: DomId,
         stream: BorrowedFd<'_>,
         pilot: &mut dyn SavePilot,
     ) -> Result<(), XenError> {
-        let mut to = File::from(stream.try_clone_to_owned().unwrap());
-        for rounds in 0..3 {
-            let sent_pages = 10 * u64::from(rounds);
-            for dirty_pages in [Some(7), None] {
-                match pilot.next(Precopy { rounds, sent_pages, dirty_pages }) {
-                    Next::Round => to.write_all(b"r").unwrap(),
-                    Next::Stop => to.write_all(b"s").unwrap(),
-                    Next::GiveUp => std::process::abort(),
-                }
-            }
-        }
-        if !pilot.suspend() {
-            return Err(XenError::new("domain_save", GIVEN_UP));
-        }
-        to.write_all(b".").unwrap();
-        Ok(())
+        questions::ask(stream, pilot)
     }
 
     fn restore(
@@ -399,52 +385,6 @@ fn streams() {
     let built = image.restore(&bench.shell, read_end.as_fd(), &spec).unwrap();
     writer.join().unwrap().unwrap();
     assert_eq!((built.store_gfn, built.console_gfn), (Gfn(5), Gfn(6)));
-}
-
-/// Answers from a script, and notes what it was asked.
-struct Script {
-    words: Vec<Next>,
-    suspends: bool,
-    asked: Vec<Precopy>,
-}
-
-impl SavePilot for Script {
-    fn next(&mut self, at: Precopy) -> Next {
-        self.asked.push(at);
-        if self.words.is_empty() { Next::GiveUp } else { self.words.remove(0) }
-    }
-
-    fn suspend(&mut self) -> bool {
-        self.suspends
-    }
-}
-
-fn questions() {
-    let bench = Bench::new();
-    let (image, domid) = (bench.image(), bench.shell.domid());
-    let rounds =
-        || vec![Next::Round, Next::Round, Next::Stop, Next::Round, Next::Round, Next::Stop];
-    let save = |words: Vec<Next>, suspends: bool| {
-        let (mut read_end, write_end) = io::pipe().unwrap();
-        let mut script = Script { words, suspends, asked: Vec::new() };
-        let saved = image.save_live(domid, write_end.as_fd(), &mut script);
-        drop(write_end);
-        let mut read = String::new();
-        read_end.read_to_string(&mut read).unwrap();
-        (saved, read, script.asked)
-    };
-    let (saved, read, asked) = save(rounds(), true);
-    saved.unwrap();
-    assert_eq!((read.as_str(), asked.len()), ("rrsrrs.", 6));
-    let fourth = Precopy { rounds: 1, sent_pages: 10, dirty_pages: None };
-    assert_eq!((asked[0].dirty_pages, asked[3]), (Some(7), fourth));
-    let (saved, read, _) = save(rounds(), false);
-    assert_eq!((saved.unwrap_err().kind(), read.as_str()), (GIVEN_UP, "rrsrrs"));
-    // One that dies between two questions.
-    let (saved, read, _) = save(vec![Next::Round], true);
-    assert!(saved.unwrap_err().said().contains("without an answer"));
-    assert_eq!(read, "r");
-    save(rounds(), true).0.unwrap();
 }
 
 fn unpacking() {
