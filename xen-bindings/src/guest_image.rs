@@ -81,6 +81,11 @@ pub trait SavePilot: Send {
 
     /// Suspends the guest, and waits until it is. False fails the save.
     fn suspend(&mut self) -> bool;
+
+    /// Nobody waits for the save any more: where it runs in a process of its own, that may be ended.
+    fn is_gone(&self) -> bool {
+        false
+    }
 }
 
 /// Builds, saves and restores guests.

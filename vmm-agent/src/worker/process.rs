@@ -22,6 +22,10 @@ const SAID_BYTES_MAX: usize = 2048;
 const NOISE_BYTES_MAX: usize = 1 << 20;
 /// How long a worker that has answered may take to end.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
+/// How long one may go on that nobody waits for: a save that was given up tidies up behind itself.
+const GONE_MAX: Duration = Duration::from_secs(10);
+/// How often it is looked whether somebody does.
+const LOOK: Duration = Duration::from_secs(1);
 /// What is read at once.
 const READ_BYTES: usize = 4096;
 
@@ -108,10 +112,17 @@ impl Process {
         deadline: Instant,
         pilot: &mut dyn SavePilot,
     ) -> Result<Answer, Silence> {
+        let mut gone_since = None;
         loop {
-            match heard.listen(&mut self.stdout, &mut self.stderr, deadline)? {
-                Word::Answer(answer) => return Ok(answer),
-                Word::Ask(question) => {
+            if pilot.is_gone() && gone_since.get_or_insert_with(Instant::now).elapsed() > GONE_MAX {
+                return Err(Silence::Unwanted);
+            }
+            let next_look = deadline.min(Instant::now() + LOOK);
+            match heard.listen(&mut self.stdout, &mut self.stderr, next_look) {
+                Err(Silence::Overdue) if Instant::now() < deadline => {}
+                Err(silence) => return Err(silence),
+                Ok(Word::Answer(answer)) => return Ok(answer),
+                Ok(Word::Ask(question)) => {
                     let told =
                         serde_json::to_vec(&question.put_to(pilot)).map_err(io::Error::other);
                     // One that has ended meanwhile says so by its silence.
@@ -139,6 +150,7 @@ impl Process {
         match silence {
             Silence::Ended => WorkerError::Died { status, said },
             Silence::Overdue => WorkerError::Overdue { limit, said },
+            Silence::Unwanted => WorkerError::Overdue { limit: GONE_MAX, said },
             Silence::Refused(what) => WorkerError::Send(what),
             Silence::Garbage(what) => WorkerError::Garbage { what, said },
         }
@@ -149,6 +161,8 @@ impl Process {
 enum Silence {
     Ended,
     Overdue,
+    /// It goes on although nobody waits for it.
+    Unwanted,
     Refused(String),
     Garbage(String),
 }

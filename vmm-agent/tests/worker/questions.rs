@@ -16,6 +16,9 @@ pub(crate) fn ask(stream: BorrowedFd<'_>, pilot: &mut dyn SavePilot) -> Result<(
         for dirty_pages in [Some(7), None] {
             match pilot.next(Precopy { rounds, sent_pages, dirty_pages }) {
                 Next::Round => to.write_all(b"r").unwrap(),
+                Next::Stop if rounds == 2 && dirty_pages.is_some() => loop {
+                    std::thread::sleep(std::time::Duration::from_secs(1));
+                },
                 Next::Stop => to.write_all(b"s").unwrap(),
                 Next::GiveUp => std::process::abort(),
             }
@@ -33,6 +36,8 @@ struct Script {
     words: Vec<Next>,
     suspends: bool,
     asked: Vec<Precopy>,
+    /// Nobody waits any more once the last word was said.
+    leaves: bool,
 }
 
 impl SavePilot for Script {
@@ -44,6 +49,10 @@ impl SavePilot for Script {
     fn suspend(&mut self) -> bool {
         self.suspends
     }
+
+    fn is_gone(&self) -> bool {
+        self.leaves && self.words.is_empty()
+    }
 }
 
 pub(crate) fn questions() {
@@ -53,7 +62,7 @@ pub(crate) fn questions() {
         || vec![Next::Round, Next::Round, Next::Stop, Next::Round, Next::Round, Next::Stop];
     let save = |words: Vec<Next>, suspends: bool| {
         let (mut read_end, write_end) = io::pipe().unwrap();
-        let mut script = Script { words, suspends, asked: Vec::new() };
+        let mut script = Script { words, suspends, asked: Vec::new(), leaves: !suspends };
         let saved = image.save_live(domid, write_end.as_fd(), &mut script);
         drop(write_end);
         let mut read = String::new();
@@ -71,5 +80,12 @@ pub(crate) fn questions() {
     let (saved, read, _) = save(vec![Next::Round], true);
     assert!(saved.unwrap_err().said().contains("without an answer"));
     assert_eq!(read, "r");
+    // One that hangs, and that nobody waits for.
+    let mut words = rounds();
+    words[4] = Next::Stop;
+    words.truncate(5);
+    let (saved, read, _) = save(words, false);
+    assert!(saved.unwrap_err().said().contains("was killed"));
+    assert_eq!(read, "rrsr");
     save(rounds(), true).0.unwrap();
 }

@@ -63,7 +63,7 @@ impl<'a> Rounds<'a> {
         let first = self.asked.first().ok_or("nothing was asked")?;
         same("sent before the first round", (first.rounds, first.sent_pages), (0, 0))?;
         ensure(
-            first.dirty_pages.is_some_and(|pages| pages * 4 >= MEMORY_KIB),
+            first.dirty_pages.is_some_and(|pages| pages * 8 >= MEMORY_KIB),
             format!("{first:?}"),
         )?;
         for (pair, number) in self.asked.chunks(2).zip(0..) {

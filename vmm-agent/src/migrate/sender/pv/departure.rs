@@ -64,6 +64,7 @@ struct Asking {
     bell: PipeWriter,
     ask: Sender<Question>,
     told: Receiver<Told>,
+    ends: CancellationToken,
 }
 
 /// Begins to save a guest. Call it in a runtime, whose clock the save goes by.
@@ -77,7 +78,7 @@ pub(super) fn begin(
     let _ = fcntl_setpipe_size(&to, PIPE_BYTES);
     let (bell, rings) = io::pipe()?;
     let ((ask, asked), (tell, told)) = (channel(), channel());
-    let mut asking = Asking { bell: rings, ask, told };
+    let mut asking = Asking { bell: rings, ask, told, ends: ends.clone() };
     let runtime = tokio::runtime::Handle::current();
     let work = move || {
         let _time = runtime.enter();
@@ -108,6 +109,10 @@ impl SavePilot for Asking {
 
     fn suspend(&mut self) -> bool {
         self.put(Question::Suspend) == Some(Told::Suspended(true))
+    }
+
+    fn is_gone(&self) -> bool {
+        self.ends.is_cancelled()
     }
 }
 
