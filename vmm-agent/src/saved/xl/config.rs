@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use vmm_core::id::VmId;
 use vmm_core::units::Kib;
-use vmm_core::vm::{GuestKind, MAXMEM_SLACK, VmSpec};
+use vmm_core::vm::{GuestKind, VmSpec};
 
 use crate::saved::Size;
 
@@ -90,8 +90,9 @@ impl Config {
             b_info: BuildInfo {
                 max_vcpus: spec.vcpus_max,
                 avail_vcpus: (0..size.vcpus_online).collect(),
-                max_memkb: spec.memory_max.0,
-                target_memkb: size.memory.min(spec.memory_max).0,
+                // It may have grown beyond what it boots with.
+                max_memkb: spec.memory_max.max(size.memory).0,
+                target_memkb: size.memory.0,
                 kernel: Some(spec.kernel.clone()),
                 ramdisk: spec.initramfs.clone(),
                 cmdline: Some(spec.cmdline.clone()),
@@ -131,12 +132,8 @@ impl Config {
         if c_info.kind != kind {
             return Some(format!("a guest of type {:?}, not {kind:?}", c_info.kind));
         }
-        if b_info.max_vcpus > spec.vcpus_max {
-            let (has, most) = (b_info.max_vcpus, spec.vcpus_max);
-            return Some(format!("a guest of {has} vCPUs; the VM has {most} at most"));
-        }
-        let (has, most) = (self.size().memory, spec.memory_max);
-        (has > most + MAXMEM_SLACK).then(|| format!("a guest of {has}; the VM has {most} at most"))
+        let (has, most) = (b_info.max_vcpus, spec.vcpus_max);
+        (has > most).then(|| format!("a guest of {has} vCPUs; the VM has {most} at most"))
     }
 
     /// Does it have these disks and no others?

@@ -1,9 +1,10 @@
 //! Files as they are written, read, cut, changed and interrupted; the pipe's other end is a thread here, or an image that
 //! misbehaves.
 
+mod image;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::os::fd::BorrowedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::OnceLock;
 
@@ -11,8 +12,9 @@ use proptest::prelude::*;
 use vmm_core::units::Kib;
 use vmm_core::vm::{Demand, GuestKind, OnEvent, Scheduling, VmName};
 use xen_bindings::sim::{SimConfig, SimMachine};
-use xen_bindings::{BuildSpec, DomainConfig, DomainHandle, Gfn, GuestImage, Port};
+use xen_bindings::{DomainConfig, DomainHandle, Gfn, Port};
 
+use self::image::Image;
 use super::format::RECORD_BYTES;
 use super::writer::SaveWriter;
 use super::*;
@@ -353,60 +355,6 @@ fn a_file_goes_for_good_and_one_that_cannot_be_looked_at_is_not_told_as_gone() {
     for _ in 0..2 {
         bench.files.remove(&path, vm()).unwrap();
         assert!(bench.names().is_empty());
-    }
-}
-
-/// Writes and takes as a worker would that does as its field says.
-#[derive(Clone, Copy, PartialEq)]
-enum Image {
-    Sound,
-    /// Fails half-way.
-    Fails,
-    /// Writes until nobody listens; reads nothing.
-    Endless,
-}
-
-impl GuestImage for Image {
-    fn build(&self, _: &Shell, _: &BuildSpec) -> Result<BuiltGuest, XenError> {
-        unreachable!("nothing is built here")
-    }
-
-    fn save(&self, _: DomId, stream: BorrowedFd<'_>) -> Result<(), XenError> {
-        let failed = || XenError::new("domain_save", XenErrorKind::Other(32));
-        let mut to = fs::File::from(stream.try_clone_to_owned().unwrap());
-        loop {
-            to.write_all(&super::tests::stream(2 * RECORD_BYTES)).map_err(|_| failed())?;
-            match self {
-                Self::Sound => return Ok(()),
-                Self::Fails => return Err(failed()),
-                Self::Endless => {}
-            }
-        }
-    }
-
-    fn save_live(
-        &self,
-        _: DomId,
-        _: BorrowedFd<'_>,
-        _: &mut dyn xen_bindings::SavePilot,
-    ) -> Result<(), XenError> {
-        unreachable!("nothing moves here")
-    }
-
-    fn restore(
-        &self,
-        _: &Shell,
-        from: BorrowedFd<'_>,
-        _: &RestoreSpec,
-    ) -> Result<BuiltGuest, XenError> {
-        let mut from = fs::File::from(from.try_clone_to_owned().unwrap());
-        let mut read = vec![0; 1000];
-        match self {
-            Self::Sound => drop(from.read_to_end(&mut read).unwrap()),
-            Self::Fails => return Err(XenError::new("domain_restore", XenErrorKind::BadImage)),
-            Self::Endless => from.read_exact(&mut read).unwrap(),
-        }
-        Ok(BuiltGuest { store_gfn: Gfn(1), console_gfn: Gfn(2) })
     }
 }
 
