@@ -81,6 +81,7 @@ const LONG: &[Table] = &[
     migration::LONG,
     pv::LONG,
     sleep::LONG,
+    policy::LONG,
     shared_disk::LONG,
     advice::CASES,
     faults::CASES,

@@ -9,9 +9,11 @@ pub(super) const CASES: Table = &[
     ("scheduling_is_what_xl_says", scheduling),
     ("a_renamed_vm_is_the_same_vm", rename),
     ("a_guest_that_crashes_starts_again_when_it_shall", restart),
-    ("a_guest_that_crashes_stays_to_be_looked_at_when_it_shall", preserve),
     ("a_vm_starts_with_its_host", autostart),
 ];
+/// With the whole matrix.
+pub(super) const LONG: Table =
+    &[("a_guest_that_crashes_stays_to_be_looked_at_when_it_shall", preserve)];
 
 const KNOBS: &str = "knobs";
 const PHOENIX: &str = "phoenix";
