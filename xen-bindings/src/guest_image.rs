@@ -109,7 +109,8 @@ pub trait GuestImage: Send + Sync {
     /// [`crate::GuestMemory::end_log`].
     ///
     /// # Errors
-    /// `NoSuchDomain`; [`GIVEN_UP`] when the pilot gives up or does not suspend it; `Other` with the stream's errno when it cannot be
+    /// `NoSuchDomain`; `Unsupported` for a PV guest where Xen has no [`crate::Physinfo::shadow`], before anything is written;
+    /// [`GIVEN_UP`] when the pilot gives up or does not suspend it; `Other` with the stream's errno when it cannot be
     /// written.
     fn save_live(
         &self,

@@ -23,6 +23,9 @@ pub struct Physinfo {
     pub hvm: bool,
     /// Hardware-assisted paging is there.
     pub hap: bool,
+    /// Xen can shadow page tables. Without that nobody logs what a PV guest writes: it is not copied while it runs. Debian builds Xen without
+    /// since XSA-495.
+    pub shadow: bool,
 }
 
 /// One physical CPU.

@@ -277,6 +277,7 @@ fn guest(number: usize, arrival: &Arrival) -> Guest {
             is_movable: true,
             memory_bytes: arrival.memory_mib << 20,
             dirty_bytes_per_s: 0,
+            stands: false,
             moved_s_ago: None,
         },
     };

@@ -37,6 +37,7 @@ pub struct LabHost {
     ssh_port: u16,
     ssh_key: PathBuf,
     serial_log: PathBuf,
+    qemu_pid: u32,
     /// Which xenstore daemon runs: `c` or `ocaml`.
     pub xenstored: String,
     /// What stands between other hosts' agents and this one's, if anything does.
@@ -151,6 +152,21 @@ impl LabHost {
     pub fn serial_log(&self) -> String {
         std::fs::read(&self.serial_log)
             .map_or_else(|_| String::new(), |b| String::from_utf8_lossy(&b).into_owned())
+    }
+
+    /// Ends the emulator of this host at once, as a cut of its power would. Nothing starts it again.
+    ///
+    /// # Errors
+    /// The process that the lab has recorded is not this host's emulator any more.
+    #[allow(clippy::disallowed_methods, reason = "a test drives real programs")]
+    pub fn cut_power(&self) -> Result<()> {
+        let line = std::fs::read(format!("/proc/{}/cmdline", self.qemu_pid)).unwrap_or_default();
+        let serial = self.serial_log.display().to_string();
+        let is_ours = String::from_utf8_lossy(&line).contains(&serial);
+        ensure!(is_ours, "process {} is not the emulator of {}", self.qemu_pid, self.name);
+        let killed = Command::new("kill").args(["-KILL", &self.qemu_pid.to_string()]).status()?;
+        ensure!(killed.success(), "the emulator of {} was not killed: {killed}", self.name);
+        Ok(())
     }
 
     /// How many guests the emulated processor has broken so far.

@@ -83,6 +83,7 @@ fn facts(core: &Core, info: &Physinfo, version: &XenVersion, memory: Kib) -> Hos
         network_bytes_per_s: core.config.network.map(|rate| rate.0),
         migration_address: core.config.migration_address.clone(),
         cpu_features: None,
+        logs_pv: Some(info.shadow),
         xen_version: format!("{}.{}{}", version.major, version.minor, version.extra),
         backend: core.backend.name.to_owned(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -227,6 +227,17 @@ pub enum Reason {
         /// What may be.
         allowed_ms: u64,
     },
+    /// Nobody logs what it writes, so it stands still for all of it.
+    #[error(
+        "its host's Xen has no shadow paging and cannot log what a PV guest writes, so that the guest stands still while it is copied: \
+         for {downtime_ms} ms where {allowed_ms} ms are allowed; allow a longer downtime, or use a faster network"
+    )]
+    MustStand {
+        /// How long.
+        downtime_ms: u64,
+        /// What may be.
+        allowed_ms: u64,
+    },
     /// It takes too long.
     #[error(
         "not done after {seconds} s, with {left_bytes} bytes left; allow more time or use a faster network"

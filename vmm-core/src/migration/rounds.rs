@@ -3,7 +3,8 @@
 //!
 //! A stop sends what is known to be written, and then what the guest writes meanwhile and what was kept back stand between it and its
 //! start. It is stopped when that fits what is allowed and another round would gain little; when rounds bring nothing, it is stopped if the
-//! longest downtime allows it. It fails by [`Reason`].
+//! longest downtime allows it. Where nobody logs what it writes, it stands still for all of its memory, if that is allowed. It fails by
+//! [`Reason`].
 
 use std::time::Duration;
 
@@ -128,6 +129,23 @@ impl Rounds {
         (now > self.limits.deadline).then(|| self.too_late(left_bytes))
     }
 
+    /// Of a guest whose writes nobody logs: before it is stopped, with all of its pages to be sent, and again while it stands still, with
+    /// those that are left.
+    ///
+    /// # Errors
+    /// [`Reason::MustStand`] when all in all that is longer than is allowed.
+    pub fn may_stand(&self, stood: Duration, round: &Round) -> Result<(), Reason> {
+        let downtime = stood.saturating_add(round.outlook(self.fixed).downtime);
+        let allowed = self.limits.downtime_max;
+        // What the link carries is not known at once, and a stop that was given up has cost something.
+        let is_early = !stood.is_zero() && stood < allowed / 4;
+        if downtime <= allowed || is_early {
+            return Ok(());
+        }
+        let (downtime_ms, allowed_ms) = (milliseconds(downtime), milliseconds(allowed));
+        Err(Reason::MustStand { downtime_ms, allowed_ms })
+    }
+
     fn too_late(&self, left_bytes: u64) -> Reason {
         Reason::Deadline { seconds: self.limits.deadline.as_secs(), left_bytes }
     }
@@ -157,6 +175,25 @@ mod tests {
     fn round(dirty_pages: u64, took_ms: u64, held_pages: u64) -> Round {
         let took = Duration::from_millis(took_ms);
         Round { dirty_pages, took, held_pages, page_bytes: 4e3, link_bytes_per_s: 4e7 }
+    }
+
+    #[test]
+    fn a_guest_that_nobody_logs_stands_still_for_all_of_it_or_stays() {
+        let rounds = Rounds::new(limits(1000), FIXED);
+        let of = |dirty_pages| Round {
+            dirty_pages,
+            took: Duration::ZERO,
+            held_pages: 0,
+            page_bytes: 4096.0,
+            link_bytes_per_s: 4096.0 * 1000.0,
+        };
+        let stood = Duration::from_millis(400);
+        assert_eq!(rounds.may_stand(Duration::ZERO, &of(900)), Ok(()));
+        assert_eq!(rounds.may_stand(stood, &of(500)), Ok(()));
+        assert_eq!(rounds.may_stand(stood / 2, &of(9000)), Ok(()));
+        let refused = |downtime_ms| Err(Reason::MustStand { downtime_ms, allowed_ms: 1000 });
+        assert_eq!(rounds.may_stand(Duration::ZERO, &of(1100)), refused(1200));
+        assert_eq!(rounds.may_stand(stood, &of(600)), refused(1100));
     }
 
     #[test]

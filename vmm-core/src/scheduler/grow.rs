@@ -57,8 +57,8 @@ pub fn grow(pool: &Pool, vm: VmId, demand: Amounts, model: &CostModel) -> Option
         if !is_here {
             let vm = asked.vm(at);
             let link = asked.host(from).link_bytes_per_s.min(asked.host(host).link_bytes_per_s);
-            let Some(found) = forecast(&vm.mobility, link).ok().filter(|_| vm.mobility.is_movable)
-            else {
+            let is_movable = vm.mobility.is_movable && !vm.mobility.stands;
+            let Some(found) = forecast(&vm.mobility, link).ok().filter(|_| is_movable) else {
                 continue;
             };
             terms.add(Term::Migration, cost_of(&found));

@@ -1,7 +1,7 @@
 //! What a live migration costs: the pre-copy model.
 //!
 //! Memory is sent while the guest runs; what it writes meanwhile is sent again, round by round. With `rho`, the memory that it writes for each byte that is sent, round
-//! `n` sends `M rho^n`: the sum is what travels, the last round is what the guest waits for.
+//! `n` sends `M rho^n`: the sum is what travels, the last round is what the guest waits for. A guest that stands still meanwhile waits for all.
 
 use super::problem::Mobility;
 
@@ -43,6 +43,11 @@ pub struct DoesNotConverge {
 /// [`DoesNotConverge`].
 pub fn forecast(vm: &Mobility, bytes_per_s: u64) -> Result<Forecast, DoesNotConverge> {
     let link = bytes_per_s.max(1) as f64;
+    if vm.stands {
+        let bytes = vm.memory_bytes as f64;
+        let seconds = bytes / link + HAND_OVER_S;
+        return Ok(Forecast { bytes, seconds, downtime_s: seconds, rho: 0.0 });
+    }
     let rho = vm.dirty_bytes_per_s as f64 / link;
     if rho > RHO_MAX {
         return Err(DoesNotConverge { rho });
@@ -69,7 +74,7 @@ mod tests {
             is_movable: true,
             memory_bytes: 1_000_000_000,
             dirty_bytes_per_s: dirty,
-            moved_s_ago: None,
+            ..Mobility::default()
         };
         let found = forecast(&vm, 100_000_000).ok();
         match (found, expect) {
@@ -87,5 +92,18 @@ mod tests {
         check(10_000_000, Some((1.111e9, 0.201)));
         check(50_000_000, Some((1.9687e9, 0.5125)));
         check(90_000_000, None);
+    }
+
+    #[test]
+    fn a_guest_that_stands_still_waits_for_all_of_it_whatever_it_writes() {
+        let vm = Mobility {
+            memory_bytes: 1_000_000_000,
+            dirty_bytes_per_s: u64::MAX,
+            stands: true,
+            ..Mobility::default()
+        };
+        let found = forecast(&vm, 100_000_000).unwrap();
+        assert!((found.downtime_s - 10.2).abs() < 1e-9, "{found:?}");
+        assert_eq!((found.seconds, found.bytes), (found.downtime_s, 1e9));
     }
 }

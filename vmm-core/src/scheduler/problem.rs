@@ -104,6 +104,8 @@ pub struct Mobility {
     pub memory_bytes: u64,
     /// Memory that it writes in a second.
     pub dirty_bytes_per_s: u64,
+    /// It stands still while it is copied: nobody logs what it writes. Moved only by who asks for it.
+    pub stands: bool,
     /// Seconds since it was last moved; `None` when it never was.
     pub moved_s_ago: Option<u64>,
 }

@@ -76,6 +76,8 @@ pub enum Why {
     Immovable,
     /// It was moved so many seconds ago.
     CoolingDown(u64),
+    /// It would stand still while it is copied.
+    Stands,
     /// It writes too fast for the link.
     DoesNotConverge,
     /// No other host may take it; one of them says this.
@@ -236,6 +238,9 @@ impl View<'_> {
         let mobility = &self.board.vm(vm).mobility;
         if !mobility.is_movable {
             return Some(Why::Immovable);
+        }
+        if mobility.stands {
+            return Some(Why::Stands);
         }
         let moved = mobility.moved_s_ago.filter(|ago| *ago < self.limits.cool_down_s);
         moved.map(Why::CoolingDown)

@@ -242,6 +242,7 @@ fn write_vm(text: &mut Lines, vm: &Vm) {
         .field("movable", vm.mobility.is_movable)
         .field("memory", vm.mobility.memory_bytes)
         .field("dirty", vm.mobility.dirty_bytes_per_s)
+        .optional("stands", vm.mobility.stands.then_some(true))
         .optional("moved", vm.mobility.moved_s_ago);
 }
 
@@ -269,6 +270,7 @@ fn read_vm(line: &mut Fields) -> Result<Vm, BadRecord> {
             is_movable: line.parse("movable")?,
             memory_bytes: line.parse("memory")?,
             dirty_bytes_per_s: line.parse("dirty")?,
+            stands: line.optional("stands")?.unwrap_or(false),
             moved_s_ago: line.optional("moved")?,
         },
     })

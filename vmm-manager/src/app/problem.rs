@@ -176,6 +176,7 @@ impl State {
                 memory_bytes: vm.memory_now_kib.saturating_mul(1024),
                 dirty_bytes_per_s: demand[Resource::Cpu]
                     .saturating_mul(DIRTY_BYTES_PER_CPU_S / 1000),
+                stands: self.stands_when_moved(vm),
                 // A date that is still to come was written by a clock that went wrong.
                 moved_s_ago: vm
                     .record
@@ -184,6 +185,14 @@ impl State {
                     .map(|ago_ms| ago_ms / 1000),
             },
         })
+    }
+
+    /// Its host's Xen logs no PV guest.
+    fn stands_when_moved(&self, vm: &super::state::Vm) -> bool {
+        let host = vm.record.host.and_then(|host| self.hosts.get(&host));
+        let facts = host.and_then(|host| host.record.facts.as_ref());
+        vm.record.spec.kind == v1::GuestKind::Pv
+            && facts.is_some_and(|facts| facts.logs_pv == Some(false))
     }
 
     /// What a VM that was never measured is expected to use: what was promised, or what its likes use.

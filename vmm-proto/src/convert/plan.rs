@@ -74,10 +74,12 @@ fn shown_kept(pool: &Pool, kept: &Kept) -> v1::KeptVm {
 pub fn why_in_words(pool: &Pool, why: &Why) -> String {
     match why {
         Why::Immovable => {
-            "it cannot be moved while it runs: it is no PVH guest, has disks of its host, or a task owns it"
+            "it cannot be moved while it runs: it has disks of its host, or a task owns it"
                 .to_owned()
         }
         Why::CoolingDown(ago) => format!("its last move was {ago} s ago, and it rests"),
+        Why::Stands => "its host's Xen cannot log what a PV guest writes: it would stand still while it is copied; move it with a longer --downtime-max"
+            .to_owned(),
         Why::DoesNotConverge => "it writes its memory faster than the link carries it".to_owned(),
         Why::NoHost(None) => "there is no other host".to_owned(),
         Why::NoHost(Some(refusal)) => format!("no other host can take it; one {refusal}"),

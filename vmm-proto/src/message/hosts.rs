@@ -13,6 +13,7 @@ pub(super) fn facts() -> v1::HostFacts {
         network_bytes_per_s: Some(125_000_000),
         migration_address: Some("10.9.0.1:8443".into()),
         cpu_features: Some("1789c3f5-f7fa3223".into()),
+        logs_pv: Some(false),
         xen_version: "4.17.7".into(),
         backend: "libxc".into(),
         agent_version: "0.1.0".into(),

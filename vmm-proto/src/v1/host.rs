@@ -89,6 +89,9 @@ pub struct HostFacts {
     /// What a guest may be promised of its processors at most: Xen's feature sets as hexadecimal words with `-` between them.
     #[serde(rename = "@cpu-features", default, skip_serializing_if = "Option::is_none")]
     pub cpu_features: Option<String>,
+    /// Whether its Xen logs what PV guests write. Where it does not, a PV guest stands still while it is copied. Not said: it does.
+    #[serde(rename = "@logs-pv", default, skip_serializing_if = "Option::is_none")]
+    pub logs_pv: Option<bool>,
     /// Such as `4.17.7`, or `simulated`.
     #[serde(rename = "@xen-version")]
     pub xen_version: String,

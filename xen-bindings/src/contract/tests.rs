@@ -24,10 +24,10 @@ impl Drop for Kernel {
     }
 }
 
-fn run(flavour: StoreFlavour) {
-    let kernel = Kernel::new(&format!("{flavour:?}"));
+fn run(flavour: StoreFlavour, shadow: bool) {
+    let kernel = Kernel::new(&format!("{flavour:?}-{shadow}"));
     let clock = ManualClock::default();
-    let config = SimConfig { store: flavour, ..SimConfig::default() };
+    let config = SimConfig { store: flavour, shadow, ..SimConfig::default() };
     let machine = SimMachine::new(config, clock.clock());
     let before = machine.memory();
     let (runner, wound) = (machine.clone(), clock.clone());
@@ -51,12 +51,17 @@ fn run(flavour: StoreFlavour) {
 
 #[test]
 fn the_simulator_with_c_xenstored_holds_the_contract() {
-    run(StoreFlavour::C);
+    run(StoreFlavour::C, true);
 }
 
 #[test]
 fn the_simulator_with_oxenstored_holds_the_contract() {
-    run(StoreFlavour::Ocaml);
+    run(StoreFlavour::Ocaml, true);
+}
+
+#[test]
+fn the_simulator_of_a_xen_without_shadow_paging_holds_the_contract() {
+    run(StoreFlavour::C, false);
 }
 
 #[test]

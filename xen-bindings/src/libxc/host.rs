@@ -32,6 +32,7 @@ impl HostInfo for Libxc {
             memory_claimed_kib: PageCount(raw.outstanding_pages).kib(),
             hvm: raw.capabilities & xc::XEN_SYSCTL_PHYSCAP_hvm != 0,
             hap: raw.capabilities & xc::XEN_SYSCTL_PHYSCAP_hap != 0,
+            shadow: raw.capabilities & xc::XEN_SYSCTL_PHYSCAP_shadow != 0,
         })
     }
 

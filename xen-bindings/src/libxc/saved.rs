@@ -8,11 +8,12 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::null_mut;
 
 use super::{Libxc, ffi};
-use crate::control::DomainControl;
+use crate::control::{DomainControl, GuestKind};
 use crate::domid::DomId;
 use crate::error::{XenError, XenErrorKind};
 use crate::frame::Gfn;
 use crate::guest_image::{BuiltGuest, GIVEN_UP, Next, Precopy, RestoreSpec, SavePilot};
+use crate::host::HostInfo;
 use crate::vcpu::Shell;
 
 const OP_SAVE: &str = "domain_save";
@@ -44,8 +45,12 @@ impl Libxc {
         stream: BorrowedFd<'_>,
         pilot: &mut dyn SavePilot,
     ) -> Result<(), XenError> {
-        if self.info(domid)?.is_none() {
-            return Err(XenError::new(OP_SAVE, XenErrorKind::NoSuchDomain).domain(domid));
+        let refuse = |kind| XenError::new(OP_SAVE, kind).domain(domid);
+        let info = self.info(domid)?.ok_or_else(|| refuse(XenErrorKind::NoSuchDomain))?;
+        // libxenguest would say that an argument is invalid, once it has begun to write.
+        if info.kind == GuestKind::Pv && !self.physinfo()?.shadow {
+            return Err(refuse(XenErrorKind::Unsupported)
+                .detail("this Xen has no shadow paging: what a PV guest writes is not logged"));
         }
         let mut steered = Steered { pilot, has_given_up: false };
         let data = (&raw mut steered).cast();

@@ -19,6 +19,8 @@ pub struct SimConfig {
     pub store: StoreFlavour,
     /// The processor can run PVH guests.
     pub hvm: bool,
+    /// Xen can shadow page tables, and log what PV guests write.
+    pub shadow: bool,
     /// What its processor can do, a bit each. A guest that was promised more elsewhere is restored without it.
     pub cpu_features: u32,
     /// From the first unpause until the guest's kernel is on xenstore.
@@ -34,6 +36,7 @@ impl Default for SimConfig {
             dom0_memory_kib: 1 << 20,
             store: StoreFlavour::C,
             hvm: true,
+            shadow: true,
             cpu_features: 0x7fff,
             guest_boot: Duration::from_secs(1),
         }

@@ -31,6 +31,7 @@ pub(crate) struct Hypervisor {
     pub(crate) memory: Pages,
     pub(crate) pcpus: u32,
     hvm: bool,
+    shadow: bool,
     /// The id given last.
     rover: u16,
     settled: Duration,
@@ -55,6 +56,7 @@ impl Hypervisor {
             memory,
             pcpus: config.pcpus,
             hvm: config.hvm,
+            shadow: config.shadow,
             rover: 0,
             settled: now,
             idle_ns: 0,
@@ -63,6 +65,10 @@ impl Hypervisor {
 
     pub(crate) fn hvm(&self) -> bool {
         self.hvm
+    }
+
+    pub(crate) fn shadow(&self) -> bool {
+        self.shadow
     }
 
     /// Accounts CPU time up to `now`, as things stood since the last call.

@@ -94,7 +94,11 @@ impl Saving<'_> {
         let domid = self.domid;
         let (kind, policy, all) = self.handle.within(|state| {
             let policy = state.cpu_policy(domid)?;
+            let shadows = state.hypervisor.shadow();
             let domain = state.hypervisor.get_mut(domid)?;
+            if domain.kind == GuestKind::Pv && !shadows {
+                return Err(XenErrorKind::Unsupported);
+            }
             if domain.dying || !domain.built {
                 return Err(XenErrorKind::Invalid);
             }

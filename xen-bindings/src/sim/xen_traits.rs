@@ -164,6 +164,7 @@ impl HostInfo for Handle {
                 memory_claimed_kib: hypervisor.memory.claimed() * PAGE_KIB,
                 hvm: hypervisor.hvm(),
                 hap: hypervisor.hvm(),
+                shadow: hypervisor.shadow(),
             })
         })
     }

@@ -1,5 +1,8 @@
 //! Xen, its tools, sshd and a kernel from Debian's packages: fetched and unpacked into a folder, not installed.
 //!
+//! Of the hypervisor, the oldest version that Debian still has comes as well: pools are seldom patched at once, and what a fix takes
+//! away (since XSA-495 Debian builds Xen without shadow paging, and a PV guest's writes cannot be logged) is tried with it and without.
+//!
 //! Fails when apt knows no such package or cannot fetch it; as root the lists are refreshed once before giving up.
 
 use std::fs;
@@ -13,10 +16,11 @@ use crate::packages::is_root;
 use crate::run;
 
 /// Change this with `PACKAGES` or with what is done to them.
-const RECIPE: &str = "debian 12, xen 4.17, recipe 1";
+const RECIPE: &str = "debian 12, xen 4.17, recipe 2";
 
+const HYPERVISOR: &str = "xen-hypervisor-4.17-amd64";
 const PACKAGES: &[&str] = &[
-    "xen-hypervisor-4.17-amd64",
+    HYPERVISOR,
     "xen-utils-4.17",
     // oxenstored.conf: without it oxenstored does not start
     "xen-utils-common",
@@ -44,13 +48,15 @@ const PACKAGES: &[&str] = &[
 
 /// Returns with `sysroot` holding the packages; fetches nothing when it does already.
 pub(crate) fn unpack(lab: &Lab<'_>) -> Result<()> {
-    let sysroot = lab.sysroot();
-    let stamp = Stamp::of_content(&sysroot, &format!("{RECIPE}\n{}", PACKAGES.join(" ")));
+    let (sysroot, oldest) = (lab.sysroot(), lab.sysroot_of_oldest());
+    let versions = hypervisors()?;
+    let content = format!("{RECIPE}\n{}\n{}", PACKAGES.join(" "), versions.join(" "));
+    let stamp = Stamp::of_content(&sysroot, &content);
     if stamp.is_fresh() {
         return Ok(());
     }
     let folder = lab.path("debs");
-    for old in [&sysroot, &folder] {
+    for old in [&sysroot, &oldest, &folder] {
         if old.exists() {
             fs::remove_dir_all(old).with_context(|| format!("remove {}", old.display()))?;
         }
@@ -64,11 +70,12 @@ pub(crate) fn unpack(lab: &Lab<'_>) -> Result<()> {
         run::output(run::command("apt-get").args(["update", "-q"]))?;
         download(&folder)?;
     }
-    for entry in fs::read_dir(&folder)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ext| ext == "deb") {
-            run::output(run::command("dpkg").arg("-x").args([&path, &sysroot]))?;
-        }
+    unpack_all(&folder, &sysroot)?;
+    if let [_, .., version] = &versions[..] {
+        let folder = folder.join("oldest");
+        fs::create_dir_all(&folder)?;
+        fetch(&folder, &[format!("{HYPERVISOR}={version}")])?;
+        unpack_all(&folder, &oldest)?;
     }
     let release = super::tree::Sysroot(sysroot.clone()).kernel_release()?;
     run::output(run::command("/usr/sbin/depmod").arg("-b").arg(&sysroot).arg(&release))?;
@@ -76,11 +83,36 @@ pub(crate) fn unpack(lab: &Lab<'_>) -> Result<()> {
 }
 
 fn download(folder: &Path) -> Result<()> {
-    let kernel = kernel_package()?;
+    let mut packages: Vec<String> = PACKAGES.iter().map(|&name| name.to_owned()).collect();
+    packages.push(kernel_package()?);
+    fetch(folder, &packages)
+}
+
+fn fetch(folder: &Path, packages: &[String]) -> Result<()> {
     let mut apt = run::command("apt-get");
-    apt.current_dir(folder).args(["download", "-q"]).args(PACKAGES).arg(kernel);
-    run::output(&mut apt)?;
+    run::output(apt.current_dir(folder).args(["download", "-q"]).args(packages)).map(drop)
+}
+
+fn unpack_all(folder: &Path, into: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ext| ext == "deb") {
+            run::output(run::command("dpkg").arg("-x").arg(&path).arg(into))?;
+        }
+    }
     Ok(())
+}
+
+/// The versions that Debian has, newest first; none before its lists are fetched.
+fn hypervisors() -> Result<Vec<String>> {
+    let listing = run::output(run::command("apt-cache").args(["madison", HYPERVISOR]))?;
+    let mut versions: Vec<_> = listing
+        .lines()
+        .filter_map(|line| line.split('|').nth(1))
+        .map(|v| v.trim().to_owned())
+        .collect();
+    versions.dedup();
+    Ok(versions)
 }
 
 /// The kernel that `linux-image-amd64` stands for today.

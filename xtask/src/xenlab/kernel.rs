@@ -22,19 +22,24 @@ const SECTOR: usize = 512;
 const XZ: &[u8] = b"\xfd7zXZ\0";
 const ELF: &[u8] = b"\x7fELF";
 
-/// Returns with `xen`, `vmlinuz` and `vmlinux` in the lab's folder.
+/// Returns with both Xens, `vmlinuz` and `vmlinux` in the lab's folder.
 pub(crate) fn prepare(lab: &Lab<'_>) -> Result<()> {
     let boot = lab.sysroot().join("boot");
     let vmlinuz = find(&boot, |name| name.starts_with("vmlinuz-"))?;
-    let xen = find(&boot, |name| name.starts_with("xen-") && name.ends_with(".gz"))?;
+    let newest = find(&boot, is_xen)?;
+    let oldest = lab.sysroot_of_oldest().join("boot");
+    let oldest = if oldest.exists() { find(&oldest, is_xen)? } else { newest.clone() };
     let mut stamp = Stamp::new(&lab.vmlinux(), "kernel")?;
-    stamp.input(&vmlinuz)?;
-    stamp.input(&xen)?;
+    for input in [&vmlinuz, &newest, &oldest] {
+        stamp.input(input)?;
+    }
     if stamp.is_fresh() {
         return Ok(());
     }
-    let mut gzip = run::command("gzip");
-    run::success(gzip.arg("-dc").stdin(File::open(xen)?).stdout(File::create(lab.xen())?))?;
+    for (packed, xen) in [newest, oldest].into_iter().zip(lab.xens()) {
+        let mut gzip = run::command("gzip");
+        run::success(gzip.arg("-dc").stdin(File::open(packed)?).stdout(File::create(xen)?))?;
+    }
     fs::copy(&vmlinuz, lab.vmlinuz())?;
     let compressed = lab.path("vmlinux.xz");
     fs::write(&compressed, payload(&fs::read(&vmlinuz)?)?)?;
@@ -47,6 +52,10 @@ pub(crate) fn prepare(lab: &Lab<'_>) -> Result<()> {
         bail!("{} holds no ELF file", vmlinuz.display());
     }
     stamp.write()
+}
+
+fn is_xen(name: &str) -> bool {
+    name.starts_with("xen-") && name.ends_with(".gz")
 }
 
 fn find(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<PathBuf> {

@@ -56,12 +56,14 @@ usage: cargo xtask xenlab COMMAND
   shell ID [CMD…]                      a shell, or one command, in the dom0 of host ID
   test [SUITE] [--full] [--xenstored c|ocaml]
                                        boot hosts, run the suites contract and e2e, or the one named (migration,
-                                       and processors with hosts that differ, are the others), end the hosts
+                                       processors with hosts that differ, and power, which kills hosts and
+                                       boots others, are there too), end the hosts
   bench SUITE --json [--rounds N] [--only WRITERS] [--xenstored c|ocaml]
                                        boot one host, or two for migration, and run a benchmark suite; the last line
                                        is a JSON object
 
-Without --xenstored, odd hosts run oxenstored and even hosts run C xenstored; bench runs C xenstored.";
+Without --xenstored, odd hosts run oxenstored and even hosts run C xenstored; bench runs C xenstored.
+Even hosts boot the newest Xen 4.17 of Debian, odd ones the oldest that it still has.";
 
 pub(crate) fn main(workspace: &Workspace, mut args: Args) -> Result<ExitCode> {
     let command = args.positional();

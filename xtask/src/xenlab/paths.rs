@@ -33,8 +33,20 @@ impl<'a> Lab<'a> {
         self.path("sysroot")
     }
 
-    pub(crate) fn xen(&self) -> PathBuf {
-        self.path("xen")
+    /// The oldest hypervisor that Debian still has, when it is not the only one.
+    pub(crate) fn sysroot_of_oldest(&self) -> PathBuf {
+        self.path("sysroot-oldest")
+    }
+
+    /// The newest Xen, and the oldest.
+    pub(crate) fn xens(&self) -> [PathBuf; 2] {
+        [self.path("xen"), self.path("xen-oldest")]
+    }
+
+    /// What a host boots: both are in every run of two hosts, and one host alone can log what its PV guests write.
+    pub(crate) fn xen_of(&self, host: u32) -> PathBuf {
+        let [newest, oldest] = self.xens();
+        if host.is_multiple_of(2) { newest } else { oldest }
     }
 
     /// Debian's kernel as it comes, compressed.

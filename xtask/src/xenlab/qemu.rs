@@ -58,7 +58,7 @@ pub(crate) fn command(
         &cpus.to_string(),
     ]);
     qemu.args(["-no-reboot", "-display", "none", "-vga", "none", "-monitor", "none"]);
-    qemu.args(["-kernel", &path(lab.xen()), "-append", XEN, "-initrd", &modules]);
+    qemu.args(["-kernel", &path(lab.xen_of(id)), "-append", XEN, "-initrd", &modules]);
     qemu.args(["-serial", &serial(lab, id)]);
     qemu.args(["-drive", &shared_disk(lab), "-device", "virtio-blk-pci,drive=san,share-rw=on"]);
     // A group of its own: an interrupt in the terminal is for us, and we end the hosts.

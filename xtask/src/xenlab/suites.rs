@@ -25,9 +25,16 @@ const BENCH_LIMIT: Duration = Duration::from_hours(1);
 /// With more, the emulated processor breaks guests (see `qemu::command`), and the hosts wait for each other on small machines.
 pub(crate) const CPUS: u32 = 1;
 
-const SUITES: &[&str] = &["contract", "e2e", "migration", "processors"];
-/// What a run of no suite by name leaves out: a sample of the first is part of the end-to-end day, the other takes hosts of its own.
-const ASKED: &[&str] = &["migration", "processors"];
+const SUITES: &[&str] = &["contract", "e2e", "migration", "processors", "power"];
+/// What a run of no suite by name leaves out: a sample of the first is part of the end-to-end day, the others take hosts of their own.
+const ASKED: &[&str] = &["migration", "processors", "power"];
+/// Each of these kills one of its hosts, and gets others.
+const OUTAGES: &[&str] = &[
+    "a_destination_that_loses_power_early",
+    "a_source_that_loses_power_early",
+    "a_destination_that_loses_power_late",
+    "a_source_that_loses_power_late",
+];
 /// In the profile of the tests, which CI has built before: what is emulated is the hosts, not this.
 const E2E: &[&str] = &["--locked", "-p", "vmm-e2e", "--bin", "vmm-lab"];
 /// The programs that the suite drives, beside its own.
@@ -92,7 +99,7 @@ pub(crate) fn test(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
     }
     image::build(lab, false)?;
     let on_two: Vec<_> =
-        ["e2e", "migration", "processors"].into_iter().filter(|name| wanted(name)).collect();
+        SUITES.iter().filter(|name| **name != "contract" && wanted(name)).copied().collect();
     if !on_two.is_empty() {
         // Before the hosts are up: a build beside two emulators takes several times as long.
         run::success(run::cargo(lab.workspace).arg("build").args(E2E_PROGRAMS))?;
@@ -109,8 +116,11 @@ pub(crate) fn test(lab: &Lab<'_>, mut args: Args) -> Result<ExitCode> {
     for suite in on_two {
         let is_lesser = suite == "processors";
         let shape = Shape { count: 2, cpus: CPUS, flavour, is_lesser };
-        let _hosts = Hosts::start(lab, shape, Lifetime::ThisCommand)?;
-        cases(lab, suite, full, &mut tally);
+        let runs: &[&str] = if suite == "power" { OUTAGES } else { &[""] };
+        for only in runs {
+            let _hosts = Hosts::start(lab, shape, Lifetime::ThisCommand)?;
+            cases(lab, (suite, only), full, &mut tally);
+        }
     }
     for name in &tally.names {
         println!("FAILED {name}");
@@ -135,11 +145,16 @@ fn contract(lab: &Lab<'_>, flavour: Option<Flavour>, full: bool, tally: &mut Tal
     Ok(())
 }
 
-fn cases(lab: &Lab<'_>, suite: &str, full: bool, tally: &mut Tally) {
+/// Those of a suite whose names contain `only`; all of them contain nothing.
+fn cases(lab: &Lab<'_>, (suite, only): (&str, &str), full: bool, tally: &mut Tally) {
     let mut cargo = run::tied_cargo(lab.workspace);
     cargo.args(["run", "--quiet"]).args(E2E).args(["--", "--suite", suite]);
     cargo.arg("--hosts").arg(lab.hosts_file());
-    cargo.args(full.then_some("--full"));
+    if !only.is_empty() {
+        cargo.args(["--filter", only]);
+    }
+    // An outage cannot be had twice.
+    cargo.args((full && only.is_empty()).then_some("--full"));
     tally.run(suite, &mut cargo, if full { E2E_FULL_LIMIT } else { E2E_LIMIT });
 }
 

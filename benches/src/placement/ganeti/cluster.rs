@@ -128,6 +128,7 @@ fn scheduled(number: usize, vm: &Instance) -> Vm {
             is_movable: true,
             memory_bytes: vm.memory_mib << 20,
             dirty_bytes_per_s: 0,
+            stands: false,
             moved_s_ago: None,
         },
     }

@@ -350,6 +350,7 @@ class HostFacts:
     network_bytes_per_s: int | None = None
     migration_address: str | None = None
     cpu_features: str | None = None
+    logs_pv: bool | None = None
     xen_version: str
     backend: str
     agent_version: str

@@ -47,12 +47,12 @@ const FREE_KIB: u64 = 120 << 10;
 const PEACE: Duration = Duration::from_secs(3);
 
 /// The host that it is not on.
-fn other<'a>(pool: &'a LabPool, here: &LabHost) -> Result<&'a LabHost> {
+pub(super) fn other<'a>(pool: &'a LabPool, here: &LabHost) -> Result<&'a LabHost> {
     pool.hosts.iter().find(|host| host.name != here.name).context("a second host")
 }
 
 /// The same boot, later, with all memory as it was; one that writes has written more.
-fn goes_on(pool: &LabPool, before: &Guest) -> Result<()> {
+pub(super) fn goes_on(pool: &LabPool, before: &Guest) -> Result<()> {
     let (t, dirtied) = (before.number("t"), before.number("dirtied"));
     let more = if dirtied > 0 { 4 << 20 } else { 0 };
     let after = Guest::until(&pool.ctl, NOMAD, "the guest goes on", |guest| {
@@ -84,7 +84,11 @@ pub(super) fn moved(pool: &LabPool) -> Result<()> {
 }
 
 fn create(pool: &mut LabPool) -> Result<()> {
-    pool.create(NOMAD, WRITES, &["--vcpus-max", "2", "--cpu-demand", "0.1"])
+    create_of(pool, "pvh")
+}
+
+fn create_of(pool: &mut LabPool, kind: &str) -> Result<()> {
+    pool.create(NOMAD, WRITES, &["--type", kind, "--vcpus-max", "2", "--cpu-demand", "0.1"])
 }
 
 fn moves(pool: &mut LabPool) -> Result<()> {
@@ -181,13 +185,18 @@ fn is_on_one_host(pool: &LabPool, before: &Guest) -> Result<()> {
 fn begin(pool: &LabPool) -> Result<(String, LabHost)> {
     let from = pool.host_of(NOMAD)?.clone();
     let to = other(pool, &from)?.name.clone();
-    let begun = pool.ctl.json(&["vm", "migrate", NOMAD, "--to", &to, "--no-wait"])?;
+    let far = ["--to", &to, "--downtime-max", DOWNTIME_MS, "--no-wait"];
+    let begun = pool.ctl.json(&[&["vm", "migrate", NOMAD][..], &far].concat())?;
     let task = begun["task"].as_str().with_context(|| format!("no task: {begun}"))?;
     Ok((task.to_owned(), from))
 }
 
 fn cancel(pool: &mut LabPool) -> Result<()> {
-    create(pool)?;
+    cancelled(pool, "pvh")
+}
+
+pub(super) fn cancelled(pool: &mut LabPool, kind: &str) -> Result<()> {
+    create_of(pool, kind)?;
     for moment in MOMENTS {
         let before = Guest::look(&pool.ctl, NOMAD)?.context("the guest is silent")?;
         let (task, _) = begin(pool)?;
@@ -201,13 +210,19 @@ fn cancel(pool: &mut LabPool) -> Result<()> {
 }
 
 fn agents_die(pool: &mut LabPool) -> Result<()> {
-    create(pool)?;
+    agents_killed(pool, "pvh")
+}
+
+pub(super) fn agents_killed(pool: &mut LabPool, kind: &str) -> Result<()> {
+    create_of(pool, kind)?;
     for of_source in [true, false] {
         let before = Guest::look(&pool.ctl, NOMAD)?.context("the guest is silent")?;
         let from = pool.host_of(NOMAD)?.clone();
         let to = other(pool, &from)?.clone();
         let (ctl, name) = (pool.ctl.clone(), to.name.clone());
-        let migrating = thread::spawn(move || ctl.run(&["vm", "migrate", NOMAD, "--to", &name]));
+        let migrating = thread::spawn(move || {
+            ctl.run(&["vm", "migrate", NOMAD, "--to", &name, "--downtime-max", DOWNTIME_MS])
+        });
         thread::sleep(Duration::from_millis(1200));
         let victim = if of_source { &from } else { &to };
         victim.kill_agent()?;
@@ -220,9 +235,13 @@ fn agents_die(pool: &mut LabPool) -> Result<()> {
     pool.remove(NOMAD)
 }
 
-/// Both hosts live and the manager hears them; only they do not hear each other.
 fn link_cut(pool: &mut LabPool) -> Result<()> {
-    create(pool)?;
+    cut_off(pool, "pvh")
+}
+
+/// Both hosts live and the manager hears them; only they do not hear each other.
+pub(super) fn cut_off(pool: &mut LabPool, kind: &str) -> Result<()> {
+    create_of(pool, kind)?;
     for moment in CUTS {
         let before = Guest::look(&pool.ctl, NOMAD)?.context("the guest is silent")?;
         let (task, from) = begin(pool)?;

@@ -12,6 +12,7 @@ mod life;
 mod migration;
 mod placement;
 mod policy;
+mod power;
 mod processors;
 mod pv;
 mod shared_disk;
@@ -37,6 +38,8 @@ pub enum Suite {
     E2e,
     /// Guests that move, those cases that take long included.
     Migration,
+    /// Hosts that lose their power while a guest moves. After each case the hosts are of no use.
+    Power,
     /// Guests that move between hosts of which the second has the lesser processor.
     Processors,
 }
@@ -48,6 +51,7 @@ impl Suite {
         match self {
             Self::E2e => "e2e",
             Self::Migration => "migration",
+            Self::Power => "power",
             Self::Processors => "processors",
         }
     }
@@ -58,6 +62,7 @@ impl Suite {
         let (morning, day, long, evening): (&[Table], _, _, _) = match self {
             Self::E2e => (&[placement::CASES], DAY, if long { LONG } else { &[] }, EVENING),
             Self::Migration => (&[placement::HOSTS], MOVES, &[], &[end::CASES] as &[Table]),
+            Self::Power => (&[placement::HOSTS], &[power::CASES], &[], &[]),
             Self::Processors => (&[placement::HOSTS], &[processors::CASES], &[], &[end::CASES]),
         };
         let tables = [morning, day, long, evening].into_iter().flatten();

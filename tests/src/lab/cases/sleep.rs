@@ -27,8 +27,6 @@ const OURS: &str = "/var/lib/vmm/commuter.ours";
 const XLS: &str = "/var/lib/vmm/commuter.xls";
 /// How long it is xl's.
 const AT_XL: Duration = Duration::from_secs(3);
-/// A copy of the file costs an emulated host half a minute; the whole matrix has them all.
-const DAMAGES_OF_A_DAY: usize = 2;
 /// What happens to a copy of the file.
 const DAMAGES: &[(&str, &str)] = &[
     ("cut short by a byte", "truncate -s $(($(stat -c %s F) - 1)) D"),
@@ -83,8 +81,7 @@ fn save_and_restore(pool: &mut LabPool) -> Result<()> {
         |name: &str| Ok::<_, anyhow::Error>(host.xl_list()?.iter().all(|row| row.name != name));
     ensure!(gone(NAP)?, "{} still has its domain", host.name);
     pool.ctl.refused(&["vm", "start", NAP], &["saved"])?;
-    let damages = if pool.is_full { DAMAGES } else { &DAMAGES[..DAMAGES_OF_A_DAY] };
-    for (what, command) in damages {
+    for (what, command) in DAMAGES {
         let command = command.replace('F', FILE).replace('D', DAMAGED);
         host.ssh(&format!("cp {FILE} {DAMAGED}; {command}"))?;
         pool.ctl

@@ -43,8 +43,12 @@ impl Drop for Host {
 
 impl Host {
     pub(super) fn new() -> Self {
+        Self::with(SimConfig::default())
+    }
+
+    pub(super) fn with(config: SimConfig) -> Self {
         let began = Instant::now();
-        let machine = SimMachine::new(SimConfig::default(), Arc::new(move || began.elapsed()));
+        let machine = SimMachine::new(config, Arc::new(move || began.elapsed()));
         let stop = CancellationToken::new();
         tokio::spawn(crate::sim::drive(machine.clone(), stop.clone()));
         let (backend, xen) = (crate::sim::backend(&machine), machine.xen());
@@ -196,6 +200,8 @@ pub(super) enum Moves {
 pub(super) struct Pinned {
     pub(super) is_pinned: bool,
     pub(super) pins: u32,
+    /// How often it was asked to suspend.
+    pub(super) suspends: u32,
     /// The hardest.
     pub(super) brake: Brake,
     /// What is on, and since when.
@@ -270,6 +276,7 @@ impl Pilot for Owner {
     }
 
     async fn suspend(&self) -> Result<bool, PilotError> {
+        self.state.lock().unwrap().suspends += 1;
         let is_refused = {
             let mut refusals = self.refusals.lock().unwrap();
             let is_refused = *refusals > 0;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use tokio::time::sleep;
 use vmm_core::migration::layered::Phase;
 use vmm_core::migration::{Encoding, Limits, Reason};
-use xen_bindings::sim::{MemoryWriter, Op};
+use xen_bindings::sim::{MemoryWriter, Op, SimConfig};
 use xen_bindings::{DomId, GuestKind, XenErrorKind};
 
 use super::host::Host;
@@ -22,6 +22,7 @@ struct Pair {
     from: Host,
     to: Host,
     domid: DomId,
+    limits: Limits,
 }
 
 impl Pair {
@@ -30,15 +31,26 @@ impl Pair {
     }
 
     async fn with(writers: &[MemoryWriter]) -> Self {
-        let (from, to) = (Host::new(), Host::new());
+        Self::from(Host::new(), writers).await
+    }
+
+    /// The source's Xen logs no PV guest, and the guest may stand still for as long as it takes.
+    async fn unlogged() -> Self {
+        let from = Host::with(SimConfig { shadow: false, ..SimConfig::default() });
+        let writers = [MemoryWriter::idle(), MemoryWriter::hot_set(300, 4000)];
+        let limits = Limits { downtime_max: Duration::from_secs(10), ..Limits::default() };
+        Self { limits, ..Self::from(from, &writers).await }
+    }
+
+    async fn from(from: Host, writers: &[MemoryWriter]) -> Self {
         let domid = from.boot_of(GuestKind::Pv, writers).await;
-        Self { from, to, domid }
+        Self { from, to: Host::new(), domid, limits: Limits::default() }
     }
 
     fn a_move(&self) -> Move<'_> {
         let kind = Kind { bytes_per_s: 30e6, ..Kind::default() };
-        let guest = GuestKind::Pv;
-        Move { kind, guest, ..Move::new(&self.from, self.domid, &self.to) }
+        let (guest, limits) = (GuestKind::Pv, self.limits);
+        Move { kind, guest, limits, ..Move::new(&self.from, self.domid, &self.to) }
     }
 
     fn same(&self, there: DomId) {
@@ -97,6 +109,46 @@ async fn a_pv_guest_that_writes_faster_than_the_link_stays_and_is_told_why() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pv_guest_that_nobody_logs_is_copied_while_it_stands_still() {
+    let pair = Pair::unlogged().await;
+    let moving = pair.a_move();
+    let owner = moving.owner.clone();
+    let ended = moving.run().await;
+    let (spec, progress) = (ended.spec, ended.progress.unwrap());
+    let (sent, built, shell, arrived) = ended.whole();
+    pair.same(shell.domid());
+    assert_eq!((sent.encodings, sent.rounds, progress.left_bytes), (arrived.encodings, 0, 0));
+    assert_eq!(arrived.frames * 4096, sent.ram_bytes);
+    assert!(sent.stopped_at < Duration::from_millis(500), "{sent:?}");
+    assert_eq!(sent.encodings[Encoding::Delta as usize], 0, "no page goes twice");
+    assert!(owner.state().is_pinned);
+    pair.to.introduce(shell.domid(), built, &spec);
+    pair.to.xen.control.unpause(shell.domid()).unwrap();
+    sleep(Duration::from_secs(1)).await;
+    pair.to.assert_runs_free(shell.domid(), "the guest that moved").await;
+    pair.from.assert_goes(pair.domid).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pv_guest_that_nobody_logs_stays_when_it_may_not_stand_still_for_so_long() {
+    let pair = Pair::unlogged().await;
+    let moving = Move { limits: Limits::default(), ..pair.a_move() };
+    let owner = moving.owner.clone();
+    let ended = moving.run().await;
+    let refused =
+        |ended: &Ended| matches!(ended.sent, Err(SendError::Policy(Reason::MustStand { .. })));
+    assert!(refused(&ended), "{:?}", ended.sent);
+    assert_eq!(owner.state().suspends, 0, "it was not even asked");
+    pair.from.assert_runs_free(pair.domid, "a guest that was not stopped").await;
+    pair.is_as_before(&ended, "a guest that was not stopped").await;
+    // The link carries much less than it was expected to.
+    let kind = Kind { bytes_per_s: 3e4, ..Kind::default() };
+    let ended = Move { kind, ..pair.a_move() }.run().await;
+    assert!(refused(&ended), "{:?}", ended.sent);
+    pair.is_as_before(&ended, "a guest that stood still for too long").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_deadline_ends_a_pv_move_in_the_middle_of_a_round() {
     let pair = Pair::new().await;
     let kind = Kind { bytes_per_s: 1e5, ..Kind::default() };
@@ -130,8 +182,11 @@ fn some(total: u32) -> impl Iterator<Item = u32> {
 
 #[tokio::test(start_paused = true)]
 async fn a_pv_move_that_is_cancelled_anywhere_leaves_everything_as_it_was() {
-    for blocking in [Blocking::Inline, Blocking::Pool] {
-        let pair = Pair::new().await;
+    for (blocking, pair) in [
+        (Blocking::Inline, Pair::new().await),
+        (Blocking::Pool, Pair::new().await),
+        (Blocking::Pool, Pair::unlogged().await),
+    ] {
         let measure = Move { blocking, ..pair.a_move() }.run().await;
         let total = measure.polls;
         pair.is_as_before(&measure, "the measure").await;
@@ -155,7 +210,11 @@ fn savers(host: &Host) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn a_pv_sender_that_is_dropped_anywhere_ends_its_save() {
-    let pair = Pair::new().await;
+    ends_its_save_when_dropped(Pair::new().await).await;
+    ends_its_save_when_dropped(Pair::unlogged().await).await;
+}
+
+async fn ends_its_save_when_dropped(pair: Pair) {
     let whole = pair.a_move().run().await;
     let (total, idle) = (whole.polls, savers(&pair.from));
     pair.is_as_before(&whole, "the measure").await;
@@ -171,7 +230,11 @@ async fn a_pv_sender_that_is_dropped_anywhere_ends_its_save() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wire_that_is_cut_anywhere_leaves_a_pv_guest_as_it_was() {
-    let pair = Pair::new().await;
+    stays_when_cut(Pair::new().await).await;
+    stays_when_cut(Pair::unlogged().await).await;
+}
+
+async fn stays_when_cut(pair: Pair) {
     let whole = pair.a_move().run().await;
     let bytes = whole.stream.len() as u64;
     pair.is_as_before(&whole, "the measure").await;

@@ -67,7 +67,8 @@ fn vm() -> impl Strategy<Value = Vm> {
         disks_in_use,
     });
     let image = proptest::option::of((".*", any::<u64>()));
-    let mobility = (any::<bool>(), any::<u64>(), any::<u64>(), proptest::option::of(any::<u64>()));
+    let booleans = (any::<bool>(), any::<bool>());
+    let mobility = (booleans, any::<u64>(), any::<u64>(), proptest::option::of(any::<u64>()));
     (vm_id(), ".*", amounts(), proptest::option::of(host_id()), needs, image, mobility).prop_map(
         |(id, name, demand, host, needs, image, mobility)| Vm {
             id,
@@ -77,7 +78,8 @@ fn vm() -> impl Strategy<Value = Vm> {
             needs,
             image: image.map(|(name, bytes)| Image { name, bytes }),
             mobility: Mobility {
-                is_movable: mobility.0,
+                is_movable: mobility.0.0,
+                stands: mobility.0.1,
                 memory_bytes: mobility.1,
                 dirty_bytes_per_s: mobility.2,
                 moved_s_ago: mobility.3,

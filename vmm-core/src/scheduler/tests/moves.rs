@@ -57,6 +57,7 @@ fn a_vm_that_stays_is_told_why() {
         assert!(plan.kept.iter().any(|kept| is_why(&kept.why)), "{:#?}", plan.kept);
     };
     check(|vm| vm.mobility.is_movable = false, |why| *why == Why::Immovable);
+    check(|vm| vm.mobility.stands = true, |why| *why == Why::Stands);
     check(|vm| vm.mobility.moved_s_ago = Some(60), |why| *why == Why::CoolingDown(60));
     check(|vm| vm.mobility.dirty_bytes_per_s = 1 << 40, |why| *why == Why::DoesNotConverge);
     check(

@@ -30,6 +30,7 @@ pub(crate) const COLUMNS: &[OfHost] = &[
     OfHost::number("prepared_memory", Unit::Kib, |host| load(host, |load| load.shell_memory_kib))
         .heading("PREPARED MEM")
         .wide(),
+    OfHost::text("pv_moves", pv_moves).wide(),
     OfHost::text("tags", |host| {
         host.tags.iter().map(|tag| tag.name.as_str()).collect::<Vec<_>>().join(",")
     })
@@ -53,6 +54,12 @@ fn load(host: &Host, of: fn(&HostLoad) -> u64) -> Option<u64> {
 
 fn text(host: &Host, of: fn(&HostFacts) -> &String) -> String {
     host.facts.as_ref().map(|facts| of(facts).clone()).unwrap_or_default()
+}
+
+/// How a PV guest leaves it.
+fn pv_moves(host: &Host) -> String {
+    let logs = host.facts.as_ref().and_then(|facts| facts.logs_pv);
+    logs.map_or("", |logs| if logs { "running" } else { "standing still" }).to_owned()
 }
 
 fn xen(host: &Host) -> String {

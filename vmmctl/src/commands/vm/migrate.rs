@@ -31,7 +31,8 @@ Examples:
 
 The VM runs on while its memory is copied. At the end it stands still for a moment: no longer than
 --downtime-max, or it stays where it is. A guest that writes faster than the link carries is slowed
-down a little before that.
+down a little before that. A PV guest on a host whose Xen cannot log what it writes (see PV MOVES in
+`vmmctl host list -o wide`) stands still for all of the copying, if --downtime-max allows it.
 
 It can be taken back (Ctrl-C says how) until the other host has it; then everything is as before. A
 VM moves within its pool, and only if its disks lie below a directory that both hosts share.")]
@@ -192,7 +193,18 @@ fn told(plan: &MigrationPlan) -> Told {
         ),
         (Some(to), Some(_)) => format!("{vm_name} would move from {source} to {to}"),
     };
+    let line = line + &too_long(plan).unwrap_or_default();
     Told::line(line).table(WAYS, &plan.ways).table(REFUSED, &plan.refused)
+}
+
+/// It would be given up before it stands still for longer than it may.
+fn too_long(plan: &MigrationPlan) -> Option<String> {
+    let (downtime, allowed) = (chosen(plan)?.downtime_ms?, plan.downtime_ms_max);
+    (downtime > allowed).then(|| {
+        format!(
+            ", but it may stand still for {allowed} ms only and would need {downtime} ms: say --downtime-max {downtime}, or more"
+        )
+    })
 }
 
 #[cfg(test)]
@@ -224,6 +236,7 @@ mod tests {
             vm_name: "web".into(),
             source: "h1".into(),
             destination: Some("h2".into()),
+            downtime_ms_max: 300,
             ways: vec![way("h2", Some(9000)), way("h3", None)],
             refused: vec![refused("h4", "is in maintenance")],
             ..MigrationPlan::default()
@@ -237,6 +250,8 @@ mod tests {
         check(&stuck, STUCK);
         let other = MigrationPlan { destination: Some("h3".into()), ..plan() };
         assert!(told(&other).lay_out(Screen::PIPE, true).contains("slowed down"));
+        let short = MigrationPlan { downtime_ms_max: 200, ..plan() };
+        assert!(told(&short).lay_out(Screen::PIPE, true).contains("--downtime-max 210"));
     }
 
     #[test]

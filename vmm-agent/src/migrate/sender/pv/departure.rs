@@ -1,4 +1,4 @@
-//! libxenguest's save of a guest that runs, on a thread of its own: its stream and its questions, seen from the sender.
+//! libxenguest's save, on a thread of its own: its stream, and the questions of one of a guest that runs, seen from the sender.
 //!
 //! The thread ends when the save does. Who drops the stream and the questions ends the save: it gets no answer, and can write no more.
 
@@ -67,10 +67,19 @@ struct Asking {
     ends: CancellationToken,
 }
 
+/// What the guest does meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guest {
+    /// It runs until the save has it suspended.
+    Runs,
+    /// It is suspended: nothing is asked.
+    Stands,
+}
+
 /// Begins to save a guest. Call it in a runtime, whose clock the save goes by.
 pub(super) fn begin(
     image: Arc<dyn GuestImage>,
-    domid: DomId,
+    (domid, guest): (DomId, Guest),
     ends: CancellationToken,
 ) -> io::Result<(Stream, Questions, Saving)> {
     let (from, to) = io::pipe()?;
@@ -84,7 +93,10 @@ pub(super) fn begin(
         let _time = runtime.enter();
         // The stream's end closes with it, and the bell: whoever waits hears that there is no more.
         let to = to;
-        image.save_live(domid, to.as_fd(), &mut asking)
+        match guest {
+            Guest::Runs => image.save_live(domid, to.as_fd(), &mut asking),
+            Guest::Stands => image.save(domid, to.as_fd()),
+        }
     };
     let saving = std::thread::Builder::new().name("departure".into()).spawn(work)?;
     Ok((Stream { from, ends }, Questions { bell, asked, told: tell }, saving))

@@ -13,7 +13,7 @@ use vmm_core::migration::{Brake, EPOCH, PAGE_BYTES, Reason};
 use xen_bindings::stream::Fault;
 use xen_bindings::{DomId, GuestMemory, Next, Precopy};
 
-use super::departure::{self, Question, Saving, Told};
+use super::departure::{self, Guest, Question, Saving, Told};
 use super::tap::{Heard, Packed, Release, Tap};
 use crate::env::Blocking;
 use crate::migrate::frames::{self, Hello, Tail};
@@ -56,6 +56,8 @@ pub(super) struct Driver<'a, L, P> {
     came: u64,
     sent_pages: u64,
     stopped_at: Option<Duration>,
+    /// From the first page on: nobody logs it.
+    is_standing: bool,
 }
 
 impl<L, P> Drop for Driver<'_, L, P> {
@@ -94,6 +96,7 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
             came: 0,
             sent_pages: 0,
             stopped_at: None,
+            is_standing: false,
             sending,
         }
     }
@@ -102,12 +105,16 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
     pub(super) async fn run(&mut self) -> Result<Sent, SendError> {
         let pilot = self.pilot;
         unless_cancelled(self.cancel, pilot.pin()).await??;
-        self.open().await?;
+        if self.is_logged().await? {
+            self.open(Guest::Runs).await?;
+        } else {
+            self.stand().boxed().await?;
+            self.open(Guest::Stands).await?;
+            self.tap().stop();
+        }
         loop {
             self.wait_for_room().await?;
-            if let Some(reason) = self.too_late() {
-                return Err(reason.into());
-            }
+            self.check_time()?;
             self.tell(false);
             match self.listen().await? {
                 Heard::Pages(packed) => self.hand_over(packed).await?,
@@ -151,12 +158,35 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
         }
     }
 
+    // ---- a guest that nobody logs
+
+    /// Whether Xen tells what it writes.
+    async fn is_logged(&mut self) -> Result<bool, SendError> {
+        let Sending { backend, blocking, .. } = &self.sending;
+        let host = backend.xen.host.clone();
+        Ok(blocking.run(move || host.physinfo()).await?.shadow)
+    }
+
+    /// Stops it before anything is sent, if it may stand still for all of it.
+    async fn stand(&mut self) -> Result<(), SendError> {
+        let Sending { backend, blocking, domid, .. } = &self.sending;
+        let (control, domid) = (backend.xen.control.clone(), *domid);
+        let info = blocking.run(move || control.info(domid)).await?.ok_or(SendError::NoDomain)?;
+        self.round.dirty_pages = info.pages.0;
+        self.rounds.may_stand(Duration::ZERO, &self.round)?;
+        self.phase = Phase::Stopping;
+        self.tell(true);
+        self.stop().await?;
+        self.is_standing = true;
+        Ok(())
+    }
+
     // ---- the save
 
     /// Begins it, and tells the receiver what comes.
-    async fn open(&mut self) -> Result<(), SendError> {
+    async fn open(&mut self, guest: Guest) -> Result<(), SendError> {
         let Sending { backend, blocking, domid, options, seed, .. } = &self.sending;
-        let begun = departure::begin(backend.xen.image.clone(), *domid, self.ends.clone());
+        let begun = departure::begin(backend.xen.image.clone(), (*domid, guest), self.ends.clone());
         let (stream, questions, saving) = begun.map_err(SendError::pipe)?;
         self.saving = Some(saving);
         let (options, draw) = (options.clone(), (*seed, self.share.encoders));
@@ -258,14 +288,19 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
         self.release(Release::Quiet).await?;
         self.drain().await?;
         self.tell(true);
+        self.stop().await?;
+        self.tap().stop();
+        self.tap().tell(Told::Suspended(true));
+        Ok(())
+    }
+
+    async fn stop(&mut self) -> Result<(), SendError> {
         for _ in 0..ASKED_MAX {
             let pilot = self.pilot;
             if unless_cancelled(self.cancel, pilot.suspend()).await?? {
                 self.phase = Phase::Rest;
                 self.stopped_at = Some(self.wire.now());
                 self.wire.be_stopped(self.sending.limits.downtime_max);
-                self.tap().stop();
-                self.tap().tell(Told::Suspended(true));
                 return Ok(());
             }
         }
@@ -322,9 +357,19 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
         whole(pages as f64 * self.round.page_bytes)
     }
 
-    fn too_late(&self) -> Option<Reason> {
-        let is_running = self.stopped_at.is_none();
-        is_running.then(|| self.rounds.is_too_late(self.wire.now(), self.left_bytes())).flatten()
+    /// It is given up when it lasts too long: while it runs by the deadline, and while it stands for all of it by what is left.
+    fn check_time(&self) -> Result<(), SendError> {
+        let now = self.wire.now();
+        let Some(stopped_at) = self.stopped_at else {
+            return Ok(self.rounds.is_too_late(now, self.left_bytes()).map_or(Ok(()), Err)?);
+        };
+        if self.is_standing {
+            let dirty_pages = self.round.dirty_pages.saturating_sub(self.came);
+            let link_bytes_per_s = self.wire.flow.bytes_per_s();
+            let left = Round { dirty_pages, link_bytes_per_s, ..self.round };
+            self.rounds.may_stand(now.saturating_sub(stopped_at), &left)?;
+        }
+        Ok(())
     }
 
     fn tell(&mut self, at_once: bool) {

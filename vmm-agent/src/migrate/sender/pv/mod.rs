@@ -15,6 +15,9 @@
 //! A question is answered when all that was written before it has been read. Between two rounds the link is waited for, so that what stands in
 //! its queue does not stand between a stop and a start; and the log is not taken again within [`drive::ROUND_MIN`].
 //!
+//! Where Xen has no shadow paging nobody logs what a PV guest writes. It is suspended before the save then, if it may stand still for all of its memory,
+//! and the save asks nothing.
+//!
 //! There is no brake and no squeezing of the balloon yet: a guest that writes too fast stays.
 //!
 //! # The way out
