@@ -40,6 +40,9 @@ pub(crate) enum StepError {
     ImageInUse(String),
     #[error("the transfer between the hosts failed: {0}")]
     Transfer(String),
+    /// Of this host's own accord: the other one knows only that nothing more came.
+    #[error("the guest was not sent: {0}")]
+    NotSent(String),
     #[error("the migration was taken back")]
     Discarded,
     #[error("the change was cancelled")]

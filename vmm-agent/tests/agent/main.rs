@@ -18,4 +18,5 @@ mod shared_disks;
 mod shells;
 mod stats;
 mod suspend;
+mod unlogged;
 mod wire;

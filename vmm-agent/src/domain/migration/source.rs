@@ -361,7 +361,10 @@ impl Site {
         sent.map_err(|error| match error {
             SendError::Cancelled if self.cancel.is_cancelled() => StepError::Cancelled,
             SendError::Cancelled => StepError::Discarded,
-            other => StepError::Transfer(other.to_string()),
+            lost @ (SendError::Link(_) | SendError::Stalled { .. }) => {
+                StepError::Transfer(lost.to_string())
+            }
+            own => StepError::NotSent(own.to_string()),
         })
     }
 
