@@ -16,6 +16,7 @@
 //! kernel_unpackings = 1                  # at once; each takes dom0 some 100 MB of memory
 //! workers_max = 4                        # guests loaded, saved or restored at once
 //! # migration_address = "10.9.0.1:8443"  # where agents of other hosts reach this one; as the manager does when it is not said
+//! # migration_streams = 2                # connections that a VM leaves over at once, 1 to 8; half of dom0's processors when it is not said, at most 4
 //!
 //! [[shared_stores]]                      # directories whose files other hosts have too, under the same name: VMs whose disks
 //! name = "nfs1"                          # are there can move to them
@@ -33,6 +34,7 @@ use vmm_proto::principal::Principal;
 
 use crate::domain::shells::ShellLimits;
 use crate::kernels::KernelLimits;
+use crate::migrate::lanes::LANES_MAX;
 
 /// What disks sustain when nobody said.
 const DISK_DEFAULT: u64 = 200_000_000;
@@ -48,6 +50,10 @@ const KERNEL_UNPACKINGS_DEFAULT: u32 = 1;
 const WORKERS_DEFAULT: u32 = 4;
 /// How long a flavour keeps its shells when nobody said.
 const SHELL_TTL_S_DEFAULT: u64 = 600;
+/// Connections of a migration when nobody said, at most: more would take from the guests what a migration does not gain.
+const STREAMS_DEFAULT_MAX: usize = 4;
+/// Connections of a migration where the machine is not asked: more than one, so that tests have several.
+const STREAMS_SIMULATED: u8 = 2;
 /// Where the agent listens when nobody said.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:8443";
 
@@ -94,6 +100,9 @@ pub struct RawConfig {
     pub shell_ttl_s: u64,
     /// Where agents of other hosts reach this one.
     pub migration_address: Option<String>,
+    /// Connections that a VM leaves over at once.
+    #[serde(default = "default_streams")]
+    pub migration_streams: u8,
     /// Directories whose files other hosts have too.
     #[serde(default)]
     pub shared_stores: Vec<SharedStore>,
@@ -141,6 +150,15 @@ fn default_workers() -> u32 {
     WORKERS_DEFAULT
 }
 
+/// Each keeps a processor busy at either end; half of dom0's serve the guests.
+fn default_streams() -> u8 {
+    streams_of(std::thread::available_parallelism().map_or(1, Into::into))
+}
+
+fn streams_of(processors: usize) -> u8 {
+    u8::try_from((processors / 2).clamp(1, STREAMS_DEFAULT_MAX)).unwrap_or(1)
+}
+
 /// A configuration that can be used.
 #[derive(Clone, Debug)]
 pub struct AgentConfig {
@@ -170,6 +188,8 @@ pub struct AgentConfig {
     pub shells: ShellLimits,
     /// Where agents of other hosts reach this one; `None`: as the manager does.
     pub migration_address: Option<String>,
+    /// Connections that a VM leaves over at once.
+    pub migration_streams: u8,
     /// Directories whose files other hosts have too.
     pub shared_stores: Vec<SharedStore>,
 }
@@ -209,6 +229,9 @@ pub enum ConfigError {
     /// No address with a port.
     #[error("migration_address {0:?} is refused: write a host and a port, such as 10.9.0.1:8443")]
     MigrationAddress(String),
+    /// No migration goes over none, or over so many connections.
+    #[error("migration_streams {0} is refused: give 1 to {LANES_MAX}")]
+    MigrationStreams(u8),
     /// The address cannot be listened at.
     #[error("listen {0:?} is refused: write an IP address and a port, such as 0.0.0.0:8443")]
     Listen(String),
@@ -232,6 +255,9 @@ impl RawConfig {
         if let Some(address) = self.migration_address.as_ref().filter(|text| !has_port(text)) {
             return Err(ConfigError::MigrationAddress(address.clone()));
         }
+        if !(1..=LANES_MAX).contains(&self.migration_streams.into()) {
+            return Err(ConfigError::MigrationStreams(self.migration_streams));
+        }
         let listen = self.listen.parse().map_err(|_| ConfigError::Listen(self.listen.clone()))?;
         Ok(AgentConfig {
             name: self.name,
@@ -253,6 +279,7 @@ impl RawConfig {
                 time_to_live: Duration::from_secs(self.shell_ttl_s),
             },
             migration_address: self.migration_address,
+            migration_streams: self.migration_streams,
             shared_stores: self.shared_stores,
         })
     }
@@ -276,7 +303,7 @@ fn unusable(stores: &[SharedStore]) -> Option<&SharedStore> {
 }
 
 impl AgentConfig {
-    /// A configuration with all defaults, as tests and the simulator's command line need it.
+    /// A configuration with all defaults, as tests need it: the same on every machine.
     ///
     /// # Errors
     /// [`ConfigError::Name`].
@@ -297,6 +324,7 @@ impl AgentConfig {
             shells: 0,
             shell_ttl_s: SHELL_TTL_S_DEFAULT,
             migration_address: None,
+            migration_streams: STREAMS_SIMULATED,
             shared_stores: Vec::new(),
         }
         .validated()
@@ -338,9 +366,17 @@ mod tests {
         check("dom0_weight = 65536", false);
         check("migration_address = \"h1.example:8443\"", true);
         check("migration_address = \"h1.example\"", false);
+        check("migration_streams = 8", true);
+        check("migration_streams = 0", false);
+        check("migration_streams = 9", false);
         check("[[shared_stores]]\nname = \"a\"\npath = \"/srv\"", true);
         check("[[shared_stores]]\nname = \"a\"\npath = \"srv\"", false);
         check("[[shared_stores]]\nname = \"a\"\npath = \"/srv/../etc\"", false);
         check("kernel_cache_mib = 0\nkernel_unpackings = 2\nworkers_max = 1", true);
+    }
+    #[test]
+    fn a_migration_takes_a_connection_for_two_of_dom0s_processors() {
+        assert_eq!([0, 1, 2, 3, 4, 6, 8, 64].map(streams_of), [1, 1, 1, 1, 2, 3, 4, 4]);
+        assert!((1..=4).contains(&default_streams()));
     }
 }

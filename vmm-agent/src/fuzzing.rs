@@ -2,7 +2,8 @@
 //!
 //! `fuzz/` runs it with libFuzzer; the test below runs each input that it has kept.
 
-/// A guest's stream as a migration sends it: read and written again, and taken by an arrival, whose image must be one.
+/// A guest's stream as a migration sends it: read and written again, and taken by an arrival, whose image must be one. The same bytes as pieces
+/// of several lanes, likewise, and put in order.
 pub fn migration(bytes: &[u8]) {
     crate::migrate::fuzz::stream(bytes);
 }

@@ -52,6 +52,9 @@ struct Args {
     /// Guests built ahead, of each flavour that is built again and again.
     #[arg(long, default_value_t = 0)]
     shells: u32,
+    /// Connections that a VM leaves over at once, 1 to 8.
+    #[arg(long, default_value_t = 2)]
+    migration_streams: u8,
 }
 
 #[tokio::main]
@@ -74,6 +77,7 @@ async fn main() -> anyhow::Result<()> {
         shells: args.shells,
         shell_ttl_s: 600,
         migration_address: None,
+        migration_streams: args.migration_streams,
         shared_stores: Vec::new(),
     }
     .validated()?;

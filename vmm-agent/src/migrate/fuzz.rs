@@ -1,4 +1,4 @@
-//! Any bytes as a guest's stream.
+//! Any bytes as a guest's stream, and as what the lanes bring that it travels on.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +13,7 @@ use xen_bindings::{CpuidLeaf, GuestKind, MsrEntry};
 
 use super::arrival::{Bounds, Intake};
 use super::frames::{self, BatchWriter, Frame, Hello, Reader, Run};
+use super::lanes::{Item, Next, Order, Parser, Preamble};
 
 /// A small guest's.
 pub(super) const BOUNDS: Bounds =
@@ -97,6 +98,65 @@ pub(crate) fn stream(bytes: &[u8]) {
     all.extend(bytes);
     read(&all, piece);
     take(&all, piece);
+    lanes(*how, bytes, piece);
+}
+
+/// As what a few lanes bring, each a part of it: read, put in order, or refused.
+fn lanes(how: u8, bytes: &[u8], piece: usize) {
+    let lanes = how % 3 + 1;
+    let mut order = Order::default();
+    let (mut whole, mut items) = (0, Vec::new());
+    for (lane, bytes) in (0..lanes).zip(bytes.chunks(bytes.len() / usize::from(lanes) + 1)) {
+        let seat = order.seat(lane.into()).expect("each comes once");
+        let preamble = Preamble { lanes, lane }.write();
+        // One in four has to bring its own.
+        let own = if how & 0xc == 0xc { Vec::new() } else { preamble.to_vec() };
+        let Some(read) = read_lane(&[&own, bytes].concat(), piece) else { return };
+        items.push((seat, read.into_iter()));
+    }
+    loop {
+        for (seat, items) in &mut items {
+            while order.wants(*seat)
+                && let Some(item) = items.next()
+            {
+                if order.put(*seat, item).is_err() {
+                    return;
+                }
+            }
+        }
+        match order.next() {
+            Ok(Next::Bytes(bytes)) => whole += bytes.len(),
+            Ok(Next::Wait) => break,
+            Ok(Next::Over) => {
+                assert!(order.is_complete() && items.iter().all(|(_, items)| items.len() == 0));
+                break;
+            }
+            Err(error) => return assert!(!error.to_string().is_empty()),
+        }
+    }
+    assert!(whole <= bytes.len(), "more than came");
+}
+
+/// What is read of a lane is written as it was, and was not longer.
+fn read_lane(bytes: &[u8], piece: usize) -> Option<Vec<Item>> {
+    let (mut parser, mut items, mut again) = (Parser::new(), Vec::new(), Vec::new());
+    for mut piece in bytes.chunks(piece) {
+        loop {
+            match parser.next(&mut piece) {
+                Ok(Some(item)) => {
+                    item.write(&mut again);
+                    items.push(item);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    assert!(!error.to_string().is_empty());
+                    return None;
+                }
+            }
+        }
+    }
+    assert_eq!(again, bytes[..again.len()]);
+    Some(items)
 }
 
 /// What is read is written as it was.

@@ -9,6 +9,7 @@
 //!
 //! - [`frames`]: what travels: ours, versioned, from an untrusted sender.
 //! - [`link`]: what it travels over: a seam, and a cap on its bandwidth.
+//! - [`lanes`]: several connections as one such link.
 //! - [`sender`]: drives [`vmm_core::migration::Layered`] over a PVH guest; a PV guest is saved by libxenguest, and what that writes is sent.
 //! - [`arrival`]: turns frames into libxc's image as they come, for a restore that runs at the same time.
 //!
@@ -47,12 +48,13 @@
 //!
 //! # What is weaker than it might be
 //!
-//! Frames are decoded in the agent itself, in safe code but for Zstandard's; only the restore runs in the confined worker. A link that breaks costs the whole migration.
+//! Frames are decoded in the agent itself, in safe code but for Zstandard's; only the restore runs in the confined worker. One connection that breaks costs the whole migration.
 
 pub(crate) mod arrival;
 pub(crate) mod frames;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
+pub(crate) mod lanes;
 pub(crate) mod link;
 pub(crate) mod sender;
 #[cfg(test)]

@@ -274,7 +274,7 @@ fn activity(stage: Stage, progress: Option<&Progress>) -> MigrationActivity {
     }
 }
 
-/// The stream of a migration to this host, from the agent that it was announced of.
+/// One of the streams of a migration to this host, from the agent that it was announced of.
 pub(crate) async fn stream(core: &Core, incoming: IncomingStream) {
     let migration = core.migrations.of_transfer(incoming.name.transfer).filter(|migration| {
         migration.side == Side::Destination

@@ -32,6 +32,8 @@ pub(crate) struct Host {
     pub(crate) peers: Option<Peers>,
     /// Directories that other hosts have too, of the next agent.
     pub(crate) shared: Vec<PathBuf>,
+    /// Connections that a VM leaves over, of the next agent.
+    pub(crate) streams: u8,
     _time: DropGuard,
 }
 
@@ -89,6 +91,7 @@ impl Host {
             name: "h1",
             peers: None,
             shared: Vec::new(),
+            streams: 2,
             _time: stop.drop_guard(),
         };
         host.start_agent().await;
@@ -98,6 +101,7 @@ impl Host {
     pub(crate) async fn start_agent(&mut self) {
         let mut config = AgentConfig::new(self.name, &self.dir.path().join("state")).unwrap();
         config.shells.per_flavour = self.shells;
+        config.migration_streams = self.streams;
         let shared = self.shared.iter().cloned();
         config.shared_stores =
             shared.map(|path| SharedStore { name: "san".into(), path }).collect();

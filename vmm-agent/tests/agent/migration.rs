@@ -12,51 +12,55 @@ const ABORT: MigrationVerdict = MigrationVerdict::Abort;
 
 #[tokio::test(start_paused = true)]
 async fn a_vm_moves_and_its_source_is_clean() {
-    let pair = Pair::new().await;
-    let vm = pair.offered().await;
-    assert_eq!(pair.source.stage(&vm).await, Some(MigrationStage::Offered));
-    assert_eq!(pair.destination.stage(&vm).await, Some(MigrationStage::Ready));
-    assert!(!pair.source.runs(&vm) && !pair.destination.runs(&vm));
-    let (from, to) = (pair.source.domid(&vm), pair.destination.domid(&vm));
-    let sent = pair.source.host.machine.guest_memory(from).unwrap();
-    let come = pair.destination.host.machine.guest_memory(to).unwrap();
-    assert_eq!(sent.differences(&come), [], "MIG2");
-    pair.destination.settle(&vm, COMMIT).await.unwrap();
-    assert!(pair.destination.runs(&vm));
-    pair.at_most_one_runs(&vm);
-    pair.source.settle(&vm, COMMIT).await.unwrap();
-    assert_eq!(pair.source.stage(&vm).await, Some(MigrationStage::Gone));
-    assert_eq!(pair.source.phase(&vm).await, Some(VmPhase::Migrated));
-    pair.source.host.assert_clean();
-    // Told again, it is so already; told otherwise, it is refused.
-    pair.source.settle(&vm, COMMIT).await.unwrap();
-    let late = pair.destination.settle(&vm, ABORT).await.unwrap_err();
-    assert_eq!(late.code, FaultCode::Conflict);
-    // It is a VM like any other there.
-    pair.destination.host.sleep(2).await;
-    assert!(matches!(pair.destination.host.shutdown(&vm, 10).await, Ok(Reply::Done(_))));
-    pair.destination.host.assert_clean();
+    for streams in [1, 4] {
+        let pair = Pair::over(streams).await;
+        let vm = pair.offered().await;
+        assert_eq!(pair.source.stage(&vm).await, Some(MigrationStage::Offered));
+        assert_eq!(pair.destination.stage(&vm).await, Some(MigrationStage::Ready));
+        assert!(!pair.source.runs(&vm) && !pair.destination.runs(&vm));
+        let (from, to) = (pair.source.domid(&vm), pair.destination.domid(&vm));
+        let sent = pair.source.host.machine.guest_memory(from).unwrap();
+        let come = pair.destination.host.machine.guest_memory(to).unwrap();
+        assert_eq!(sent.differences(&come), [], "MIG2");
+        pair.destination.settle(&vm, COMMIT).await.unwrap();
+        assert!(pair.destination.runs(&vm));
+        pair.at_most_one_runs(&vm);
+        pair.source.settle(&vm, COMMIT).await.unwrap();
+        assert_eq!(pair.source.stage(&vm).await, Some(MigrationStage::Gone));
+        assert_eq!(pair.source.phase(&vm).await, Some(VmPhase::Migrated));
+        pair.source.host.assert_clean();
+        // Told again, it is so already; told otherwise, it is refused.
+        pair.source.settle(&vm, COMMIT).await.unwrap();
+        let late = pair.destination.settle(&vm, ABORT).await.unwrap_err();
+        assert_eq!(late.code, FaultCode::Conflict);
+        // It is a VM like any other there.
+        pair.destination.host.sleep(2).await;
+        assert!(matches!(pair.destination.host.shutdown(&vm, 10).await, Ok(Reply::Done(_))));
+        pair.destination.host.assert_clean();
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pv_guest_moves_and_its_source_is_clean() {
-    let pair = Pair::new().await;
-    let vm = pair.running_pv().await;
-    pair.destination.host.change(Pair::receive_request(&vm)).await.unwrap();
-    let sent = pair.source.host.change(Pair::send_request(&vm)).await.unwrap();
-    assert!(matches!(sent, Reply::Offered(_)), "{sent:?}");
-    let (from, to) = (pair.source.domid(&vm), pair.destination.domid(&vm));
-    let sent = pair.source.host.machine.guest_memory(from).unwrap();
-    let come = pair.destination.host.machine.guest_memory(to).unwrap();
-    assert_eq!(sent.differences(&come), [], "MIG2");
-    pair.destination.settle(&vm, COMMIT).await.unwrap();
-    pair.at_most_one_runs(&vm);
-    pair.source.settle(&vm, COMMIT).await.unwrap();
-    assert!(pair.destination.runs(&vm));
-    pair.source.host.assert_clean();
-    pair.destination.host.sleep(2).await;
-    assert!(matches!(pair.destination.host.shutdown(&vm, 10).await, Ok(Reply::Done(_))));
-    pair.destination.host.assert_clean();
+    for streams in [1, 4] {
+        let pair = Pair::over(streams).await;
+        let vm = pair.running_pv().await;
+        pair.destination.host.change(Pair::receive_request(&vm)).await.unwrap();
+        let sent = pair.source.host.change(Pair::send_request(&vm)).await.unwrap();
+        assert!(matches!(sent, Reply::Offered(_)), "{sent:?}");
+        let (from, to) = (pair.source.domid(&vm), pair.destination.domid(&vm));
+        let sent = pair.source.host.machine.guest_memory(from).unwrap();
+        let come = pair.destination.host.machine.guest_memory(to).unwrap();
+        assert_eq!(sent.differences(&come), [], "MIG2");
+        pair.destination.settle(&vm, COMMIT).await.unwrap();
+        pair.at_most_one_runs(&vm);
+        pair.source.settle(&vm, COMMIT).await.unwrap();
+        assert!(pair.destination.runs(&vm));
+        pair.source.host.assert_clean();
+        pair.destination.host.sleep(2).await;
+        assert!(matches!(pair.destination.host.shutdown(&vm, 10).await, Ok(Reply::Done(_))));
+        pair.destination.host.assert_clean();
+    }
 }
 
 /// Whatever ends the move of a PV guest, it goes on where it was, and nobody notes its writes.
@@ -260,8 +264,16 @@ async fn a_source_whose_agent_dies_while_it_sends_keeps_its_guest() {
 
 #[tokio::test(start_paused = true)]
 async fn the_link_or_the_destination_may_go_at_any_time() {
-    for (delay_ms, kill) in [(0, false), (5, true), (50, false), (100, true), (200, false)] {
-        let mut pair = Pair::new().await;
+    for (delay_ms, kill, streams) in [
+        (0, false, 3),
+        (5, true, 3),
+        (50, false, 3),
+        (100, true, 3),
+        (200, false, 3),
+        (50, false, 1),
+        (100, true, 1),
+    ] {
+        let mut pair = Pair::over(streams).await;
         let vm = pair.running().await;
         pair.destination.host.change(Pair::receive_request(&vm)).await.unwrap();
         let (sent, ()) = {
@@ -291,8 +303,8 @@ async fn the_link_or_the_destination_may_go_at_any_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cancel_while_it_is_sent_lets_the_guest_go_on() {
-    for delay_ms in [0, 2, 30, 120, 250] {
-        let pair = Pair::new().await;
+    for (delay_ms, streams) in [(0, 3), (2, 3), (30, 3), (120, 3), (250, 3), (2, 1), (120, 1)] {
+        let pair = Pair::over(streams).await;
         let vm = pair.running().await;
         pair.destination.host.change(Pair::receive_request(&vm)).await.unwrap();
         let (sent, told) = tokio::join!(pair.source.host.change(Pair::send_request(&vm)), async {

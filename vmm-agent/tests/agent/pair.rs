@@ -23,17 +23,22 @@ use xen_bindings::sim::{MemoryWriter, SimConfig};
 use xen_bindings::{DomId, StorePath};
 
 use crate::host::{Host, TestVm};
+use crate::shears::Shears;
 
 /// Names of the hosts, and their addresses.
 pub(crate) const SOURCE: &str = "h1";
 pub(crate) const DESTINATION: &str = "h2";
 /// The migration that most tests are about.
 pub(crate) const MIGRATION: &str = "00112233445566778899aabbccddeeff";
+/// Connections that a VM moves over, where a test says nothing else.
+const STREAMS: u8 = 3;
 const EPOCH: Duration = Duration::from_secs(1_800_000_000);
 
 /// One host, and its agent's listener.
 pub(crate) struct Node {
     pub(crate) host: Host,
+    /// Cut what it has connected.
+    pub(crate) shears: Shears,
     credentials: Arc<Credentials>,
     clock: Arc<dyn WallClock>,
     network: MemoryNetwork,
@@ -46,21 +51,24 @@ impl Node {
         authority: &CertificateAuthority,
         clock: &Arc<dyn WallClock>,
         network: &MemoryNetwork,
-        machine: SimConfig,
+        (machine, streams): (SimConfig, u8),
     ) -> Self {
         let credentials = Arc::new(authority.issue(&Principal::agent(name), EPOCH).unwrap());
         let mut host = Host::with(machine).await;
-        let dial = network.clone();
-        host.name = name;
+        let (dial, shears) = (network.clone(), Shears::default());
+        let cut = shears.clone();
+        (host.name, host.streams) = (name, streams);
         host.peers = Some(Peers {
             credentials: credentials.clone().into(),
             clock: clock.clone(),
-            dial: Arc::new(move |address| Arc::new(dial.connector(address)) as Arc<dyn Connector>),
+            dial: Arc::new(move |address| {
+                Arc::new(cut.around(dial.connector(address))) as Arc<dyn Connector>
+            }),
             seal: Seal::Fast,
         });
         host.kill_agent().await;
         let (clock, network) = (clock.clone(), network.clone());
-        let mut node = Self { host, credentials, clock, network, serving: None };
+        let mut node = Self { host, shears, credentials, clock, network, serving: None };
         node.start().await;
         node
     }
@@ -179,12 +187,21 @@ impl Pair {
     }
 
     /// Of these machines.
-    pub(crate) async fn of([from, to]: [SimConfig; 2]) -> Self {
+    pub(crate) async fn of(machines: [SimConfig; 2]) -> Self {
+        Self::with(machines, STREAMS).await
+    }
+
+    /// Between which a VM goes over so many streams.
+    pub(crate) async fn over(streams: u8) -> Self {
+        Self::with([SimConfig::default(), SimConfig::default()], streams).await
+    }
+
+    async fn with([from, to]: [SimConfig; 2], streams: u8) -> Self {
         let clock: Arc<dyn WallClock> = Arc::new(TokioClock::starting_at(EPOCH));
         let authority = CertificateAuthority::create(EPOCH).unwrap();
         let network = MemoryNetwork::new();
-        let source = Node::new(SOURCE, &authority, &clock, &network, from).await;
-        let destination = Node::new(DESTINATION, &authority, &clock, &network, to).await;
+        let source = Node::new(SOURCE, &authority, &clock, &network, (from, streams)).await;
+        let destination = Node::new(DESTINATION, &authority, &clock, &network, (to, streams)).await;
         Self { source, destination, network }
     }
 

@@ -24,7 +24,8 @@
 //! direction says so, so that nothing is cut off unseen. Keys change after [`FRAMES_PER_EPOCH`] frames. Both nonces of the opening go into the
 //! keys: a recorded connection cannot be played again, and a stream that is taken up again has new keys.
 //!
-//! Back-pressure is TCP's: who does not read is not sent more. A connection that breaks costs what was not acknowledged: a new one
+//! Back-pressure is TCP's: who does not read is not sent more. A receiver can be taken apart, so that one half waits for bytes while the
+//! other acknowledges what is safe of those that came before. A connection that breaks costs what was not acknowledged: a new one
 //! begins at the offset that the receiver names.
 //!
 //! How it fails: [`BulkError`]. A stream that was opened goes on when its session ends, and ends with its connection. Whatever is wrong before
@@ -45,7 +46,7 @@ pub(crate) use keys::BulkKey;
 pub use opening::{BulkService, IncomingStream, StreamName, TransferId};
 pub(crate) use opening::{Role, answer, open};
 pub(crate) use stream::Frames;
-pub use stream::{BulkReceiver, BulkSender, Received};
+pub use stream::{BulkAcknowledger, BulkReader, BulkReceiver, BulkSender, Received};
 
 /// Any bytes as an opening, and as frames of a stream whose keys nobody has.
 #[cfg(any(test, feature = "fuzzing"))]

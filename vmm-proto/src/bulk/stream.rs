@@ -286,19 +286,33 @@ pub enum Received<'a> {
 
 /// Receives one stream.
 pub struct BulkReceiver {
-    frames: Frames,
+    reader: BulkReader,
+    acknowledger: BulkAcknowledger,
+}
+
+/// What of a [`BulkReceiver`] waits for bytes.
+pub struct BulkReader {
+    reader: Reader,
     offset: u64,
+}
+
+/// What of a [`BulkReceiver`] tells the sender what is safe.
+pub struct BulkAcknowledger {
+    writer: Writer,
 }
 
 impl BulkReceiver {
     pub(super) fn new(frames: Frames, offset: u64) -> BulkReceiver {
-        BulkReceiver { frames, offset }
+        BulkReceiver {
+            reader: BulkReader { reader: frames.reader, offset },
+            acknowledger: BulkAcknowledger { writer: frames.writer },
+        }
     }
 
     /// How many bytes of the stream have come, those of earlier connections with them.
     #[must_use]
     pub fn offset(&self) -> u64 {
-        self.offset
+        self.reader.offset
     }
 
     /// The next part.
@@ -306,7 +320,47 @@ impl BulkReceiver {
     /// # Errors
     /// See [`BulkError`]. A stream that ends without saying so is [`BulkError::Broken`].
     pub async fn receive(&mut self) -> Result<Received<'_>, BulkError> {
-        let (kind, is_last, payload) = self.frames.reader.receive().await?;
+        self.reader.receive().await
+    }
+
+    /// Tells the sender that everything so far is safe here.
+    ///
+    /// # Errors
+    /// See [`BulkError`].
+    pub async fn acknowledge(&mut self) -> Result<(), BulkError> {
+        self.acknowledger.acknowledge(self.reader.offset).await
+    }
+
+    /// After [`Received::End`]: tells the sender that everything is safe here.
+    ///
+    /// # Errors
+    /// See [`BulkError`].
+    pub async fn finish(self) -> Result<(), BulkError> {
+        self.acknowledger.finish(self.reader).await
+    }
+
+    /// Gives up, and says why.
+    ///
+    /// # Errors
+    /// See [`BulkError`].
+    pub async fn fail(mut self, fault: Fault) -> Result<(), BulkError> {
+        self.acknowledger.writer.fail(fault).await
+    }
+
+    /// Takes it apart, for who acknowledges while he waits for more: some of what was read may not be safe yet.
+    #[must_use]
+    pub fn split(self) -> (BulkReader, BulkAcknowledger) {
+        (self.reader, self.acknowledger)
+    }
+}
+
+impl BulkReader {
+    /// The next part. A future that was dropped before it was done leaves nothing that could be read on.
+    ///
+    /// # Errors
+    /// See [`BulkError`]. A stream that ends without saying so is [`BulkError::Broken`].
+    pub async fn receive(&mut self) -> Result<Received<'_>, BulkError> {
+        let (kind, is_last, payload) = self.reader.receive().await?;
         match kind {
             Kind::Data if !is_last => {
                 self.offset += u64::try_from(payload.len()).unwrap_or(u64::MAX);
@@ -316,38 +370,32 @@ impl BulkReceiver {
             _ => Err(BulkError::Damaged { what: "another frame than expected" }),
         }
     }
+}
 
-    /// Tells the sender that everything so far is safe here.
+impl BulkAcknowledger {
+    /// Tells the sender that everything before this offset of the stream is safe here.
     ///
     /// # Errors
     /// See [`BulkError`].
-    pub async fn acknowledge(&mut self) -> Result<(), BulkError> {
-        self.frames.writer.send_offset(Kind::Ack, false, self.offset).await
+    pub async fn acknowledge(&mut self, offset: u64) -> Result<(), BulkError> {
+        self.writer.send_offset(Kind::Ack, false, offset).await
     }
 
-    /// After [`Received::End`]: tells the sender that everything is safe here.
+    /// After [`Received::End`]: tells the sender that everything is safe here. The reader is the other half of the same stream.
     ///
     /// # Errors
     /// See [`BulkError`].
-    pub async fn finish(mut self) -> Result<(), BulkError> {
-        self.frames.writer.send_offset(Kind::Ack, true, self.offset).await?;
+    pub async fn finish(mut self, mut reader: BulkReader) -> Result<(), BulkError> {
+        self.writer.send_offset(Kind::Ack, true, reader.offset).await?;
         // The sender closes first, so that the acknowledgement is not lost with the connection.
         let mut byte = [0];
-        match self.frames.reader.stream.read(&mut byte).await {
+        match reader.reader.stream.read(&mut byte).await {
             Ok(0) => {}
             Ok(_) => return Err(BulkError::Damaged { what: "bytes behind the last frame" }),
             // It has heard it, or never will: what it does not know it asks for again.
             Err(_) => return Ok(()),
         }
-        let _ = self.frames.writer.close().await;
+        let _ = self.writer.close().await;
         Ok(())
-    }
-
-    /// Gives up, and says why.
-    ///
-    /// # Errors
-    /// See [`BulkError`].
-    pub async fn fail(mut self, fault: Fault) -> Result<(), BulkError> {
-        self.frames.writer.fail(fault).await
     }
 }

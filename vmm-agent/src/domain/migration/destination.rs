@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use vmm_core::units::Kib;
 use vmm_core::vm::MAXMEM_SLACK;
-use vmm_proto::bulk::{BulkReceiver, Received};
+use vmm_proto::bulk::IncomingStream;
 use xen_bindings::RestoreSpec;
 
 use super::{Migration, Stage, Verdict};
@@ -18,6 +18,7 @@ use crate::domain::runner::Runner;
 use crate::domain::site::Site;
 use crate::domain::{ChangeError, registry};
 use crate::journal::{Intent, Moved, Moving};
+use crate::migrate::lanes::{Inbound, LaneError};
 use crate::migrate::{self, Arrival, ArrivalError, Bounds};
 
 /// How long a guest is watched until it uses its devices again.
@@ -99,40 +100,44 @@ impl Site {
     /// Takes the guest in, from its first page to its last, into the shell.
     pub(in crate::domain) async fn receive_image(&mut self) -> Result<(), StepError> {
         let Arriving { migration, .. } = self.arriving()?;
-        let mut streams = migration.incoming().ok_or(StepError::OutOfOrder("a stream"))?;
+        let streams = migration.incoming().ok_or(StepError::OutOfOrder("a stream"))?;
+        let mut lanes = Inbound::new(streams);
         migration.reach(Stage::Receiving, "");
-        let ended = || StepError::Transfer("no stream came from the source".into());
-        let incoming = tokio::select! {
+        tokio::select! {
             biased;
             () = self.cancel.cancelled() => return Err(StepError::Cancelled),
             verdict = migration.verdict() => return Err(settled(verdict)),
-            incoming = streams.recv() => incoming.ok_or_else(ended)?,
-        };
-        let mut receiver = incoming.receive(0).await.map_err(broken)?;
+            come = lanes.first() => come.map_err(broken)?,
+        }
         let mut arrival = self.begin_arrival().await?;
         let pumped = tokio::select! {
             biased;
             () = self.cancel.cancelled() => Err(StepError::Cancelled),
             verdict = migration.verdict() => Err(settled(verdict)),
-            pumped = pump(&mut receiver, &mut arrival) => pumped,
+            pumped = pump(&mut lanes, &mut arrival) => pumped,
         };
-        // Whatever came of it, the restore has ended before the domain may.
+        // Whatever came of it, the restore has ended before the domain may, and what read for it before that.
         let finished = match pumped {
             Ok(()) => {
                 arrival.finish().await.map_err(|failed| (refused(failed.error), failed.shell))
             }
-            Err(error) => Err((error, arrival.abandon().await)),
+            Err(error) => {
+                lanes.end().await;
+                Err((error, arrival.abandon().await))
+            }
         };
-        let (built, shell, arrived) = match finished {
-            Ok(finished) => finished,
+        let (built, arrived) = match finished {
+            Ok((built, shell, arrived)) => {
+                self.progress.shell = Some(shell);
+                (built, arrived)
+            }
             Err((error, shell)) => {
                 self.progress.shell = Some(shell);
                 return Err(error);
             }
         };
-        receiver.finish().await.map_err(broken)?;
+        lanes.finish().await.map_err(broken)?;
         tracing::info!(vm_id = %self.record.vm, ?arrived, "VM received");
-        self.progress.shell = Some(shell);
         self.progress.built = Some(built);
         Ok(())
     }
@@ -183,21 +188,20 @@ impl Site {
     }
 }
 
-async fn pump(receiver: &mut BulkReceiver, arrival: &mut Arrival) -> Result<(), StepError> {
-    loop {
-        match receiver.receive().await.map_err(broken)? {
-            Received::Data(bytes) => {
-                arrival.take(bytes).await.map_err(refused)?;
-                if arrival.is_acknowledgement_due() {
-                    receiver.acknowledge().await.map_err(broken)?;
-                }
-            }
-            Received::End => return Ok(()),
+async fn pump(
+    lanes: &mut Inbound<Box<IncomingStream>>,
+    arrival: &mut Arrival,
+) -> Result<(), StepError> {
+    while let Some(bytes) = lanes.next().await.map_err(broken)? {
+        arrival.take(bytes).await.map_err(refused)?;
+        if arrival.is_acknowledgement_due() {
+            lanes.acknowledge().await.map_err(broken)?;
         }
     }
+    Ok(())
 }
 
-fn broken(error: vmm_proto::bulk::BulkError) -> StepError {
+fn broken(error: LaneError) -> StepError {
     StepError::Transfer(error.to_string())
 }
 

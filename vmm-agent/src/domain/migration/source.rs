@@ -9,11 +9,10 @@ use tokio_util::sync::CancellationToken;
 use vmm_core::migration::Limits;
 use vmm_core::vm::{StopReason, VmState};
 use vmm_proto::aead::Backend as SealBackend;
-use vmm_proto::bulk::{BulkError, StreamName};
 use vmm_proto::client::{CallError, CallOptions, Client};
 use vmm_proto::v1::{self, Reply as Replied, Request};
 
-use super::link::BulkLink;
+use super::link;
 use super::pilot::SitePilot;
 use super::{Migration, Stage, Verdict};
 use crate::domain::alongside::alongside;
@@ -22,7 +21,8 @@ use crate::domain::runner::{Reply, Runner};
 use crate::domain::site::{Site, apply_scheduling, xen_kind};
 use crate::domain::{Answer, plan};
 use crate::journal::{Moved, Moving};
-use crate::migrate::{self, SendError, Sending, Sent};
+use crate::migrate::lanes::Lanes;
+use crate::migrate::{self, LinkError, SendError, Sending, Sent};
 
 /// How long a source that has offered its VM waits for the manager's verdict before it asks the destination.
 pub(crate) const ALONE: Duration = Duration::from_secs(10);
@@ -271,10 +271,10 @@ impl Site {
     pub(in crate::domain) async fn send_guest(&mut self, send: Send) -> Result<(), StepError> {
         let migration = self.leaving.clone().ok_or(StepError::OutOfOrder("a migration"))?;
         let (client, seal) = self.destination(&send)?;
-        let name = StreamName { transfer: send.migration.id.transfer(), number: 0 };
-        let failed = |error: BulkError| StepError::Transfer(error.to_string());
-        let opened = self.unless_settled(&migration, client.send_stream(name, seal)).await?;
-        let mut link = BulkLink::new(opened.map_err(failed)?);
+        let (transfer, lanes) = (send.migration.id.transfer(), self.core.config.migration_streams);
+        let failed = |error: LinkError| StepError::Transfer(error.to_string());
+        let opening = link::open(&client, transfer, lanes, seal);
+        let mut link = self.unless_settled(&migration, opening).await?.map_err(failed)?;
         let began = Instant::now();
         let sent = self.copy_guest(&send, &mut link, &migration).await?;
         tracing::info!(vm_id = %self.record.vm, ?sent, "VM sent");
@@ -328,7 +328,7 @@ impl Site {
     async fn copy_guest(
         &self,
         send: &Send,
-        link: &mut BulkLink,
+        link: &mut Lanes,
         migration: &Migration,
     ) -> Result<Sent, StepError> {
         let core = &self.core;

@@ -11,10 +11,12 @@ use vmm_core::id::VmId;
 use vmm_core::migration::layered::Progress;
 use vmm_proto::bulk::{IncomingStream, TransferId};
 
+use crate::migrate::lanes::LANES_MAX;
+
 /// Migrations that are over and still told of.
 const OVER_MAX: usize = 256;
-/// Streams that wait for the destination to take them up: it takes one.
-const STREAMS_MAX: usize = 1;
+/// Streams that wait for the destination to take them up: it takes as many as the source says, and refuses those that come when it has.
+const STREAMS_MAX: usize = LANES_MAX;
 
 /// Which migration: made by the manager, unguessable, and the id of its bulk transfer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -139,7 +141,7 @@ pub(crate) struct Migration {
     pub(crate) peer: String,
     stage: watch::Sender<(Stage, String)>,
     verdict: watch::Sender<Option<Verdict>>,
-    /// The source's stream, for whoever receives.
+    /// The source's streams, for whoever receives.
     streams: mpsc::Sender<Box<IncomingStream>>,
     incoming: Mutex<Option<mpsc::Receiver<Box<IncomingStream>>>>,
     pub(crate) progress: watch::Sender<Option<Progress>>,
@@ -214,7 +216,7 @@ impl Migration {
         }
     }
 
-    /// Hands the source's stream over. Given back when one came before.
+    /// Hands over a stream of the source's. Given back when too many wait, and when no more are wanted.
     pub(crate) fn hand_over(&self, stream: Box<IncomingStream>) -> Result<(), Box<IncomingStream>> {
         self.streams.try_send(stream).map_err(|error| match error {
             mpsc::error::TrySendError::Full(stream) | mpsc::error::TrySendError::Closed(stream) => {
@@ -223,7 +225,7 @@ impl Migration {
         })
     }
 
-    /// Where the source's stream comes in; once.
+    /// Where the source's streams come in; once.
     pub(super) fn incoming(&self) -> Option<mpsc::Receiver<Box<IncomingStream>>> {
         self.incoming.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

@@ -145,9 +145,8 @@ impl Arrival {
     ///
     /// # Errors
     /// [`ArrivalError`]; nothing more is taken then.
-    pub(crate) async fn take(&mut self, bytes: &[u8]) -> Result<(), ArrivalError> {
+    pub(crate) async fn take(&mut self, bytes: Vec<u8>) -> Result<(), ArrivalError> {
         let mut intake = self.intake.take().ok_or(ArrivalError::Over)?;
-        let bytes = bytes.to_vec();
         let step = move || (intake.take(&bytes), intake);
         let (outcome, mut intake) = self.blocking.run(step).await;
         match outcome {

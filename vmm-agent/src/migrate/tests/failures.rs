@@ -9,6 +9,7 @@ use super::host::{Host, MEMORY_KIB, MIB, Moves};
 use super::wire::Kind;
 use super::{Ended, Move, differences};
 use crate::env::Blocking;
+use crate::migrate::lanes::tests::alive;
 use crate::migrate::{Arrival, ArrivalError, SendError};
 
 /// Steps that are tried of a sequence too long to try them all: all of the first, then ever fewer.
@@ -122,10 +123,52 @@ async fn a_wire_that_is_cut_anywhere_leaves_everything_as_it_was() {
 #[tokio::test(start_paused = true)]
 async fn a_receiver_that_says_nothing_is_given_up() {
     let pair = Pair::new().await;
-    let kind = Kind { is_deaf: true, ..Kind::default() };
-    let ended = Move { kind, ..pair.a_move() }.run().await;
-    assert!(matches!(ended.sent, Err(SendError::Stalled { .. })), "{:?}", ended.sent);
-    pair.is_as_before(&ended, "nobody answered").await;
+    for lanes in [0, 3] {
+        let kind = Kind { is_deaf: true, lanes, ..Kind::default() };
+        let ended = Move { kind, ..pair.a_move() }.run().await;
+        assert!(matches!(ended.sent, Err(SendError::Stalled { .. })), "{:?}", ended.sent);
+        pair.is_as_before(&ended, "nobody answered").await;
+    }
+}
+
+/// Cancelled, dropped or cut: the hosts are as before, and no task of a lane is left.
+#[tokio::test(start_paused = true)]
+async fn a_move_over_lanes_that_ends_anywhere_leaves_nothing_running() {
+    let pair = Pair::new().await;
+    let lanes = 3;
+    let over_lanes = || {
+        let a_move = pair.a_move();
+        Move { kind: Kind { lanes, ..a_move.kind }, ..a_move }
+    };
+    let idle = alive();
+    let whole = over_lanes().run().await;
+    let (total, bytes) = (whole.polls, whole.stream.len() as u64);
+    assert!(whole.sent.is_ok() && whole.arrived.is_ok());
+    pair.is_as_before(&whole, "the measure").await;
+    assert_eq!(alive(), idle, "after a move that was whole");
+    let polls = || some(total.into()).map(|at| u32::try_from(at).unwrap());
+    let cancels = polls().map(|at| Move { cancel_at: Some(at), ..over_lanes() });
+    let drops = polls().step_by(2).map(|at| Move { drop_at: Some(at), ..over_lanes() });
+    let cuts = [0, 9, 1000].into_iter().chain((1..6).map(|part| bytes * part / 6));
+    let cuts = cuts.map(|at| {
+        let a_move = over_lanes();
+        Move { kind: Kind { breaks_at: Some(at), ..a_move.kind }, ..a_move }
+    });
+    for moving in cancels.chain(drops).chain(cuts) {
+        let (cancel_at, drop_at) = (moving.cancel_at, moving.drop_at);
+        let what =
+            format!("cancel {cancel_at:?}, drop {drop_at:?}, cut {:?}", moving.kind.breaks_at);
+        let ended = moving.run().await;
+        if ended.sent.is_err() {
+            assert!(ended.arrived.is_err(), "{what}");
+        }
+        // The brake is not the dropped one's to take off.
+        let off = xen_bindings::Credit2 { weight: 256, cap_percent: 0 };
+        pair.from.xen.vcpu.set_credit2(pair.domid, off).unwrap();
+        pair.is_as_before(&ended, &what).await;
+        assert_eq!(alive(), idle, "{what}");
+    }
+    pair.moves().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -218,11 +261,14 @@ async fn an_arrival_whose_step_was_dropped_can_be_given_up() {
             let mut arrival = begun.map_err(|failed| failed.error).unwrap();
             let dropped = tokio::select! {
                 biased;
-                _ = arrival.take(&stream[..bytes]) => false,
+                _ = arrival.take(stream[..bytes].to_vec()) => false,
                 () = std::future::ready(()) => true,
             };
             assert!(dropped, "a step gives others their turn");
-            assert!(matches!(arrival.take(&stream[bytes..]).await, Err(ArrivalError::Over)));
+            assert!(matches!(
+                arrival.take(stream[bytes..].to_vec()).await,
+                Err(ArrivalError::Over)
+            ));
             assert_eq!(arrival.abandon().await.domid(), domid);
             pair.to.assert_goes(domid).await;
         }
@@ -244,7 +290,7 @@ async fn an_arrival_ends_with_its_thread_whenever_it_is_given_up() {
         let begun = Arrival::begin(&pair.to.backend, Blocking::Inline, shell, spec, Host::bounds());
         let mut arrival = begun.map_err(|failed| failed.error).unwrap();
         for piece in stream[..bytes].chunks(70_000) {
-            arrival.take(piece).await.unwrap();
+            arrival.take(piece.to_vec()).await.unwrap();
         }
         assert_eq!(arrival.abandon().await.domid(), domid);
         assert_eq!(restorers(&pair.to), idle, "after {bytes} bytes");

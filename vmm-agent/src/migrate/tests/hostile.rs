@@ -94,7 +94,7 @@ async fn take(guest: GuestKind, stream: &[u8], piece: usize) -> Result<(), Arriv
     let mut arrival = begun.map_err(|failed| failed.error)?;
     let mut taken = Ok(());
     for piece in stream.chunks(piece) {
-        taken = arrival.take(piece).await;
+        taken = arrival.take(piece.to_vec()).await;
         if taken.is_err() {
             break;
         }

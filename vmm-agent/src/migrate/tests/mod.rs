@@ -110,7 +110,10 @@ impl<'a> Move<'a> {
             sent.await
         };
         let stream = link.record.take().unwrap_or_default();
-        drop(link);
+        match sent.is_ok() {
+            true => link.finish().await,
+            false => drop(link),
+        }
         let arrived = receiving.await.unwrap();
         let progress = *told.borrow();
         Ended { sent, arrived, spec, polls, progress, stream }

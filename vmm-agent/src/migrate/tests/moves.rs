@@ -53,6 +53,21 @@ async fn a_guest_that_writes_arrives_byte_by_byte_and_goes_on_there() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_guest_arrives_over_any_number_of_lanes() {
+    for lanes in [1, 2, 3, 8] {
+        let (from, to) = (Host::new(), Host::new());
+        let domid = from.boot(&[MemoryWriter::hot_set(200, 5000)]).await;
+        let kind = Kind { lanes, ..Kind::default() };
+        let ended = Move { kind, ..Move::new(&from, domid, &to) }.run().await;
+        let stream = ended.stream.len() as u64;
+        let (sent, _, shell, arrived) = ended.whole();
+        assert_eq!(differences((&from, domid), (&to, shell.domid())), [], "{lanes} lanes");
+        // What lanes add of their own is not counted, and not seen.
+        assert_eq!((sent.sent_bytes, arrived.stream_bytes), (stream, stream));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_of_the_machine_is_needed_to_move_plain_pages() {
     let (from, to) = (Host::new(), Host::new());
     let domid = from.boot(&[MemoryWriter::hot_set(500, 2000)]).await;
@@ -184,11 +199,11 @@ fn a_writer() -> impl Strategy<Value = MemoryWriter> {
     prop_oneof![Just(MemoryWriter::idle()), hot, muncher, cache]
 }
 
-/// Speeds from 16 Mbit/s to 8 Gbit/s, delays up to 30 ms.
+/// Speeds from 16 Mbit/s to 8 Gbit/s, delays up to 30 ms, over one connection or lanes.
 fn a_link() -> impl Strategy<Value = Kind> {
-    (2e6..1e9, 0_u64..30_000).prop_map(|(bytes_per_s, micros)| {
+    (2e6..1e9, 0_u64..30_000, 0_u32..5).prop_map(|(bytes_per_s, micros, lanes)| {
         let round_trip = Duration::from_micros(micros);
-        Kind { bytes_per_s, round_trip, ..Kind::default() }
+        Kind { bytes_per_s, round_trip, lanes, ..Kind::default() }
     })
 }
 

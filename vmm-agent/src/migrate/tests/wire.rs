@@ -1,4 +1,4 @@
-//! A link in memory: of a pace, with a delay, and with an end when a test wants one.
+//! A link in memory, of one connection or of lanes: of a pace, with a delay, and with an end when a test wants one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,9 @@ use tokio::time::sleep;
 use xen_bindings::{BuiltGuest, Shell};
 
 use crate::migrate::arrival::{Arrived, Failed};
-use crate::migrate::{Arrival, LinkError, PageLink};
+use crate::migrate::lanes::tests::{MemoryStream, Way, lane};
+use crate::migrate::lanes::{Inbound, LANES_MAX, Lanes};
+use crate::migrate::{Arrival, ArrivalError, LinkError, PageLink};
 
 /// How a link is.
 #[derive(Clone, Copy, Debug)]
@@ -21,12 +23,14 @@ pub(super) struct Kind {
     pub(super) breaks_at: Option<u64>,
     /// It takes everything and says nothing from then on.
     pub(super) is_deaf: bool,
+    /// Over so many lanes, which share its pace; 0: over none, as on one connection before there were any.
+    pub(super) lanes: u32,
 }
 
 impl Default for Kind {
     fn default() -> Self {
         let round_trip = Duration::from_micros(500);
-        Self { bytes_per_s: 117e6, round_trip, breaks_at: None, is_deaf: false }
+        Self { bytes_per_s: 117e6, round_trip, breaks_at: None, is_deaf: false, lanes: 0 }
     }
 }
 
@@ -35,12 +39,26 @@ pub(super) type Outcome = Result<(BuiltGuest, Shell, Arrived), Failed>;
 
 /// The sender's end.
 pub(super) struct Wire {
-    to: mpsc::Sender<Vec<u8>>,
-    acked: watch::Receiver<u64>,
+    to: To,
     handed: u64,
     breaks_at: Option<u64>,
     /// All that was handed over, if somebody wants to know.
     pub(super) record: Option<Vec<u8>>,
+}
+
+enum To {
+    One { to: mpsc::Sender<Vec<u8>>, acked: watch::Receiver<u64> },
+    Lanes(Lanes),
+}
+
+impl Wire {
+    /// That was all, and it is well; anything else is a link that is dropped.
+    pub(super) async fn finish(self) {
+        if let To::Lanes(lanes) = self.to {
+            // The arrival says what came of it.
+            let _ = lanes.finish().await;
+        }
+    }
 }
 
 impl PageLink for Wire {
@@ -52,30 +70,85 @@ impl PageLink for Wire {
         if let Some(record) = &mut self.record {
             record.extend(&bytes[..taken]);
         }
-        let sent = self.to.send(bytes[..taken].to_vec()).await;
-        match whole && sent.is_ok() {
+        let is_sent = match &mut self.to {
+            To::One { to, .. } => to.send(bytes[..taken].to_vec()).await.is_ok(),
+            To::Lanes(lanes) => lanes.send(&bytes[..taken]).await.is_ok(),
+        };
+        match whole && is_sent {
             true => Ok(()),
             false => Err(LinkError::new("the wire was cut")),
         }
     }
 
     fn acknowledged(&self) -> u64 {
-        *self.acked.borrow()
+        match &self.to {
+            To::One { acked, .. } => *acked.borrow(),
+            To::Lanes(lanes) => lanes.acknowledged(),
+        }
     }
 
     async fn acknowledged_beyond(&mut self, bytes: u64) -> Result<(), LinkError> {
-        let more = self.acked.wait_for(|acked| *acked > bytes).await;
-        more.map(|_| ()).map_err(|_| LinkError::new("the wire was cut"))
+        match &mut self.to {
+            To::One { acked, .. } => {
+                let more = acked.wait_for(|acked| *acked > bytes).await;
+                more.map(|_| ()).map_err(|_| LinkError::new("the wire was cut"))
+            }
+            To::Lanes(lanes) => lanes.acknowledged_beyond(bytes).await,
+        }
     }
 }
 
 /// A wire to an arrival, which ends when the wire does.
 pub(super) fn wire(kind: Kind, arrival: Arrival) -> (Wire, JoinHandle<Outcome>) {
-    let (to, from) = mpsc::channel(2);
-    let (tell, acked) = watch::channel(0);
-    let receiving = tokio::spawn(receive(kind, from, arrival, Arc::new(tell)));
     let breaks_at = kind.breaks_at;
-    (Wire { to, acked, handed: 0, breaks_at, record: None }, receiving)
+    let (to, receiving) = if kind.lanes == 0 {
+        let (to, from) = mpsc::channel(2);
+        let (tell, acked) = watch::channel(0);
+        let receiving = tokio::spawn(receive(kind, from, arrival, Arc::new(tell)));
+        (To::One { to, acked }, receiving)
+    } else {
+        let (lanes, inbound) = lanes(kind);
+        (To::Lanes(lanes), tokio::spawn(receive_lanes(kind, inbound, arrival)))
+    };
+    (Wire { to, handed: 0, breaks_at, record: None }, receiving)
+}
+
+/// Both ends of lanes, which share the pace.
+fn lanes(kind: Kind) -> (Lanes, Inbound<MemoryStream>) {
+    let bytes_per_s = kind.bytes_per_s / f64::from(kind.lanes);
+    let way = Way { bytes_per_s, delay: kind.round_trip, ..Way::default() };
+    let (give, streams) = mpsc::channel(LANES_MAX);
+    let ends = (0..kind.lanes).map(|number| {
+        let (near, far) = lane(number, way);
+        assert!(give.try_send(far).is_ok());
+        near
+    });
+    (Lanes::over(ends.collect()).unwrap(), Inbound::new(streams))
+}
+
+/// As an agent does it.
+async fn receive_lanes(
+    kind: Kind,
+    mut inbound: Inbound<MemoryStream>,
+    mut arrival: Arrival,
+) -> Outcome {
+    let pumped = async {
+        inbound.first().await.map_err(|_| ArrivalError::Truncated)?;
+        while let Some(bytes) = inbound.next().await.map_err(|_| ArrivalError::Truncated)? {
+            arrival.take(bytes).await?;
+            if arrival.is_acknowledgement_due() && !kind.is_deaf {
+                inbound.acknowledge().await.map_err(|_| ArrivalError::Truncated)?;
+            }
+        }
+        Ok(())
+    };
+    if let Err(error) = pumped.await {
+        inbound.end().await;
+        return Err(Failed { error, shell: arrival.abandon().await });
+    }
+    let outcome = arrival.finish().await?;
+    inbound.finish().await.unwrap();
+    Ok(outcome)
 }
 
 async fn receive(
@@ -88,7 +161,7 @@ async fn receive(
     while let Some(bytes) = from.recv().await {
         sleep(Duration::from_secs_f64(bytes.len() as f64 / kind.bytes_per_s)).await;
         came.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        if let Err(error) = arrival.take(&bytes).await {
+        if let Err(error) = arrival.take(bytes).await {
             return Err(Failed { error, shell: arrival.abandon().await });
         }
         if arrival.is_acknowledgement_due() && !kind.is_deaf {
