@@ -35,8 +35,6 @@ pub(crate) enum LaneError {
     End { lane: u32, end: u64, next: u64 },
     #[error("no lane has brought byte {next} for {seconds} s, while others wait")]
     Stalled { next: u64, seconds: u64 },
-    #[error("the source has not hung up {seconds} s after it was told that all is here")]
-    Lingers { seconds: u64 },
 }
 
 /// What of one lane cannot be.
