@@ -18,6 +18,8 @@ const UNIT: &str =
 const KERNEL_CACHE_MIB: u64 = 256;
 /// Where the guest's `echo` listens.
 const ECHO_PORT: u16 = 7;
+/// Connections that a VM moves over: more than one, though a dom0 of one processor gains nothing by it.
+const STREAMS: u32 = 2;
 
 /// Prints a line for each domain, xenstore tree, loop device and bridge port that belongs to a guest. dom0's own `/vm` node stays.
 const LEFTOVERS: &str = "xl list | awk 'NR > 1 && $2 != 0 { print \"domain\", $1 }'; \
@@ -226,7 +228,7 @@ impl LabHost {
             "name = \"{}\"\nlisten = \"0.0.0.0:7443\"\ncredentials = \"{AGENT_DIR}/credentials\"\n\
              state = \"/var/lib/vmm\"\ndisk_bytes_per_s = 100000000\n\
              disk_requests_per_s = 1000\nnetwork_bytes_per_s = 125000000\nkernel_cache_mib = {KERNEL_CACHE_MIB}\n\
-             migration_address = \"{}\"\n{more}\n[[shared_stores]]\nname = \"san\"\npath = \"/san\"\n",
+             migration_address = \"{}\"\nmigration_streams = {STREAMS}\n{more}\n[[shared_stores]]\nname = \"san\"\npath = \"/san\"\n",
             self.name,
             self.agent_in_dom0()
         );
@@ -351,6 +353,8 @@ pub struct XlRow {
     pub memory_mib: u64,
     /// vCPUs online.
     pub vcpus: u32,
+    /// A letter for each state it is in: `r`unning, `b`locked, `p`aused, `s`hut down or suspended, `c`rashed, `d`ying.
+    pub state: String,
     /// CPU time.
     pub cpu_time_s: f64,
 }
@@ -358,12 +362,13 @@ pub struct XlRow {
 impl XlRow {
     fn parse(line: &str) -> Option<Self> {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let [name, domid, memory, vcpus, .., time] = fields[..] else { return None };
+        let [name, domid, memory, vcpus, state, .., time] = fields[..] else { return None };
         Some(Self {
             name: name.to_owned(),
             domid: domid.parse().ok()?,
             memory_mib: memory.parse().ok()?,
             vcpus: vcpus.parse().ok()?,
+            state: state.to_owned(),
             cpu_time_s: time.parse().ok()?,
         })
     }
