@@ -28,6 +28,8 @@ pub(super) struct Wire<'a, L> {
     pub(super) flow: Flow,
     began: Instant,
     marks: u64,
+    /// What the link said last: of several lanes some may have been heard of and not all, so it may lie between two marks.
+    heard_bytes: u64,
     /// When the receiver last had what it was asked about.
     heard_at: Duration,
     stall: Duration,
@@ -44,7 +46,8 @@ impl<'a, L: PageLink> Wire<'a, L> {
         cap_bytes_per_s: Option<u64>,
     ) -> Self {
         let (began, heard_at) = (Instant::now(), Duration::ZERO);
-        Self { link, cancel, flow, began, marks: 0, heard_at, stall: STALL, cap_bytes_per_s }
+        let (marks, heard_bytes, stall) = (0, 0, STALL);
+        Self { link, cancel, flow, began, marks, heard_bytes, heard_at, stall, cap_bytes_per_s }
     }
 
     pub(super) fn now(&self) -> Duration {
@@ -88,11 +91,11 @@ impl<'a, L: PageLink> Wire<'a, L> {
     pub(super) async fn wait(&mut self, until: Duration) -> Result<(), SendError> {
         let now = self.now();
         let until = self.began + until.clamp(now + TICK, now + LOOK);
-        let (acked, is_flying) = (self.flow.acked_bytes(), !self.flow.is_empty());
+        let (heard, is_flying) = (self.heard_bytes, !self.flow.is_empty());
         tokio::select! {
             biased;
             () = self.cancel.cancelled() => return Err(SendError::Cancelled),
-            more = self.link.acknowledged_beyond(acked), if is_flying => more?,
+            more = self.link.acknowledged_beyond(heard), if is_flying => more?,
             () = sleep_until(until) => {}
         }
         Ok(())
@@ -107,7 +110,8 @@ impl<'a, L: PageLink> Wire<'a, L> {
             return Err(SendError::Cancelled);
         }
         let now = self.now();
-        let heard = self.flow.acknowledge(self.link.acknowledged(), now);
+        self.heard_bytes = self.link.acknowledged();
+        let heard = self.flow.acknowledge(self.heard_bytes, now);
         if heard.is_some() {
             self.heard_at = now;
         }

@@ -116,10 +116,11 @@ pub(super) fn wire(kind: Kind, arrival: Arrival) -> (Wire, JoinHandle<Outcome>) 
 /// Both ends of lanes, which share the pace.
 fn lanes(kind: Kind) -> (Lanes, Inbound<MemoryStream>) {
     let bytes_per_s = kind.bytes_per_s / f64::from(kind.lanes);
-    let way = Way { bytes_per_s, delay: kind.round_trip, ..Way::default() };
     let (give, streams) = mpsc::channel(LANES_MAX);
     let ends = (0..kind.lanes).map(|number| {
-        let (near, far) = lane(number, way);
+        // Not all are heard of at the same time.
+        let delay = kind.round_trip * (1 + number % 3);
+        let (near, far) = lane(number, Way { bytes_per_s, delay, ..Way::default() });
         assert!(give.try_send(far).is_ok());
         near
     });
