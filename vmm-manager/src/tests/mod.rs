@@ -29,6 +29,7 @@ mod shared_disks;
 mod stores;
 mod tasks;
 mod toolstack;
+mod unlogged;
 mod verbs;
 mod wire;
 

@@ -37,7 +37,7 @@ pub(super) async fn pair_with(disks: Vec<v1::Disk>) -> (Pool, String) {
     pair_of(v1::Spec { disks, ..spec("web") }).await
 }
 
-async fn pair_of(spec: v1::Spec) -> (Pool, String) {
+pub(super) async fn pair_of(spec: v1::Spec) -> (Pool, String) {
     let pool = Pool::of(&["a", "b"]).await;
     pool.ok(maintenance("b", true)).await;
     let create = Request::CreateVm(v1::CreateVm { spec, ..v1::CreateVm::default() });
@@ -473,23 +473,6 @@ async fn a_plan_of_a_move_says_where_to_and_why_nowhere_else_and_does_nothing() 
     );
     assert_eq!(check_end(&pool, &id, "only asked").await, "a");
     assert!(pool.agents.with("b", |host| host.done.is_empty()));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_pv_guest_on_a_host_that_logs_none_is_planned_to_stand_still_for_all_of_it() {
-    let (pool, vm) = pair_of(v1::Spec { kind: v1::GuestKind::Pv, ..spec("web") }).await;
-    let plan = Request::PlanMigration(v1::PlanMigration { vm, ..v1::PlanMigration::default() });
-    let check = async |logs_pv: Option<bool>, stands: bool| {
-        pool.agents.with("a", |host| host.facts.logs_pv = logs_pv);
-        pool.settle().await;
-        let Reply::MigrationPlan(shown) = pool.ok(plan.clone()).await else { panic!("a plan") };
-        let way = &shown.ways[0];
-        assert!(way.downtime_ms <= way.move_ms && way.move_ms > Some(0), "{way:?}");
-        assert_eq!(way.downtime_ms == way.move_ms, stands, "{logs_pv:?}: {way:?}");
-    };
-    check(Some(true), false).await;
-    check(Some(false), true).await;
-    check(None, false).await;
 }
 
 #[tokio::test(start_paused = true)]

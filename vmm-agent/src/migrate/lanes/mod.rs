@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Everything between two hosts is sealed twice, which keeps one core busy for each connection. Several connections keep several cores busy
-//! at both ends, and take several links of a bundle. What travels on a lane stands in [`format`]: a preamble that says which lane of how many it
+//! at both ends, and take several links of a bundle. What travels on a lane stands in [`mod@format`]: a preamble that says which lane of how many it
 //! is, then pieces, each with its place in the whole.
 //!
 //! - [`outbound`]: [`Lanes`], a [`PageLink`]. Nothing waits to be filled: a small hand-over is a small piece, and it goes at once.
