@@ -16,7 +16,7 @@ mod view;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow, ensure};
 use clap::{Parser, ValueEnum};
 
 /// Measures a part of the product.
@@ -28,9 +28,9 @@ struct Arguments {
     /// VM arrivals as CSV, packed or not (t_s,batch,vcpu,mem_gb,life_lo_s,life_hi_s,censored); without one, a seeded synthetic trace.
     #[arg(long)]
     trace: Option<PathBuf>,
-    /// Only this part of the suite `placement`.
+    /// Only this part of the suite: of `placement` policies, speed, durable, ganeti or replay; of `migration` rates or traces.
     #[arg(long)]
-    only: Option<placement::Part>,
+    only: Option<String>,
     /// One JSON object on the last line.
     #[arg(long)]
     json: bool,
@@ -62,13 +62,26 @@ fn main() -> Result<()> {
     if let Some(store) = &arguments.store {
         return view::cold(store);
     }
+    let only = arguments.only.as_deref();
     let report = match arguments.suite {
         Suite::Placement => {
-            placement::run(&trace::Trace::load(arguments.trace.as_deref())?, arguments.only)?
+            placement::run(&trace::Trace::load(arguments.trace.as_deref())?, part(only)?)?
         }
-        Suite::Protocol => protocol::run()?,
-        Suite::Migration => migration::run()?,
-        Suite::View => view::run()?,
+        Suite::Migration => migration::run(part(only)?)?,
+        Suite::Protocol | Suite::View => {
+            ensure!(only.is_none(), "this suite has no parts: leave --only out");
+            if matches!(arguments.suite, Suite::View) { view::run()? } else { protocol::run()? }
+        }
     };
     report.print(arguments.json)
+}
+
+/// The part of a suite that has this name.
+fn part<P: ValueEnum>(name: Option<&str>) -> Result<Option<P>> {
+    let parse = |name| {
+        let words = P::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+        let known = words.map(|word| word.get_name().to_owned()).collect::<Vec<_>>().join(", ");
+        P::from_str(name, true).map_err(|_| anyhow!("no part {name:?}; there are {known}"))
+    };
+    name.map(parse).transpose()
 }

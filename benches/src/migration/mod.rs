@@ -19,12 +19,28 @@ mod table;
 mod world;
 
 use anyhow::Result;
+use clap::ValueEnum;
 
 use crate::report::Report;
 
-pub(crate) fn run() -> Result<Report> {
+/// A part that can be measured alone.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// A harvest, the encoders, the state of a page: wants a quiet machine.
+    Rates,
+    /// All policies on all traces: simulated, so the machine's load does not matter.
+    Traces,
+}
+
+/// All parts, or one.
+pub(crate) fn run(only: Option<Part>) -> Result<Report> {
     let mut report = Report::new("migration");
-    rates::run(&mut report)?;
-    table::run(&mut report);
+    let wants = |part| only.is_none_or(|only| only == part);
+    if wants(Part::Rates) {
+        rates::run(&mut report)?;
+    }
+    if wants(Part::Traces) {
+        table::run(&mut report);
+    }
     Ok(report)
 }

@@ -1,11 +1,13 @@
 //! A set of pages as 64-bit words, the form in which Xen's log-dirty hands them out.
 //!
-//! An eighth of a byte a page. Whatever walks a set skips 64 clean pages by one comparison, so that a pass over a sleeping guest
+//! An eighth of a byte a page. Whatever walks a set skips 512 clean pages by one comparison, so that a pass over a sleeping guest
 //! of 64 GiB is 2 MiB of reading.
 
 use super::Pfn;
 
 const BITS: usize = 64;
+/// Words that are skipped together: a cache line.
+const LINE: usize = 8;
 
 /// A set of pages below a fixed count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -130,7 +132,10 @@ impl Bitmap {
 
     /// All pages, ascending.
     pub fn iter(&self) -> impl Iterator<Item = Pfn> + '_ {
-        self.words.iter().enumerate().filter(|(_, word)| **word != 0).flat_map(|(index, word)| {
+        let lines = self.words.chunks(LINE).enumerate();
+        // One comparison a line where all is clean, which is nearly everywhere.
+        let dirty = lines.filter(|(_, line)| line.iter().fold(0, |any, word| any | word) != 0);
+        dirty.flat_map(|(at, line)| (at * LINE..).zip(line)).flat_map(|(index, word)| {
             let mut left = *word;
             std::iter::from_fn(move || {
                 let page = (left != 0).then(|| pfn(index, left));

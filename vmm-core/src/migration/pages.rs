@@ -9,7 +9,7 @@
 //! A page that was left alone for [`COOL_EPOCHS`] is put back to layer 0 by a sweep that goes around all pages in [`SWEEP_EPOCHS`], so that
 //! no age grows past what a byte holds.
 
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Range};
 
 use super::layer::{after_write, decayed, need};
 use super::{Bitmap, Pfn};
@@ -27,6 +27,8 @@ const STEP_BYTES: u32 = 16;
 pub struct Pages {
     pending: Bitmap,
     logged: Bitmap,
+    /// Whether `logged` may have any: it is cleared as rarely as it is filled.
+    is_any_logged: bool,
     sent: Bitmap,
     written_epoch: Vec<u8>,
     marks: Vec<u8>,
@@ -34,7 +36,7 @@ pub struct Pages {
     fresh_count: u32,
     known_bytes: u64,
     epoch: u64,
-    sweep_at: u32,
+    sweep_at: usize,
 }
 
 /// What the log brought that was not known of it.
@@ -64,6 +66,7 @@ impl Pages {
         Self {
             pending: Bitmap::full(pages),
             logged: Bitmap::empty(pages),
+            is_any_logged: false,
             sent: Bitmap::empty(pages),
             written_epoch: bytes(),
             marks: bytes(),
@@ -178,7 +181,7 @@ impl Pages {
     /// Time has come to this epoch, counted from 0.
     pub fn advance(&mut self, epoch: u64) {
         let passed = epoch.saturating_sub(self.epoch);
-        if passed == 0 {
+        if passed == 0 || self.marks.is_empty() {
             return;
         }
         if passed >= u64::from(COOL_EPOCHS) {
@@ -186,13 +189,21 @@ impl Pages {
         }
         self.epoch = epoch;
         let share = u64::from(self.count()).div_ceil(SWEEP_EPOCHS.into());
-        let steps = (share * passed).min(self.count().into());
-        for _ in 0..steps {
-            let page = Pfn(self.sweep_at);
-            if self.layer(page) > 0 && self.quiet(page) >= COOL_EPOCHS {
-                self.marks[page.0 as usize] &= !LAYER;
-            }
-            self.sweep_at = (self.sweep_at + 1) % self.count();
+        let steps = (share * passed).min(self.count().into()) as usize;
+        let (from, count) = (self.sweep_at, self.marks.len());
+        let end = from + steps;
+        self.cool(from..end.min(count));
+        self.cool(0..end.saturating_sub(count));
+        self.sweep_at = end % count;
+    }
+
+    /// Without a branch: the compiler makes vectors of it, and this is most of what an epoch costs a guest that sleeps.
+    fn cool(&mut self, pages: Range<usize>) {
+        let now = self.epoch_byte();
+        let written = &self.written_epoch[pages.clone()];
+        for (mark, written) in self.marks[pages].iter_mut().zip(written) {
+            let is_cool = now.wrapping_sub(*written) >= COOL_EPOCHS;
+            *mark &= if is_cool { !LAYER } else { u8::MAX };
         }
     }
 
@@ -208,7 +219,9 @@ impl Pages {
                 self.write(page, &mut inflow);
             }
         }
-        self.logged.clear();
+        if std::mem::take(&mut self.is_any_logged) {
+            self.logged.clear();
+        }
         inflow
     }
 
@@ -220,6 +233,7 @@ impl Pages {
                 self.write(page, &mut inflow);
             }
         }
+        self.is_any_logged |= inflow.dirty_count > 0;
         inflow
     }
 

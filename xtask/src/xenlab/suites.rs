@@ -20,7 +20,7 @@ use crate::run;
 const CONTRACT_LIMIT: Duration = Duration::from_mins(20);
 const E2E_LIMIT: Duration = Duration::from_mins(45);
 const E2E_FULL_LIMIT: Duration = Duration::from_hours(3);
-const BENCH_LIMIT: Duration = Duration::from_hours(1);
+const BENCH_LIMIT: Duration = Duration::from_mins(100);
 
 /// With more, the emulated processor breaks guests (see `qemu::command`), and the hosts wait for each other on small machines.
 pub(crate) const CPUS: u32 = 1;

@@ -31,6 +31,10 @@ const ADDRESS: &str = "10.77.0.80";
 const MAC: &str = "00:16:3e:77:00:01";
 /// What ours may stand still for. Emulated, stop and start alone take more than the 300 ms that are usual; xl has no such limit.
 const DOWNTIME_MS: &str = "2000";
+/// Several times what xl takes where it ends at all. Emulated, it has stood still: its sender waiting for a word that its receiver had said.
+const XL_LIMIT_S: u32 = 300;
+/// A move of xl that stood still is told, and tried again with a new guest.
+const XL_TRIES: usize = 3;
 /// How long its peer asks before and after.
 const PEACE: Duration = Duration::from_secs(2);
 /// What is said of each row.
@@ -130,12 +134,15 @@ impl Ways {
         let before = bytes();
         let moved = go();
         let passed = bytes() - before;
+        let moved = match moved {
+            Ok(moved) => moved,
+            Err(error) => return Err(error.context(format!("{writer}, {who}: {:?}", peer.stop()?))),
+        };
         // Its network may come back long after the toolstack has ended, and a silence that has no end is no gap.
         let heard = self.until_it_answers();
         thread::sleep(PEACE);
         let away = peer.stop()?;
-        let moved = moved.with_context(|| format!("{writer}, {who}: {away:?}"))?;
-        heard?;
+        heard.with_context(|| format!("{writer}, {who}: {away:?}"))?;
         #[allow(clippy::cast_precision_loss, reason = "bytes and milliseconds of a short run")]
         let (share, gap_s, lost) =
             (passed as f64 / RAM_BYTES, away.gap_ms as f64 / 1000.0, away.lost_outside_gap as f64);
@@ -214,12 +221,25 @@ impl Ways {
             "name=\"{NAME}\"\ntype=\"pvh\"\nkernel=\"/g/vmlinux\"\nramdisk=\"/g/guest.cpio.gz\"\n\
              extra=\"{cmdline}\"\nmemory=128\nvcpus=1\nvif=[\"bridge=br0,mac={MAC}\"]\n"
         );
-        self.hosts[0].upload("/tmp/wanderer.cfg", config.as_bytes())?;
-        self.hosts[0].ssh("xl create -q /tmp/wanderer.cfg >&2")?;
+        for host in &self.hosts {
+            host.upload("/tmp/wanderer.cfg", config.as_bytes())?;
+        }
+        self.hosts[0].ssh(XL_CREATE)?;
         for round in 0..rounds {
-            self.until_it_answers()?;
             let (from, to) = (round % 2, 1 - round % 2);
-            self.measure((writer, "xl"), figures, || self.xl_once(from, to))?;
+            for tried in 1.. {
+                self.until_it_answers()?;
+                let moved = self.measure((writer, "xl"), figures, || self.xl_once(from, to));
+                match moved {
+                    Ok(()) => break,
+                    Err(error) if tried == XL_TRIES => return Err(error),
+                    Err(error) => println!("{writer}, xl: tried again: {error:#}"),
+                }
+                for host in &self.hosts {
+                    host.ssh(&format!("killall -q xl nc; xl destroy {NAME} >&2; true"))?;
+                }
+                self.hosts[from].ssh(XL_CREATE)?;
+            }
         }
         self.hosts[rounds % 2].ssh(&format!("xl destroy {NAME} >&2"))?;
         self.hosts.iter().try_for_each(LabHost::start_agent)?;
@@ -239,7 +259,7 @@ impl Ways {
             Ok(self.hosts[to].ssh("cat /proc/net/tcp /proc/net/tcp6")?.contains(":1D13 "))
         })?;
         let output = self.hosts[from].ssh(&format!(
-            "read a x < /proc/uptime; timeout 900 xl migrate -s '' {NAME} 'bash /tmp/send.sh' >/tmp/migrate.log 2>&1; s=$?; \
+            "read a x < /proc/uptime; timeout {XL_LIMIT_S} xl migrate -s '' {NAME} 'bash /tmp/send.sh' >/tmp/migrate.log 2>&1; s=$?; \
              read b x < /proc/uptime; echo $s $a $b; tr '\\r' '\\n' < /tmp/migrate.log"
         ))?;
         let (numbers, log) = output.split_once('\n').unwrap_or((&output, ""));
@@ -255,6 +275,7 @@ impl Ways {
     }
 }
 
+const XL_CREATE: &str = "xl create -q /tmp/wanderer.cfg >&2";
 /// Its words must not get into the stream.
 const RECEIVE: &[u8] = b"exec xl migrate-receive 2>/tmp/receive.log\n";
 

@@ -1,5 +1,7 @@
 //! LZ4 and Zstandard of single pages, and of the blocks that differ. Keeps its buffers from page to page.
 
+use lz4_flex::block::{CompressTable, compress_into_with_table};
+
 use super::sums::{BLOCK, BLOCKS, Key, Sums};
 use super::{DecodeError, PAGE, Page};
 use crate::migration::{Encoding, Pack};
@@ -10,6 +12,7 @@ const LEVEL: i32 = 1;
 /// Packs and unpacks pages.
 pub struct Packer {
     key: Key,
+    lz4: CompressTable,
     zstd: zstd::bulk::Compressor<'static>,
     unzstd: zstd::bulk::Decompressor<'static>,
     room: Vec<u8>,
@@ -23,6 +26,7 @@ impl Packer {
     pub fn new(key: Key) -> std::io::Result<Self> {
         Ok(Self {
             key,
+            lz4: CompressTable::small(),
             zstd: zstd::bulk::Compressor::new(LEVEL)?,
             unzstd: zstd::bulk::Decompressor::new()?,
             // LZ4 refuses to begin with less.
@@ -40,7 +44,7 @@ impl Packer {
     pub fn pack(&mut self, pack: Pack, page: &Page, out: &mut Vec<u8>) -> Encoding {
         let packed = match pack {
             Pack::Raw => None,
-            Pack::Lz4 => lz4_flex::block::compress_into(page, &mut self.room).ok(),
+            Pack::Lz4 => compress_into_with_table(page, &mut self.room, &mut self.lz4).ok(),
             Pack::Zstd => self.zstd.compress_to_buffer(page, &mut self.room[..]).ok(),
         };
         match (packed.filter(|length| *length < PAGE), pack) {
@@ -83,7 +87,7 @@ impl Packer {
             changed.extend_from_slice(&page[index * BLOCK..(index + 1) * BLOCK]);
         }
         out.extend(mask.to_le_bytes());
-        let packed = lz4_flex::block::compress_into(&changed, &mut self.room).ok();
+        let packed = compress_into_with_table(&changed, &mut self.room, &mut self.lz4).ok();
         match packed.filter(|length| *length < changed.len()) {
             Some(length) => out.extend_from_slice(&self.room[..length]),
             None => out.extend_from_slice(&changed),
