@@ -69,9 +69,9 @@ pub trait MappedPages: Send {
 /// How many pages may hide at the top while the scan still goes upwards: rings, firmware, and what else lies high.
 const PAGES_AT_THE_TOP: u64 = 256;
 
-/// Which frames have contents. Looks upwards from 0 until nearly `pages` are found (what Xen says that the domain holds), then
-/// downwards from the top, and so through everything only if they are not there. Of a guest that runs and changes its memory, it is what
-/// was there when it was looked at.
+/// Which frames have contents. Looks at those that are `known` from before, then upwards from 0 until nearly `pages` are found (what Xen
+/// says that the domain holds), then downwards from the top, and so through everything only if they are not there. Of a guest that runs and
+/// changes its memory, it is what was there when it was looked at.
 ///
 /// # Errors
 /// As [`GuestMemory::page_types`].
@@ -79,18 +79,24 @@ pub fn populated(
     memory: &dyn GuestMemory,
     domid: DomId,
     pages: PageCount,
+    known: &GfnSet,
 ) -> Result<GfnSet, XenError> {
     const STEP: u64 = GfnBatch::LEN_MAX as u64;
     let end = memory.gfn_end(domid)?;
     let mut found = Found { set: GfnSet::new(end), count: 0 };
+    for batch in GfnBatch::all(known.iter().filter(|gfn| *gfn < end)) {
+        found.look(memory, domid, &batch)?;
+    }
     let (mut low, mut high) = (0, end.0.div_ceil(STEP));
+    let of =
+        |step: u64| GfnBatch::take_from(&mut (step * STEP..end.0.min((step + 1) * STEP)).map(Gfn));
     while low < high && found.count + PAGES_AT_THE_TOP < pages.0 {
-        found.look(memory, domid, low * STEP..end.0.min((low + 1) * STEP))?;
+        found.look(memory, domid, &of(low))?;
         low += 1;
     }
     while low < high && found.count < pages.0 {
         high -= 1;
-        found.look(memory, domid, high * STEP..end.0.min((high + 1) * STEP))?;
+        found.look(memory, domid, &of(high))?;
     }
     Ok(found.set)
 }
@@ -105,12 +111,11 @@ impl Found {
         &mut self,
         memory: &dyn GuestMemory,
         domid: DomId,
-        gfns: std::ops::Range<u64>,
+        batch: &GfnBatch,
     ) -> Result<(), XenError> {
-        let batch = GfnBatch::take_from(&mut gfns.map(Gfn));
-        let types = memory.page_types(domid, &batch)?;
+        let types = memory.page_types(domid, batch)?;
         for (gfn, _) in batch.gfns().iter().zip(types).filter(|(_, kind)| kind.has_contents()) {
-            if self.set.insert(*gfn) {
+            if !self.set.contains(*gfn) && self.set.insert(*gfn) {
                 self.count += 1;
             }
         }

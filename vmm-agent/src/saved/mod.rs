@@ -59,10 +59,12 @@ use std::time::Duration;
 use vmm_core::id::VmId;
 use vmm_core::units::Kib;
 use vmm_core::vm::VmSpec;
+use vmm_core::vm::target_elsewhere;
 use vmm_proto::v1::SavedFormat;
 use xen_bindings::{BuiltGuest, DomId, RestoreSpec, Shell, XenError, XenErrorKind};
 
 use crate::env::Backend;
+use crate::memory::agreement;
 
 pub(crate) use error::SavedError;
 pub(crate) use file::SavedFile;
@@ -146,7 +148,11 @@ impl SavedFiles {
         let missing =
             || XenError::new("domain_save", XenErrorKind::NoSuchDomain).domain(save.domid);
         let domain = host.xen.control.info(save.domid)?.ok_or_else(missing)?;
-        let size = Size { memory: Kib(domain.pages.kib()), vcpus_online: domain.vcpus_online };
+        let held = Kib(domain.pages.kib());
+        // Where nobody has said what it is to hold, it is what it holds.
+        let asked = agreement(host.xen.store.as_ref(), save.domid, &save.spec);
+        let memory = asked.map_or(held, |asked| target_elsewhere(held, asked.target));
+        let size = Size { memory, vcpus_online: domain.vcpus_online };
         let mut file = match save.format {
             SavedFormat::Sealed => {
                 let header = Header {

@@ -188,9 +188,10 @@ impl Pages {
             self.marks.iter_mut().for_each(|mark| *mark &= !LAYER);
         }
         self.epoch = epoch;
-        let share = u64::from(self.count()).div_ceil(SWEEP_EPOCHS.into());
-        let steps = (share * passed).min(self.count().into()) as usize;
         let (from, count) = (self.sweep_at, self.marks.len());
+        let share = count.div_ceil(SWEEP_EPOCHS.into());
+        let passed = usize::try_from(passed).unwrap_or(usize::MAX);
+        let steps = share.saturating_mul(passed).min(count);
         let end = from + steps;
         self.cool(from..end.min(count));
         self.cool(0..end.saturating_sub(count));

@@ -23,7 +23,7 @@ mod spec;
 mod state;
 
 pub use device::{DISKS_MAX, DiskSpec, Mac, NICS_MAX, NicSpec, device_number};
-pub use overhead::{MAXMEM_SLACK, overhead, paging_pool};
+pub use overhead::{MAXMEM_SLACK, overhead, paging_pool, target_elsewhere};
 pub use policy::{Autostart, CpuSet, EventAction, OnEvent, Scheduling};
 pub use spec::{Demand, GuestKind, SpecError, VCPUS_LIMIT, VmName, VmSpec, is_absolute_path};
 pub use state::{StopReason, VmState};

@@ -23,6 +23,14 @@ pub fn paging_pool(vcpus_max: u32, memory_max: Kib) -> Kib {
     Kib(PAGE.0.saturating_mul(pages))
 }
 
+/// What a guest is to hold elsewhere that holds `held` and was asked for `target`: its target, if it is there. Xen counts the pages of its
+/// console, its store and its devices with its memory; told as a target, they would be added to it each time that it is moved or saved.
+#[must_use]
+pub fn target_elsewhere(held: Kib, target: Kib) -> Kib {
+    let is_there = held.0.abs_diff(target.0) <= MAXMEM_SLACK.0;
+    if is_there { target } else { held }
+}
+
 /// What a VM costs beside its memory: paging pool, slack and Xen's structures.
 #[must_use]
 pub fn overhead(spec: &VmSpec) -> Kib {
@@ -39,5 +47,21 @@ mod tests {
             assert_eq!(paging_pool(vcpus_max, Kib::from_mib(mib)), Kib(4 * pages));
         }
         assert_eq!(paging_pool(1, Kib(1025)), Kib(4 * (256 + 2)), "a part of a MiB is one");
+    }
+
+    #[test]
+    fn what_lies_beside_its_memory_is_not_added_when_it_moves() {
+        let mib = Kib::from_mib;
+        let as_built = Kib(mib(128).0 + 40);
+        for (held, target, elsewhere) in [
+            (as_built, mib(128), mib(128)),
+            (mib(128), mib(128), mib(128)),
+            (Kib(mib(128).0 - 40), mib(128), mib(128)),
+            // On its way: up, and down.
+            (mib(96), mib(128), mib(96)),
+            (mib(200), mib(128), mib(200)),
+        ] {
+            assert_eq!(target_elsewhere(held, target), elsewhere, "{held} of {target}");
+        }
     }
 }

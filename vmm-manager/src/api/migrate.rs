@@ -7,6 +7,7 @@ use vmm_core::scheduler::record::{Question, Record};
 use vmm_core::scheduler::{Destination, Pool, Refusal, Relocation};
 use vmm_core::units::Kib;
 use vmm_core::vm::admission::{Admission, VmRequest, admit};
+use vmm_core::vm::target_elsewhere;
 use vmm_proto::convert::plan::{shown_choice, shown_destination};
 use vmm_proto::v1::{
     Fault, FaultCode, MigrateVm, MigrationPlan, PlanMigration, RefusedHost, Reply, VmPhase,
@@ -48,9 +49,10 @@ pub(super) fn migrate(change: Change<'_>, asked: &MigrateVm) -> Result<Reply, Fa
     let moving = Moving { migration, source, destination, committed: false, charge };
     let now = change.state.vms.get(&record.id);
     let (memory_now, vcpus) = now.map_or((0, 0), |vm| (vm.memory_now_kib, vm.vcpus_online));
+    let target = Kib(record.memory_target_kib);
     let plan = Plan::Move(Box::new(Move {
         moving: moving.clone(),
-        memory_kib: memory_now.max(record.memory_target_kib),
+        memory_kib: target_elsewhere(Kib(memory_now), target).max(target).0,
         vcpus_online: vcpus.max(1),
         deadline_ms: deadline_s.saturating_mul(1000),
         downtime_ms_max,

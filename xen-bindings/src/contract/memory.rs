@@ -45,7 +45,7 @@ pub(super) fn batch(gfns: impl IntoIterator<Item = u64>) -> GfnBatch {
 
 pub(super) fn all_frames(subject: &Subject, id: DomId) -> Result<GfnSet, String> {
     let pages = subject.present(id)?.pages;
-    populated(subject.xen.guest_memory.as_ref(), id, pages).map_err(text)
+    populated(subject.xen.guest_memory.as_ref(), id, pages, &GfnSet::default()).map_err(text)
 }
 
 fn frames(subject: &Subject) -> Outcome {

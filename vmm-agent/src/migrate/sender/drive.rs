@@ -24,6 +24,9 @@ use super::{COPIES_BYTES, FIXED, Pilot, SendError, Sending, Sent};
 use crate::migrate::frames::{self, Hello, Run, Tail};
 use crate::migrate::link::PageLink;
 
+/// A look at all frames may take such a part of the downtime that is allowed.
+const LOOK_SHARE: u32 = 10;
+
 /// Who a driver talks to.
 pub(super) struct Ends<'a, L, P> {
     pub(super) link: L,
@@ -216,7 +219,7 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
         let pilot = self.pilot;
         unless_cancelled(self.cancel, pilot.pin()).await??;
         self.source.log().await?;
-        self.frames = self.source.frames(self.pages).await?;
+        self.look_at_frames().await?;
         let absent = std::mem::take(&mut self.frames.absent);
         self.policy.observe(self.now(), &Event::Logging { absent: &absent });
         Ok(())
@@ -235,15 +238,24 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
         Ok(())
     }
 
+    /// What no log tells of, frames that came and went, is looked for while it still runs: at a guest that stands still only what has changed
+    /// since.
     async fn suspend(&mut self) -> Result<(), SendError> {
+        let looked_at = self.now();
+        self.look_at_frames().await?;
+        let look = self.now() - looked_at;
         if !self.stop().await? {
             self.policy.observe(self.now(), &Event::SuspendFailed);
             return Ok(());
         }
         self.stopped_at = Some(self.now());
         self.wire.be_stopped(self.downtime_max);
-        let mut dirty = self.source.look(Look::Final, self.pages).await?;
-        for page in self.come().await?.iter() {
+        let looked = self.source.look(Look::Final, self.pages);
+        let mut dirty = timed(&mut self.spent.standing.looking, looked).await?;
+        let mut worked = Duration::ZERO;
+        let come = timed(&mut worked, self.come(look)).await?;
+        self.spent.standing.frames = worked;
+        for page in come.iter() {
             // Those above the policy's end were refused.
             dirty.insert(Pfn(u32::try_from(page.0).unwrap_or(u32::MAX)));
         }
@@ -274,14 +286,14 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
         }
     }
 
-    /// Frames that must be sent although no log tells of them. Looks again at all of them, unless nothing has changed: the balloon was held,
-    /// Xen counts what it counted, and no frame was missing when it was to be copied.
-    async fn come(&mut self) -> Result<GfnSet, SendError> {
-        let (before, after) = self.frames.counts;
-        let now = self.source.pages().await?;
-        let has_changed = before != after || after != now || !self.encoder().vanished.is_empty();
-        if has_changed {
-            self.frames = self.source.frames(self.pages).await?;
+    /// Frames that must be sent although no log tells of them. Looks again at all of them where that takes little of the downtime, and
+    /// otherwise where anything has changed since the guest was asked to suspend: what Xen counts, a frame that was known and is missing, or one
+    /// that was sent and was not known. A guest that within that moment gives one frame back and takes another, and has not written to it, is
+    /// what that does not tell.
+    async fn come(&mut self, look: Duration) -> Result<GfnSet, SendError> {
+        let is_cheap = look <= self.downtime_max / LOOK_SHARE;
+        if is_cheap || self.frames_have_changed().await? {
+            self.look_at_frames().await?;
         }
         let set = &self.frames.set;
         if set.end().0 > u64::from(self.pages)
@@ -290,6 +302,24 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
             return Err(SendError::Grew);
         }
         Ok(self.missing())
+    }
+
+    async fn look_at_frames(&mut self) -> Result<(), SendError> {
+        let known = std::mem::take(&mut self.frames.set);
+        self.frames = self.source.frames(self.pages, known).await?;
+        Ok(())
+    }
+
+    async fn frames_have_changed(&mut self) -> Result<bool, SendError> {
+        let (before, after) = self.frames.counts;
+        let now = self.source.pages().await?;
+        let (Encoder { sent, vanished, .. }, set) = (self.encoder(), &self.frames.set);
+        // A log tells of frames that were never there, too: those are no news.
+        let has_gone = vanished.iter().any(|gfn| set.contains(gfn));
+        let mut strange = sent.clone();
+        strange.subtract(vanished);
+        strange.subtract(set);
+        Ok(before != after || after != now || has_gone || !strange.is_empty())
     }
 
     /// There, and not at the receiver.
@@ -330,6 +360,9 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
         let encoded = timed(&mut worked, self.source.encode(&mut self.encoder, batch));
         let (encoded, handed) = tokio::join!(encoded, handed);
         self.spent.encoding += worked;
+        if self.stopped_at.is_some() {
+            self.spent.standing.encoding += worked;
+        }
         let encoded = encoded?;
         handed?;
         let (batch, outcomes) = (&encoded.batch, &encoded.outcomes[..]);
@@ -393,7 +426,8 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
         }
         let mut gone = self.encoder().sent.clone();
         gone.subtract(&self.frames.set);
-        let epilogue = self.source.epilogue(self.prologue.clone()).await?;
+        let state = self.source.epilogue(self.prologue.clone());
+        let epilogue = timed(&mut self.spent.standing.machine, state).await?;
         let mut bytes = Vec::new();
         frames::gone(&runs(&gone), &mut bytes);
         let frames = self.encoder().sent.len();

@@ -51,6 +51,20 @@ pub(crate) struct Spent {
     pub(crate) encoding: Duration,
     /// Leaving dom0 to others.
     pub(crate) resting: Duration,
+    /// Of that, while the guest stood still.
+    pub(crate) standing: Standing,
+}
+
+/// Where the time went while the guest stood still.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// For the log's last word.
+    pub(crate) looking: Duration,
+    /// For frames that no log tells of.
+    pub(crate) frames: Duration,
+    pub(crate) encoding: Duration,
+    /// For the machine's own state.
+    pub(crate) machine: Duration,
 }
 
 /// Adds what the work took.

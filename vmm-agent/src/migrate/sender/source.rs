@@ -60,11 +60,15 @@ impl Source {
         Ok(self.step(|xen, domid| xen.guest_memory.gfn_end(domid)).await?)
     }
 
-    /// Which frames there are now, and which not of so many.
-    pub(super) async fn frames(&mut self, numbers: u32) -> Result<Frames, SendError> {
+    /// Which frames there are now, and which not of so many. Those that are `known` are looked at first: where nothing has changed, they are all.
+    pub(super) async fn frames(
+        &mut self,
+        numbers: u32,
+        known: GfnSet,
+    ) -> Result<Frames, SendError> {
         self.step(move |xen, domid| {
             let before = pages(xen, domid)?;
-            let set = populated(xen.guest_memory.as_ref(), domid, before)?;
+            let set = populated(xen.guest_memory.as_ref(), domid, before, &known)?;
             let mut absent = Bitmap::full(numbers);
             absent.subtract(&bitmap(&set, numbers));
             Ok(Frames { set, absent, counts: (before, pages(xen, domid)?) })

@@ -64,7 +64,8 @@ impl<'a> Copying<'a> {
 
     fn frames(&self) -> GfnSet {
         let pages = self.from.info(self.domid).unwrap().pages;
-        populated(self.from.xen.guest_memory.as_ref(), self.domid, pages).unwrap()
+        populated(self.from.xen.guest_memory.as_ref(), self.domid, pages, &GfnSet::default())
+            .unwrap()
     }
 
     fn send(&mut self, frames: &GfnSet) {
@@ -240,11 +241,11 @@ fn what_the_balloon_brings_is_in_no_log() {
     lab.run(1000);
     let memory = &lab.xen.guest_memory;
     let pages = || lab.info(domid).unwrap().pages;
-    let before = populated(memory.as_ref(), domid, pages()).unwrap();
+    let before = populated(memory.as_ref(), domid, pages(), &GfnSet::default()).unwrap();
     let mut log = memory.log_dirty(domid, Leftover::Refuse).unwrap();
     lab.set(domid, "memory/target", &MEMORY_KIB.to_string());
     lab.run(1000);
-    let mut come = populated(memory.as_ref(), domid, pages()).unwrap();
+    let mut come = populated(memory.as_ref(), domid, pages(), &before).unwrap();
     come.subtract(&before);
     assert_eq!(come.len(), 12 * MIB / 4);
     let mut frames = GfnSet::default();
@@ -314,7 +315,9 @@ fn a_guest_of_more_than_4_gib_has_a_hole_and_is_found_whole() {
     lab.xen.memory.set_paging_pool(domid, 8 << 20).unwrap();
     lab.fill(&shell, &order).unwrap();
     let memory = &lab.xen.guest_memory;
-    let found = populated(memory.as_ref(), domid, lab.info(domid).unwrap().pages).unwrap();
+    let found =
+        populated(memory.as_ref(), domid, lab.info(domid).unwrap().pages, &GfnSet::default())
+            .unwrap();
     assert_eq!(found.len(), lab.info(domid).unwrap().pages.0);
     assert_eq!(memory.gfn_end(domid).unwrap(), Gfn(0x10_0000 + (5 << 18) - 0xfc000));
     for (gfn, there) in [(0xfbfff, true), (0xfc000, false), (0xfefff, true), (0x10_0000, true)] {
