@@ -374,6 +374,7 @@ mod tests {
         check("[[shared_stores]]\nname = \"a\"\npath = \"/srv/../etc\"", false);
         check("kernel_cache_mib = 0\nkernel_unpackings = 2\nworkers_max = 1", true);
     }
+
     #[test]
     fn a_migration_takes_a_connection_for_two_of_dom0s_processors() {
         assert_eq!([0, 1, 2, 3, 4, 6, 8, 64].map(streams_of), [1, 1, 1, 1, 2, 3, 4, 4]);

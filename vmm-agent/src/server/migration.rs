@@ -4,6 +4,7 @@ use std::path::{Component, Path};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Instant, timeout_at};
 use vmm_core::id::VmId;
 use vmm_core::migration::Limits;
 use vmm_core::migration::layered::{Phase, Progress};
@@ -15,13 +16,14 @@ use vmm_proto::principal::{Principal, Role};
 use vmm_proto::server::Caller;
 use vmm_proto::v1::{
     self as v1, AwaitMigration, Fault, FaultCode, MigrationActivity, MigrationRole, MigrationStage,
-    MigrationState, MigrationVerdict, Offered, ReceiveVm, Receiving, Reply, SendVm,
+    MigrationState, MigrationVerdict, Offered, ReceiveVm, Receiving, Reply, ReturnedDevice, SendVm,
     SettleMigration,
 };
 
 use super::{ANSWER_MARGIN, done, find};
 use crate::core::Core;
 use crate::domain::migration::destination::Arriving;
+use crate::domain::migration::reattach::{Reattached, Returned};
 use crate::domain::migration::source::{Offer, Send};
 use crate::domain::migration::{Migration, MigrationId, Side, Stage, Verdict};
 use crate::domain::{Answer, Change, registry};
@@ -215,11 +217,27 @@ pub(super) async fn wait(
     let mut stage = migration.stage();
     let at_work =
         |stage: Stage| matches!(stage, Stage::Preparing | Stage::Receiving | Stage::Sending);
+    let until = Instant::now() + limit;
     let changed = stage.wait_for(|(stage, _)| !at_work(*stage));
-    let _ = tokio::time::timeout(limit, changed).await;
+    let _ = timeout_at(until, changed).await;
     let (stage, reason) = stage.borrow().clone();
-    let stage = told(stage);
-    Ok(Reply::MigrationState(MigrationState { migration: request.migration, stage, reason }))
+    let mut reattached = migration.reattached.subscribe();
+    if request.devices && stage == Stage::Started {
+        let _ = timeout_at(until, reattached.wait_for(|all| all.is_over)).await;
+    }
+    let Reattached { started, devices, .. } = reattached.borrow().clone();
+    Ok(Reply::MigrationState(MigrationState {
+        migration: request.migration,
+        stage: told(stage),
+        reason,
+        started_ms: started.map(ms),
+        devices: devices.into_iter().map(returned).collect(),
+    }))
+}
+
+fn returned(device: Returned) -> ReturnedDevice {
+    let Returned { name, used, heard } = device;
+    ReturnedDevice { name, used_ms: used.map(ms), heard_ms: heard.map(ms) }
 }
 
 /// As it is called on the wire.

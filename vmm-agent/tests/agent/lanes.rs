@@ -60,7 +60,12 @@ async fn stream(pair: &Pair, number: u32) -> Result<BulkSender, BulkError> {
 /// Why the destination gave it up.
 async fn why(pair: &Pair, vm: &TestVm) -> String {
     pair.destination.reaches(vm, MigrationStage::Discarded).await;
-    let ask = AwaitMigration { vm: vm.id.clone(), migration: MIGRATION.into(), wait_ms_max: 0 };
+    let ask = AwaitMigration {
+        vm: vm.id.clone(),
+        migration: MIGRATION.into(),
+        wait_ms_max: 0,
+        devices: false,
+    };
     match pair.destination.host.change(Request::AwaitMigration(ask)).await {
         Ok(Reply::MigrationState(state)) => state.reason,
         other => panic!("{other:?}"),

@@ -40,6 +40,30 @@ async fn a_vm_moves_and_its_source_is_clean() {
     }
 }
 
+/// The part of its silence that is its own.
+#[tokio::test(start_paused = true)]
+async fn it_is_told_when_a_guest_that_has_moved_uses_its_devices_again() {
+    let pair = Pair::new().await;
+    let vm = pair.networked().await;
+    pair.destination.host.change(Pair::receive_request(&vm)).await.unwrap();
+    pair.source.host.change(Pair::send_request(&vm)).await.unwrap();
+    // It does not run yet, and nobody waits for its devices.
+    let state = pair.destination.state(&vm, 10_000, true).await.unwrap();
+    assert_eq!((state.stage, state.started_ms), (MigrationStage::Ready, None));
+    assert_eq!(state.devices, []);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    pair.destination.settle(&vm, COMMIT).await.unwrap();
+    pair.source.settle(&vm, COMMIT).await.unwrap();
+    let state = pair.destination.state(&vm, 60_000, true).await.unwrap();
+    assert!(state.started_ms.is_some_and(|ms| ms >= 500), "{state:?}");
+    let [nic] = &state.devices[..] else { panic!("{state:?}") };
+    assert_eq!(nic.name, "NIC 0");
+    assert!(nic.used_ms.is_some(), "{state:?}");
+    assert!(nic.heard_ms >= nic.used_ms, "{state:?}");
+    // The source has none of it.
+    assert_eq!(pair.source.state(&vm, 10_000, true).await.unwrap().devices, []);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_pv_guest_moves_and_its_source_is_clean() {
     for streams in [1, 4] {

@@ -16,8 +16,8 @@ use vmm_proto::principal::Principal;
 use vmm_proto::server::{Server, ServerOptions};
 use vmm_proto::transport::memory::MemoryNetwork;
 use vmm_proto::v1::{
-    AwaitMigration, Fault, MigrationStage, MigrationVerdict, ReceiveVm, Reply, Request, SendVm,
-    SettleMigration, VmPhase,
+    AwaitMigration, Fault, MigrationStage, MigrationState, MigrationVerdict, ReceiveVm, Reply,
+    Request, SendVm, SettleMigration, VmPhase,
 };
 use xen_bindings::sim::{MemoryWriter, SimConfig};
 use xen_bindings::{DomId, StorePath};
@@ -100,10 +100,20 @@ impl Node {
 
     /// How far its agent is with the migration.
     pub(crate) async fn stage(&self, vm: &TestVm) -> Option<MigrationStage> {
-        let request =
-            AwaitMigration { vm: vm.id.clone(), migration: MIGRATION.into(), wait_ms_max: 0 };
+        self.state(vm, 0, false).await.map(|state| state.stage)
+    }
+
+    /// What its agent says of the migration, and of the guest's devices if that is asked for.
+    pub(crate) async fn state(
+        &self,
+        vm: &TestVm,
+        wait_ms_max: u64,
+        devices: bool,
+    ) -> Option<MigrationState> {
+        let (vm, migration) = (vm.id.clone(), MIGRATION.into());
+        let request = AwaitMigration { vm, migration, wait_ms_max, devices };
         match self.host.change(Request::AwaitMigration(request)).await {
-            Ok(Reply::MigrationState(state)) => Some(state.stage),
+            Ok(Reply::MigrationState(state)) => Some(state),
             Ok(other) => panic!("{other:?}"),
             Err(_) => None,
         }
@@ -230,6 +240,18 @@ impl Pair {
     /// A VM without disks that runs on the source.
     pub(crate) async fn running(&self) -> TestVm {
         self.running_with(32 << 10).await
+    }
+
+    /// As [`Self::running`], with a NIC.
+    pub(crate) async fn networked(&self) -> TestVm {
+        let mut vm = self.source.host.vm(7);
+        vm.spec.disks.clear();
+        vm.spec.nics = vec![Host::nic(0, "br0")];
+        vm.spec.cmdline = "console=hvc0 workload=net:1".into();
+        (vm.spec.memory_kib, vm.spec.memory_max_kib) = (32 << 10, 32 << 10);
+        self.source.host.build(&vm).await.unwrap();
+        self.source.host.sleep(2).await;
+        vm
     }
 
     /// As [`Self::running`], and a PV guest that writes to its memory.

@@ -149,6 +149,8 @@ impl FakeHost {
                 migration: half.migration.clone(),
                 stage: half.stage,
                 reason: String::new(),
+                started_ms: (half.stage == MigrationStage::Started).then_some(210),
+                devices: asked.devices.then(returned).into_iter().collect(),
             })),
         }
     }
@@ -328,4 +330,8 @@ impl FakeAgents {
     pub(crate) fn is_settled(&self, vm: &str) -> bool {
         self.look(|hosts| !hosts.values().filter_map(|host| host.halves.get(vm)).any(Half::waits))
     }
+}
+
+fn returned() -> v1::ReturnedDevice {
+    v1::ReturnedDevice { name: "NIC 0".into(), used_ms: Some(900), heard_ms: Some(930) }
 }

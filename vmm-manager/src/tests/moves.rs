@@ -89,7 +89,9 @@ async fn a_vm_moves_to_the_other_host_and_back() {
     assert_eq!(task.phases.iter().map(|phase| phase.name.as_str()).collect::<Vec<_>>(), STEPS);
     let done = |host: &str| pool.agents.with(host, |host| host.done.clone());
     assert_eq!(done("a"), ["SendVm", "SettleMigration"]);
-    assert_eq!(done("b"), ["ReceiveVm", "SettleMigration"]);
+    assert_eq!(done("b"), ["ReceiveVm", "SettleMigration", "AwaitMigration"]);
+    let told = "it runs, 210 ms after all was there; NIC 0 used again after 900 ms, heard on its network after 930 ms";
+    assert!(task.lines.iter().any(|line| line.text == told), "{:?}", task.lines);
     assert_eq!(check_end(&pool, &id, "there").await, "b");
     pool.done(migrate_to(Some("a"))).await;
     assert_eq!(check_end(&pool, &id, "back").await, "a");

@@ -7,7 +7,7 @@ use vmm_core::id::{HostId, TaskId, VmId};
 use vmm_core::task::{Next, Outcome, Workflow};
 use vmm_proto::v1::{Fault, FaultCode, TaskState};
 
-use super::Action;
+use super::{Action, Leg};
 use crate::app::App;
 use crate::store::{Course, TaskRecord};
 
@@ -124,16 +124,39 @@ impl Job {
         }
     }
 
-    fn finish(self, app: &Arc<App>, outcome: Outcome) {
+    /// The destination of a move, when nothing but what it was to prepare is left.
+    fn half_copy_at(&self, left: &[&'static str]) -> Option<HostId> {
+        let steps = self.flow.steps();
+        let is_prepared = |action: &Action| matches!(action, Action::Move(_, Leg::Receive));
+        let prepare = steps.iter().find(|step| is_prepared(&step.action))?;
+        match &prepare.action {
+            Action::Move(of, _) if left == [prepare.name] => Some(of.moving.destination),
+            _ => None,
+        }
+    }
+
+    fn finish(mut self, app: &Arc<App>, outcome: Outcome) {
         app.update_task(self.task, |record| record.show_steps(&self.flow));
-        let (state, fault) = match (outcome, self.fault) {
+        let (state, fault) = match (outcome, self.fault.take()) {
             (Outcome::Done, _) => (TaskState::Done, None),
             (Outcome::RolledBack, Some(fault)) if fault.code == FaultCode::Cancelled => {
                 (TaskState::Cancelled, Some(fault))
             }
             (Outcome::RolledBack, fault) => (TaskState::Failed, fault),
             (Outcome::LeftOver(steps), fault) => {
-                (TaskState::Failed, Some(left_over(fault, &steps)))
+                let rest = match self.half_copy_at(&steps) {
+                    Some(host) => {
+                        let host = app.lock().host_name(host);
+                        format!(
+                            "the VM is where it was; what host {host} may have of it is removed when that host is heard again"
+                        )
+                    }
+                    None => format!(
+                        "could not be taken back: {}. The VM keeps its host and reservation until that host is heard again",
+                        steps.join(", ")
+                    ),
+                };
+                (TaskState::Failed, Some(left_over(fault, &rest)))
             }
         };
         let code = fault.as_ref().map(|fault| fault.code);
@@ -146,15 +169,11 @@ pub(super) fn cancelled() -> Fault {
     Fault::new(FaultCode::Cancelled, "cancelled, and taken back")
 }
 
-/// Says what could not be taken back.
-fn left_over(fault: Option<Fault>, steps: &[&'static str]) -> Fault {
+/// Says what is not as it was.
+fn left_over(fault: Option<Fault>, rest: &str) -> Fault {
     let mut fault =
         fault.unwrap_or_else(|| Fault::new(FaultCode::HostUnreachable, "taking back failed"));
-    let steps = steps.join(", ");
-    fault.message = format!(
-        "{}; could not be taken back: {steps}. The VM keeps its host and reservation until that host is heard again",
-        fault.message
-    );
+    fault.message = format!("{}; {rest}", fault.message);
     fault
 }
 

@@ -24,8 +24,8 @@ use tokio::time::{Instant, sleep};
 use vmm_core::id::HostId;
 use vmm_core::task::Step;
 use vmm_proto::v1::{
-    AwaitMigration, Fault, FaultCode, MigrationStage, MigrationVerdict, Offered, ReceiveVm, Reply,
-    Request, SendVm, SettleMigration, VmPhase,
+    AwaitMigration, Fault, FaultCode, MigrationStage, MigrationState, MigrationVerdict, Offered,
+    ReceiveVm, Reply, Request, ReturnedDevice, SendVm, SettleMigration, VmPhase,
 };
 
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,9 @@ const SEND_SLICE: Duration = Duration::from_secs(60);
 const SEND_GRACE: Duration = Duration::from_secs(120);
 /// How long an agent may take to settle: a domain is destroyed or starts.
 const SETTLE_WAIT: Duration = Duration::from_secs(30);
+
+/// How long a move that is through waits for its guest's devices, to tell of them.
+const DEVICES_WAIT: Duration = Duration::from_secs(10);
 
 /// A move that was decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,7 +119,11 @@ impl Job {
             Leg::Commit => self.hand_over(app, of, of.moving.destination),
             Leg::Uncommit => self.hand_over(app, of, of.moving.source),
             Leg::Start => self.start(app, of).await,
-            Leg::Release => self.release(app, of).await,
+            Leg::Release => {
+                self.release(app, of).await?;
+                self.tell_devices(app, of).await;
+                Ok(())
+            }
             Leg::Discard => self.abort(app, of, of.moving.destination).await,
             Leg::Resume => self.abort(app, of, of.moving.source).await,
             Leg::Unreserve => self.unreserve(app, of),
@@ -224,6 +231,7 @@ impl Job {
             vm: self.vm.to_string(),
             migration: of.moving.migration.clone(),
             wait_ms_max: 0,
+            devices: false,
         });
         let call = AgentCall { request, deadline: app.config.call_margin, key: None };
         let said_over = match last {
@@ -330,6 +338,28 @@ impl Job {
         self.change(app, |before| VmRecord { moving: None, ..before })
     }
 
+    /// Waits, not for long, until the guest uses its devices again, and tells how long that took: the part of the silence that is its own.
+    /// The VM has moved, whatever comes of this.
+    async fn tell_devices(&self, app: &App, of: &Move) {
+        let request = Request::AwaitMigration(AwaitMigration {
+            vm: self.vm.to_string(),
+            migration: of.moving.migration.clone(),
+            wait_ms_max: u64::try_from(DEVICES_WAIT.as_millis()).unwrap_or(u64::MAX),
+            devices: true,
+        });
+        let call =
+            AgentCall { request, deadline: DEVICES_WAIT + app.config.call_margin, key: None };
+        let answer = tokio::select! {
+            answer = app.call_once(of.moving.destination, call) => answer,
+            () = self.cancel.cancelled() => return,
+        };
+        if let Ok(Reply::MigrationState(state)) = answer
+            && let Some(line) = devices_in_words(&state)
+        {
+            app.log_task(self.task, &line);
+        }
+    }
+
     /// Back to where it was. Whoever knows nothing of it has nothing to take back.
     async fn abort(&mut self, app: &App, of: &Move, host: HostId) -> Result<(), Fault> {
         let config = &app.config;
@@ -433,4 +463,19 @@ fn in_words(offered: &Offered) -> String {
         offered.elapsed_ms,
         offered.downtime_ms
     )
+}
+
+/// Nothing of an agent that does not tell.
+fn devices_in_words(state: &MigrationState) -> Option<String> {
+    let device = |device: &ReturnedDevice| {
+        let ReturnedDevice { name, used_ms, heard_ms } = device;
+        let used =
+            used_ms.map_or("not used again yet".into(), |ms| format!("used again after {ms} ms"));
+        let heard =
+            heard_ms.map_or(String::new(), |ms| format!(", heard on its network after {ms} ms"));
+        format!("; {name} {used}{heard}")
+    };
+    let started_ms = state.started_ms?;
+    let devices: String = state.devices.iter().map(device).collect();
+    Some(format!("it runs, {started_ms} ms after all was there{devices}"))
 }

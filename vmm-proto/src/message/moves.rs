@@ -78,6 +78,7 @@ pub(super) fn requests() -> Vec<Request> {
             vm: vm(),
             migration: id(),
             wait_ms_max: 5000,
+            devices: true,
         }),
     ]
 }
@@ -126,6 +127,10 @@ fn plan() -> v1::MigrationPlan {
     }
 }
 
+fn returned(name: &str, heard_ms: Option<u64>) -> v1::ReturnedDevice {
+    v1::ReturnedDevice { name: name.into(), used_ms: Some(900), heard_ms }
+}
+
 /// Each reply of it.
 pub(super) fn replies() -> Vec<Reply> {
     vec![
@@ -144,6 +149,8 @@ pub(super) fn replies() -> Vec<Reply> {
             migration: id(),
             stage: v1::MigrationStage::Discarded,
             reason: "the link was cut".into(),
+            started_ms: Some(210),
+            devices: vec![returned("disk xvda", None), returned("NIC 0", Some(930))],
         }),
     ]
 }

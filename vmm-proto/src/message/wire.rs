@@ -108,6 +108,7 @@ fn messages_without_the_newer_attributes_are_read() {
         ("BuildVm", &["restore-from", "kind", "memory-min-kib"]),
         ("RestoreVm", &["path"]),
         ("SaveVm", &["format"]),
+        ("AwaitMigration", &["devices"]),
         ("ListHosts", &["where", "sort", "after", "count-max", "totals"]),
         ("ListVms", &["where", "sort", "totals"]),
         ("WaitEvents", &["pools", "sites"]),
@@ -128,6 +129,7 @@ fn messages_without_the_newer_attributes_are_read() {
         documents.rfind(|document| element(document) == name).expect("a sample")
     };
     for (name, attributes) in [
+        ("MigrationState", &["started-ms", "used-ms", "heard-ms"][..]),
         ("AgentReport", &["shell-count", "shell-memory-kib"][..]),
         ("VmStats", &["running", "blocked", "pcpu", "errors", "network-bytes-per-s"]),
         ("HostStats", &["xen-version", "xen-capabilities", "busy-milli", "latency-us"]),

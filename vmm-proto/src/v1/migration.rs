@@ -97,6 +97,9 @@ pub struct AwaitMigration {
     /// Answer after this time even when nothing has changed.
     #[serde(rename = "@wait-ms-max")]
     pub wait_ms_max: u64,
+    /// Of a VM that has arrived and runs: answer when it uses its devices again.
+    #[serde(rename = "@devices", default, skip_serializing_if = "std::ops::Not::not")]
+    pub devices: bool,
 }
 
 /// A destination is ready for the stream.
@@ -166,6 +169,26 @@ pub struct MigrationState {
     /// In words, when it came to nothing.
     #[serde(rename = "@reason", default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// Destination: from when all of it was there until it ran.
+    #[serde(rename = "@started-ms", default, skip_serializing_if = "Option::is_none")]
+    pub started_ms: Option<u64>,
+    /// Destination: what the guest does with its devices since it runs.
+    #[serde(rename = "ReturnedDevice", default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<ReturnedDevice>,
+}
+
+/// A device of a VM that runs at its destination; times from when it ran.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReturnedDevice {
+    /// As people know it: `disk xvda`, `NIC 0`.
+    #[serde(rename = "@name")]
+    pub name: String,
+    /// Until the guest used it again; missing while it does not.
+    #[serde(rename = "@used-ms", default, skip_serializing_if = "Option::is_none")]
+    pub used_ms: Option<u64>,
+    /// A NIC: until the guest was heard on its network, which it tells where it is now; missing while it is silent.
+    #[serde(rename = "@heard-ms", default, skip_serializing_if = "Option::is_none")]
+    pub heard_ms: Option<u64>,
 }
 
 /// Which end of a migration a host is.

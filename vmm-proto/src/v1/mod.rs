@@ -51,7 +51,7 @@ pub use label::{FolderUse, LabelHost, LabelVm, Labels, ListLabels, Tag, TagUse};
 pub use migration::{
     AwaitMigration, EvacuateHost, MigrateVm, Migration, MigrationActivity, MigrationPlan,
     MigrationRole, MigrationStage, MigrationState, MigrationVerdict, Offered, PlanMigration,
-    ReceiveVm, Receiving, SendVm, SettleMigration, SharedStore,
+    ReceiveVm, Receiving, ReturnedDevice, SendVm, SettleMigration, SharedStore,
 };
 pub use orphan::{DestroyOrphan, ListOrphans, Orphan, Orphans};
 pub use pin::{Pin, PinVm};

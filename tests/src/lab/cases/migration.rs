@@ -71,16 +71,18 @@ fn is_gone_from(host: &LabHost) -> Result<()> {
     })
 }
 
-/// Moves it to its other host and looks that it is there, whole, and nowhere else.
-pub(super) fn moved(pool: &LabPool) -> Result<()> {
+/// Moves it to its other host and looks that it is there, whole, and nowhere else. What was told of the move.
+pub(super) fn moved(pool: &LabPool) -> Result<String> {
     let before = Guest::look(&pool.ctl, NOMAD)?.context("the guest is silent")?;
     let from = pool.host_of(NOMAD)?.clone();
     let to = other(pool, &from)?.name.clone();
-    pool.ctl.text(&["vm", "migrate", NOMAD, "--to", &to, "--downtime-max", DOWNTIME_MS])?;
+    let migrate = ["vm", "migrate", NOMAD, "--to", &to, "--downtime-max", DOWNTIME_MS];
+    let told = pool.ctl.json(&migrate)?.to_string();
     ensure!(pool.host_of(NOMAD)?.name == to, "it is not on {to}");
     is_gone_from(&from)?;
     pool.xl_row(NOMAD)?;
-    goes_on(pool, &before)
+    goes_on(pool, &before)?;
+    Ok(told)
 }
 
 fn create(pool: &mut LabPool) -> Result<()> {
@@ -156,7 +158,8 @@ fn network(pool: &mut LabPool) -> Result<()> {
         let heard = eventually("it is heard again", || Ok(dom0.ssh(&home)?.contains("heard")));
         thread::sleep(PEACE);
         let away = peer.stop()?;
-        moved.and(heard).with_context(|| format!("{away:?}"))?;
+        let told = heard.and(moved).with_context(|| format!("{away:?}"))?;
+        ensure!(told.contains("NIC 0 used again after"), "its NIC is not told of: {told}");
         println!("away for {} ms, {away:?}", away.gap_ms);
         ensure!(away.answered > 0, "it never answered: {away:?}");
         ensure!(away.lost_outside_gap == 0, "answers are missing beside the gap: {away:?}");
@@ -166,11 +169,19 @@ fn network(pool: &mut LabPool) -> Result<()> {
 
 fn many(pool: &mut LabPool) -> Result<()> {
     create(pool)?;
+    let held = held_kib(pool)?;
     let count = if pool.is_full { MOVES_FULL } else { MOVES };
     (1..=count).try_for_each(|move_number| {
-        moved(pool).with_context(|| format!("move {move_number} of {count}"))
+        moved(pool).map(drop).with_context(|| format!("move {move_number} of {count}"))
     })?;
+    eventually("it holds what it held", || Ok(held_kib(pool)? == held))?;
     pool.remove(NOMAD)
+}
+
+/// By Xen's count, as its agent tells it.
+fn held_kib(pool: &LabPool) -> Result<u64> {
+    let shown = pool.ctl.json(&["vm", "show", NOMAD])?;
+    shown["memory_now_kib"].as_u64().with_context(|| format!("no memory: {shown}"))
 }
 
 /// Wherever it is then, it is whole, and on one host.

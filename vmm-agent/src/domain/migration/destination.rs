@@ -1,7 +1,6 @@
 //! The host that a VM comes to: its steps, in the order of [`super::super::plan::receive`].
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 use vmm_core::units::Kib;
@@ -11,8 +10,6 @@ use xen_bindings::RestoreSpec;
 
 use super::{Migration, Stage, Verdict};
 use crate::cpu;
-use crate::device::Device;
-use crate::device::bus::{self, CONNECTED};
 use crate::domain::error::StepError;
 use crate::domain::runner::Runner;
 use crate::domain::site::Site;
@@ -21,8 +18,6 @@ use crate::journal::{Intent, Moved, Moving};
 use crate::migrate::lanes::{Inbound, LaneError};
 use crate::migrate::{self, Arrival, ArrivalError, Bounds};
 
-/// How long a guest is watched until it uses its devices again.
-const REATTACH_WAIT: Duration = Duration::from_secs(60);
 /// Bytes of a page.
 const PAGE_BYTES: u64 = 4096;
 
@@ -54,12 +49,13 @@ impl Runner {
     /// It runs here.
     pub(in crate::domain) async fn has_arrived(&mut self) {
         let Some(arriving) = self.site.arriving.take() else { return };
-        arriving.migration.reach(Stage::Started, "");
+        let since = Instant::now();
         // An agent that finds it arrived starts it once more, which changes nothing.
         if let Err(error) = self.site.record_running().await {
             tracing::warn!(vm_id = %self.site.record.vm, %error, "journal not written");
         }
-        self.site.watch_reattach();
+        self.site.watch_reattach(Arc::clone(&arriving.migration), since);
+        arriving.migration.reach(Stage::Started, "");
     }
 
     /// Nothing of it is here, unless something was left over: it is as if it had never been here.
@@ -73,26 +69,6 @@ impl Runner {
 }
 
 impl Site {
-    /// Tells when the guest uses its devices again, which is the part of its standstill that is its own.
-    fn watch_reattach(&self) {
-        let (Some(domid), vm) = (self.record.domid, self.record.vm) else { return };
-        let (core, since) = (Arc::clone(&self.core), Instant::now());
-        let devices = Device::of(&self.record.spec);
-        self.core.spawn(async move {
-            for device in devices {
-                let (target, name) = ((domid, device.key()), device.name());
-                let connected = bus::wait_for_backend(&core, target, CONNECTED, REATTACH_WAIT);
-                let connected = connected.await;
-                let after_ms = since.elapsed().as_millis();
-                match connected {
-                    Ok(true) => tracing::info!(vm_id = %vm, name, after_ms, "used again"),
-                    Ok(false) => tracing::warn!(vm_id = %vm, name, after_ms, "not used again yet"),
-                    Err(error) => tracing::warn!(vm_id = %vm, name, %error, "not looked at"),
-                }
-            }
-        });
-    }
-
     fn arriving(&self) -> Result<Arriving, StepError> {
         self.arriving.clone().ok_or(StepError::OutOfOrder("a migration"))
     }

@@ -10,6 +10,7 @@
 //! - [`source`]: the runner's part on the host that the VM leaves; [`link`] and [`pilot`] are what the data path ([`crate::migrate`]) asks for.
 //! - [`destination`]: the steps on the host that it comes to.
 //! - [`disks`]: what the guest has written is where the other host reads it.
+//! - [`reattach`]: when the guest uses its devices again, and is heard on its network.
 //!
 //! # Who decides
 //!
@@ -33,6 +34,7 @@ pub(crate) mod destination;
 mod disks;
 pub(crate) mod link;
 pub(crate) mod pilot;
+pub(crate) mod reattach;
 pub(crate) mod source;
 pub(crate) mod table;
 

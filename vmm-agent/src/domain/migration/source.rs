@@ -30,6 +30,8 @@ pub(crate) const ALONE: Duration = Duration::from_secs(10);
 const READY_WAIT: Duration = Duration::from_secs(60);
 /// What a link is taken to carry until it was measured, when the configuration does not say: a gigabit.
 const LINK_BYTES_PER_S: u64 = 125_000_000;
+/// A second look at all frames may take such a part of the downtime that is allowed.
+const LOOK_SHARE: u32 = 10;
 /// How long one question to the destination waits for its answer.
 const ASK_WAIT: Duration = Duration::from_secs(5);
 /// How long a destination that gave a migration up may take to say why.
@@ -206,7 +208,12 @@ async fn ask_destination(
 ) -> Option<Verdict> {
     let client = core.env.peers.as_ref()?.client(&moving.peer, moving.address.as_ref()?);
     let (vm, id) = (migration.vm.to_string(), migration.id.to_string());
-    let ask = v1::AwaitMigration { vm: vm.clone(), migration: id.clone(), wait_ms_max: 0 };
+    let ask = v1::AwaitMigration {
+        vm: vm.clone(),
+        migration: id.clone(),
+        wait_ms_max: 0,
+        devices: false,
+    };
     let options = CallOptions { deadline: Some(ASK_WAIT), idempotency_key: None };
     let answer = client.call(Request::AwaitMigration(ask), options).await;
     match answer {
@@ -299,6 +306,7 @@ impl Site {
             vm: self.record.vm.to_string(),
             migration: send.migration.id.to_string(),
             wait_ms_max: u64::try_from(WHY_WAIT.as_millis()).unwrap_or(u64::MAX),
+            devices: false,
         };
         let options = CallOptions { deadline: Some(WHY_WAIT * 2), idempotency_key: None };
         match client.call(Request::AwaitMigration(ask), options).await {
@@ -345,6 +353,7 @@ impl Site {
             used,
             floor: self.record.spec.memory_min,
             link_bytes_per_s: core.config.network.map_or(LINK_BYTES_PER_S, |rate| rate.0),
+            look_max: send.limits.downtime_max / LOOK_SHARE,
             seed: (core.env.random)(),
         };
         let (progress, cancel) = (migration.progress.clone(), self.cancel.child_token());
@@ -381,6 +390,7 @@ impl Site {
             vm: self.record.vm.to_string(),
             migration: send.migration.id.to_string(),
             wait_ms_max: u64::try_from(ASK_WAIT.as_millis()).unwrap_or(u64::MAX),
+            devices: false,
         };
         loop {
             let options = CallOptions { deadline: Some(ASK_WAIT * 2), idempotency_key: None };

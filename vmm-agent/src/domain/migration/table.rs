@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use vmm_core::id::VmId;
 use vmm_core::migration::layered::Progress;
 use vmm_proto::bulk::{IncomingStream, TransferId};
 
+use super::reattach::Reattached;
 use crate::migrate::lanes::LANES_MAX;
 
 /// Migrations that are over and still told of.
@@ -145,6 +148,9 @@ pub(crate) struct Migration {
     streams: mpsc::Sender<Box<IncomingStream>>,
     incoming: Mutex<Option<mpsc::Receiver<Box<IncomingStream>>>>,
     pub(crate) progress: watch::Sender<Option<Progress>>,
+    /// What became of the guest's devices, once it runs here.
+    pub(crate) reattached: watch::Sender<Reattached>,
+    ready_at: OnceLock<Instant>,
 }
 
 impl fmt::Debug for Migration {
@@ -172,6 +178,8 @@ impl Migration {
             streams,
             incoming: Mutex::new(Some(incoming)),
             progress: watch::Sender::new(None),
+            reattached: watch::Sender::default(),
+            ready_at: OnceLock::new(),
         }
     }
 
@@ -187,6 +195,9 @@ impl Migration {
 
     /// It has come so far. What is over stays so.
     pub(crate) fn reach(&self, stage: Stage, reason: &str) {
+        if stage == Stage::Ready {
+            self.ready_at.get_or_init(Instant::now);
+        }
         self.stage.send_if_modified(|now| {
             let news = !now.0.is_over() && now.0 != stage;
             if news {
@@ -194,6 +205,11 @@ impl Migration {
             }
             news
         });
+    }
+
+    /// How long all of it had been here then.
+    pub(super) fn ready_for(&self, now: Instant) -> Option<Duration> {
+        self.ready_at.get().map(|ready| now.saturating_duration_since(*ready))
     }
 
     /// Tells the verdict. The first one counts; false when another was told before.

@@ -24,8 +24,8 @@ use super::{COPIES_BYTES, FIXED, Pilot, SendError, Sending, Sent};
 use crate::migrate::frames::{self, Hello, Run, Tail};
 use crate::migrate::link::PageLink;
 
-/// A look at all frames may take such a part of the downtime that is allowed.
-const LOOK_SHARE: u32 = 10;
+/// All frames are looked at again after so many times what the last look took.
+const LOOK_REST: u32 = 20;
 
 /// Who a driver talks to.
 pub(super) struct Ends<'a, L, P> {
@@ -61,6 +61,10 @@ pub(super) struct Driver<'a, L, P> {
     budget: Duration,
     /// What the guest may stand still.
     downtime_max: Duration,
+    /// What a look at all frames may take of that.
+    look_max: Duration,
+    /// When the last one ended, and what it took.
+    looked: (Duration, Duration),
     spent_at: Option<Instant>,
 }
 
@@ -105,6 +109,8 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
             brake: Brake::OFF,
             budget: sending.limits.brake_budget,
             downtime_max: sending.limits.downtime_max,
+            look_max: sending.look_max,
+            looked: (Duration::ZERO, Duration::ZERO),
             spent_at: None,
         })
     }
@@ -181,12 +187,7 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
                 self.policy.observe(self.now(), &acked);
                 Ok(())
             }
-            Action::Harvest => {
-                let looked = self.source.look(Look::Clean, self.pages);
-                let dirty = timed(&mut self.spent.looking, looked).await?;
-                self.policy.observe(self.now(), &Event::Harvested { dirty: &dirty });
-                Ok(())
-            }
+            Action::Harvest => self.harvest().await,
             Action::Peek => {
                 let looked = self.source.look(Look::Peek, self.pages);
                 let dirty = timed(&mut self.spent.looking, looked).await?;
@@ -214,6 +215,20 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
 
     // ---- the guest
 
+    /// What no log tells of, frames that came and went, is looked for before: after a harvest the guest may be stopped, and then only what has
+    /// changed since is to be found.
+    async fn harvest(&mut self) -> Result<(), SendError> {
+        let (looked_at, look) = self.looked;
+        if self.now() >= looked_at + look * LOOK_REST {
+            let cancel = self.cancel;
+            unless_cancelled(cancel, self.look_at_frames()).await??;
+        }
+        let looked = self.source.look(Look::Clean, self.pages);
+        let dirty = timed(&mut self.spent.looking, looked).await?;
+        self.policy.observe(self.now(), &Event::Harvested { dirty: &dirty });
+        Ok(())
+    }
+
     /// The balloon is held, the log is on, and then it is looked which frames there are: what comes later is looked for again.
     async fn log(&mut self) -> Result<(), SendError> {
         let pilot = self.pilot;
@@ -238,12 +253,7 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
         Ok(())
     }
 
-    /// What no log tells of, frames that came and went, is looked for while it still runs: at a guest that stands still only what has changed
-    /// since.
     async fn suspend(&mut self) -> Result<(), SendError> {
-        let looked_at = self.now();
-        self.look_at_frames().await?;
-        let look = self.now() - looked_at;
         if !self.stop().await? {
             self.policy.observe(self.now(), &Event::SuspendFailed);
             return Ok(());
@@ -253,7 +263,7 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
         let looked = self.source.look(Look::Final, self.pages);
         let mut dirty = timed(&mut self.spent.standing.looking, looked).await?;
         let mut worked = Duration::ZERO;
-        let come = timed(&mut worked, self.come(look)).await?;
+        let come = timed(&mut worked, self.come(&dirty)).await?;
         self.spent.standing.frames = worked;
         for page in come.iter() {
             // Those above the policy's end were refused.
@@ -287,12 +297,12 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
     }
 
     /// Frames that must be sent although no log tells of them. Looks again at all of them where that takes little of the downtime, and
-    /// otherwise where anything has changed since the guest was asked to suspend: what Xen counts, a frame that was known and is missing, or one
-    /// that was sent and was not known. A guest that within that moment gives one frame back and takes another, and has not written to it, is
-    /// what that does not tell.
-    async fn come(&mut self, look: Duration) -> Result<GfnSet, SendError> {
-        let is_cheap = look <= self.downtime_max / LOOK_SHARE;
-        if is_cheap || self.frames_have_changed().await? {
+    /// otherwise where anything has changed since then: what Xen counts, a frame that was known and is missing, or one that was sent or written
+    /// and was not known. A guest that within that time gives one frame back and takes another, and has not written to it, is what that does not
+    /// tell.
+    async fn come(&mut self, dirty: &Bitmap) -> Result<GfnSet, SendError> {
+        let (_, look) = self.looked;
+        if look < self.look_max || self.frames_have_changed(dirty).await? {
             self.look_at_frames().await?;
         }
         let set = &self.frames.set;
@@ -305,12 +315,13 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
     }
 
     async fn look_at_frames(&mut self) -> Result<(), SendError> {
-        let known = std::mem::take(&mut self.frames.set);
+        let (began, known) = (self.now(), std::mem::take(&mut self.frames.set));
         self.frames = self.source.frames(self.pages, known).await?;
+        self.looked = (self.now(), self.now().saturating_sub(began));
         Ok(())
     }
 
-    async fn frames_have_changed(&mut self) -> Result<bool, SendError> {
+    async fn frames_have_changed(&mut self, dirty: &Bitmap) -> Result<bool, SendError> {
         let (before, after) = self.frames.counts;
         let now = self.source.pages().await?;
         let (Encoder { sent, vanished, .. }, set) = (self.encoder(), &self.frames.set);
@@ -319,7 +330,12 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
         let mut strange = sent.clone();
         strange.subtract(vanished);
         strange.subtract(set);
-        Ok(before != after || after != now || has_gone || !strange.is_empty())
+        if before != after || after != now || has_gone || !strange.is_empty() {
+            return Ok(true);
+        }
+        let written = dirty.iter().map(|page| Gfn(page.0.into()));
+        let unknown = written.filter(|gfn| !set.contains(*gfn)).collect();
+        self.source.is_any_there(unknown).await
     }
 
     /// There, and not at the receiver.

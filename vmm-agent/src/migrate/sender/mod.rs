@@ -96,6 +96,8 @@ pub(crate) struct Sending {
     pub(crate) floor: Kib,
     /// What the link is expected to carry until it was measured.
     pub(crate) link_bytes_per_s: u64,
+    /// A look at all frames that takes less is repeated once the guest stands still, whether or not anything tells that it is needed.
+    pub(crate) look_max: Duration,
     /// Drawn at random for each migration.
     pub(crate) seed: [u8; 16],
 }

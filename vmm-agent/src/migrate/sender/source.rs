@@ -4,7 +4,9 @@ use vmm_core::migration::{Batch, Bitmap, Outcome, Pfn};
 use xen_bindings::guest_memory::populated;
 use xen_bindings::stream::Output;
 use xen_bindings::stream::image::{DomainHeader, ImageWriter, Record};
-use xen_bindings::{DirtyLog, DomId, Gfn, GfnSet, GuestKind, Leftover, PageCount, Xen, XenError};
+use xen_bindings::{
+    DirtyLog, DomId, Gfn, GfnBatch, GfnSet, GuestKind, Leftover, PageCount, Xen, XenError,
+};
 
 use super::SendError;
 use super::encode::Encoder;
@@ -72,6 +74,20 @@ impl Source {
             let mut absent = Bitmap::full(numbers);
             absent.subtract(&bitmap(&set, numbers));
             Ok(Frames { set, absent, counts: (before, pages(xen, domid)?) })
+        })
+        .await
+    }
+
+    /// Whether any of these frames has contents.
+    pub(super) async fn is_any_there(&mut self, gfns: Vec<Gfn>) -> Result<bool, SendError> {
+        self.step(move |xen, domid| {
+            for batch in GfnBatch::all(gfns) {
+                let types = xen.guest_memory.page_types(domid, &batch)?;
+                if types.iter().any(|kind| kind.has_contents()) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
         })
         .await
     }

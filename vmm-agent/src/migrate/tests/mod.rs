@@ -9,6 +9,7 @@ mod wire;
 
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,8 @@ struct Move<'a> {
     options: Options,
     bandwidth: Option<u64>,
     used: Option<Kib>,
+    /// None: only what tells of a change leads to another look.
+    look_max: Duration,
     cancel: CancellationToken,
     /// At the poll of this number, the move is cancelled.
     cancel_at: Option<u32>,
@@ -71,6 +74,7 @@ impl<'a> Move<'a> {
             options: super::sender::options(),
             bandwidth: None,
             used: None,
+            look_max: Duration::from_millis(30),
             cancel: CancellationToken::new(),
             cancel_at: None,
             drop_at: None,
@@ -95,6 +99,7 @@ impl<'a> Move<'a> {
             used: self.used,
             floor: Kib(8 * host::MIB),
             link_bytes_per_s: 117_000_000,
+            look_max: self.look_max,
             seed: [5; 16],
         };
         let (tell, told) = watch::channel(None);

@@ -173,21 +173,25 @@ async fn a_guest_that_does_not_suspend_is_asked_again_and_then_stays() {
 #[tokio::test(start_paused = true)]
 async fn what_a_balloon_takes_or_brings_meanwhile_arrives_all_the_same() {
     let (much, little) = (MEMORY_KIB, 34 * MIB);
-    for (before, after, when, is_released) in [
+    let moves = [
         (much, little, Moves::Early, false),
         (much, little, Moves::Late, true),
         (little, much, Moves::Early, false),
         (little, much, Moves::Late, false),
-    ] {
+    ];
+    // As one does of whom a look at all frames would take long, too.
+    let looks = [Duration::ZERO, Duration::from_millis(30)];
+    let cases = moves.iter().flat_map(|of| looks.map(|look_max| (*of, look_max)));
+    for ((before, after, when, is_released), look_max) in cases {
         let (from, to) = (Host::new(), Host::new());
         let domid = from.boot(&[MemoryWriter::muncher(3000, 2000)]).await;
         from.set(domid, "memory/target", &before.to_string());
         sleep(Duration::from_secs(2)).await;
         let kind = Kind { bytes_per_s: 6e6, ..Kind::default() };
-        let mut restless = Move { kind, ..Move::new(&from, domid, &to) };
+        let mut restless = Move { kind, look_max, ..Move::new(&from, domid, &to) };
         restless.owner.restless = Some((when, after));
         let (sent, _, shell, arrived) = restless.run().await.whole();
-        let what = format!("{before} to {after} KiB, {when:?}: {arrived:?}");
+        let what = format!("{before} to {after} KiB, {when:?}, {look_max:?}: {arrived:?}");
         assert_eq!(differences((&from, domid), (&to, shell.domid())), [], "{what}");
         let now = from.info(domid).unwrap().pages;
         assert_eq!(to.info(shell.domid()).unwrap().pages, now, "{what}");
