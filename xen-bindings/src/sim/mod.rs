@@ -135,6 +135,17 @@ impl SimMachine {
         })
     }
 
+    /// A guest gives a frame back and takes another, which no log tells of: Xen counts what it counted. False when it has not got the first,
+    /// or has the second already.
+    pub fn swap_guest_frames(&self, domid: DomId, gives: Gfn, takes: Gfn) -> bool {
+        self.inner.with(|state| {
+            let hypervisor = &mut state.hypervisor;
+            let has = hypervisor.get_mut(domid).is_ok_and(|domain| domain.ram.has(takes.0));
+            !has && hypervisor.release(domid, gives.0) == Ok(true)
+                && hypervisor.populate(domid, takes.0..takes.0 + 1).is_ok()
+        })
+    }
+
     /// The guest's kernel panics now.
     pub fn crash_guest(&self, domid: DomId) {
         self.inner.with(|state| state.guest_shutdown(domid, ShutdownReason::Crash));

@@ -12,7 +12,7 @@ use vmm_core::units::Kib;
 use xen_bindings::sim::{MemoryWriter, SimConfig, SimMachine};
 use xen_bindings::store::{Access, Permissions};
 use xen_bindings::{
-    BuildSpec, BuiltGuest, Credit2, DomId, DomainConfig, DomainHandle, DomainInfo, GuestKind,
+    BuildSpec, BuiltGuest, Credit2, DomId, DomainConfig, DomainHandle, DomainInfo, Gfn, GuestKind,
     RestoreSpec, RunState, Shell, ShutdownReason, StorePath, Xen,
 };
 
@@ -183,6 +183,8 @@ pub(super) struct Owner {
     state: Arc<Mutex<Pinned>>,
     /// A balloon that does not keep still: when it moves, and where to.
     pub(super) restless: Option<(Moves, u64)>,
+    /// What it does, gives and takes, when it is asked to suspend.
+    pub(super) swaps: Option<(SimMachine, Gfn, Gfn)>,
     /// Does not suspend so often.
     pub(super) refusals: Arc<Mutex<u32>>,
 }
@@ -213,7 +215,7 @@ pub(super) struct Pinned {
 impl Owner {
     pub(super) fn of(host: &Host, domid: DomId) -> Self {
         let (xen, state) = (host.xen.clone(), Arc::default());
-        Self { xen, domid, state, restless: None, refusals: Arc::default() }
+        Self { xen, domid, state, restless: None, swaps: None, refusals: Arc::default() }
     }
 
     pub(super) fn state(&self) -> Pinned {
@@ -286,6 +288,10 @@ impl Pilot for Owner {
         if let Some((Moves::Late, target)) = self.restless {
             self.write("memory/target", &target.to_string())?;
             sleep(Duration::from_secs(1)).await;
+        }
+        if let Some((machine, gives, takes)) = &self.swaps {
+            assert!(machine.swap_guest_frames(self.domid, *gives, *takes));
+            assert!(machine.write_guest_page(self.domid, *takes, &[7; 4096]));
         }
         if !is_refused {
             self.write("control/shutdown", "suspend")?;

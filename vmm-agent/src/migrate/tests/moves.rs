@@ -8,6 +8,7 @@ use tokio::time::sleep;
 use vmm_core::migration::layered::Phase;
 use vmm_core::migration::{Brake, Encoding, Limits, Options, Reason};
 use vmm_core::units::Kib;
+use xen_bindings::Gfn;
 use xen_bindings::sim::MemoryWriter;
 
 use super::host::{Host, MEMORY_KIB, MIB, Moves, Owner};
@@ -197,6 +198,25 @@ async fn what_a_balloon_takes_or_brings_meanwhile_arrives_all_the_same() {
         assert_eq!(to.info(shell.domid()).unwrap().pages, now, "{what}");
         assert_eq!(sent.ram_bytes, now.0 * 4096, "{what}");
         assert_eq!(arrived.released > 0, is_released, "{what}");
+    }
+}
+
+/// Xen counts what it counted, and what was looked at while the guest ran has the one and not the other.
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_takes_anothers_place_in_the_last_moment_arrives() {
+    for look_max in [Duration::ZERO, Duration::from_millis(30)] {
+        let (from, to) = (Host::new(), Host::new());
+        let domid = from.boot(&[MemoryWriter::hot_set(100, 2000)]).await;
+        from.set(domid, "memory/target", &(34 * MIB).to_string());
+        sleep(Duration::from_secs(2)).await;
+        let held: Vec<Gfn> = from.machine.guest_memory(domid).unwrap().gfns().collect();
+        let (gives, takes) = (held[held.len() / 2], Gfn(35 * MIB / 4));
+        let mut moving = Move { look_max, ..Move::new(&from, domid, &to) };
+        moving.owner.swaps = Some((from.machine.clone(), gives, takes));
+        let (_, _, shell, _) = moving.run().await.whole();
+        assert_eq!(differences((&from, domid), (&to, shell.domid())), [], "{look_max:?}");
+        let here = to.machine.guest_memory(shell.domid()).unwrap();
+        assert_eq!(here.page(takes), Some([7; 4096]));
     }
 }
 
