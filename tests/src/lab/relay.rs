@@ -1,12 +1,13 @@
 //! A link between hosts that can be measured: whatever goes to one host's agent port passes here, is counted, is held to a rate,
-//! and can be cut.
+//! listened to, and can be cut.
 //!
 //! Both directions have the rate each, as on Ethernet. Where there is a rate, receive buffers are small, so that what waits, waits at the sender:
 //! otherwise megabytes would be under way on this machine that no real link holds. Without one they are the system's: an emulated network
 //! answers so late that a small window would be the rate.
 
-use std::sync::Arc;
+use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -36,6 +37,14 @@ struct Route {
     /// To the target, and back.
     ways: [Way; 2],
     is_whole: watch::Sender<bool>,
+    /// Who listens to the next connection.
+    tap: StdMutex<Option<mpsc::Sender<Vec<u8>>>>,
+}
+
+/// What goes to the target over one connection, as it passes. It ends with that connection.
+pub struct Tap {
+    chunks: mpsc::Receiver<Vec<u8>>,
+    chunk: std::io::Cursor<Vec<u8>>,
 }
 
 /// One direction, over all connections.
@@ -68,7 +77,8 @@ impl Relay {
             || Way { bytes_per_s, bytes: AtomicU64::new(0), free_at: Mutex::new(Instant::now()) };
         let ways = [way(), way()];
         let is_whole = watch::Sender::new(true);
-        let route = Arc::new(Route { target: target.to_owned(), ways, is_whole });
+        let tap = StdMutex::default();
+        let route = Arc::new(Route { target: target.to_owned(), ways, is_whole, tap });
         runtime.spawn(accept(listener, Arc::clone(&route)));
         Ok(Self { address, route, _runtime: runtime })
     }
@@ -83,6 +93,14 @@ impl Relay {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.route.ways.iter().map(|way| way.bytes.load(Relaxed)).sum()
+    }
+
+    /// Listens to the next connection, instead of whoever has waited for it.
+    #[must_use]
+    pub fn tap(&self) -> Tap {
+        let (sender, chunks) = mpsc::channel();
+        *self.route.tap.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        Tap { chunks, chunk: std::io::Cursor::default() }
     }
 
     /// Ends all connections; new ones are ended at once until it is mended.
@@ -124,8 +142,9 @@ impl Route {
         far.set_nodelay(true)?;
         let ((near_from, near_to), (far_from, far_to)) = (near.into_split(), far.into_split());
         let [there, back] = &self.ways;
+        let tap = self.tap.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Each end that closes its half is passed on; the other half lives on.
-        tokio::join!(there.pass(near_from, far_to), back.pass(far_from, near_to));
+        tokio::join!(there.pass(near_from, far_to, tap), back.pass(far_from, near_to, None));
         Ok(())
     }
 }
@@ -135,11 +154,16 @@ impl Way {
         &self,
         mut from: tokio::net::tcp::OwnedReadHalf,
         mut to: tokio::net::tcp::OwnedWriteHalf,
+        tap: Option<mpsc::Sender<Vec<u8>>>,
     ) {
         let mut buffer = vec![0; CHUNK_BYTES];
         while let Ok(count @ 1..) = from.read(&mut buffer).await {
             self.wait(count).await;
             self.bytes.fetch_add(count as u64, Relaxed);
+            if let Some(tap) = &tap {
+                // Whoever listened has heard enough.
+                let _ = tap.send(buffer[..count].to_vec());
+            }
             if to.write_all(&buffer[..count]).await.is_err() {
                 break;
             }
@@ -157,9 +181,23 @@ impl Way {
     }
 }
 
+impl Read for Tap {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            match Read::read(&mut self.chunk, into)? {
+                0 if !into.is_empty() => match self.chunks.recv() {
+                    Ok(chunk) => self.chunk = std::io::Cursor::new(chunk),
+                    Err(mpsc::RecvError) => return Ok(0),
+                },
+                count => return Ok(count),
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io::{ErrorKind, Read, Write};
+    use std::io::{ErrorKind, Write};
     use std::net;
 
     use super::*;
@@ -185,6 +223,7 @@ mod tests {
     fn what_passes_is_counted_and_a_cut_ends_it() {
         let target = net::TcpListener::bind("127.0.0.1:0").unwrap();
         let relay = Relay::start(&target.local_addr().unwrap().to_string(), Some(1 << 20)).unwrap();
+        let (unheard, tap) = (relay.tap(), relay.tap());
         let mut near = connected(&relay);
         let (mut far, _) = target.accept().unwrap();
         far.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -203,5 +242,7 @@ mod tests {
         drop(again.write_all(b"again"));
         far.read_exact(&mut heard).unwrap();
         assert_eq!(&heard, b"again");
+        let all = |tap: Tap| tap.bytes().collect::<Result<Vec<u8>, _>>().unwrap();
+        assert_eq!((all(unheard), all(tap)), (vec![], b"hello".to_vec()));
     }
 }

@@ -98,6 +98,7 @@ pub(super) async fn send(core: &Core, request: SendVm) -> Result<Reply, Fault> {
         downtime_target: usual.downtime_target.min(downtime),
         downtime_max: downtime,
         deadline: Duration::from_millis(request.deadline_ms),
+        brake_budget: request.slowdown_ms_max.map_or(usual.brake_budget, Duration::from_millis),
         ..usual
     };
     let send = Send {

@@ -306,6 +306,7 @@ impl Pair {
             address: DESTINATION.into(),
             deadline_ms: 600_000,
             downtime_ms_max: 300,
+            slowdown_ms_max: None,
             bandwidth_bytes_per_s: None,
         })
     }

@@ -219,7 +219,7 @@ pub enum Reason {
     /// The guest writes faster than the link carries, and the brake may not be pulled harder or longer.
     #[error(
         "the guest writes faster than the link carries: it would stand still for {downtime_ms} ms where {allowed_ms} ms are allowed; \
-         allow a longer downtime or a stronger brake, or use a faster network"
+         allow it a longer downtime or more of a slowdown, or use a faster network"
     )]
     DoesNotConverge {
         /// What a stop would cost now.

@@ -99,6 +99,7 @@ fn move_of(asked: &EvacuateHost, vm: String, to: Option<HostId>) -> MigrateVm {
         vm,
         host: to.map(|host| host.to_string()),
         downtime_ms_max: asked.downtime_ms_max,
+        slowdown_ms_max: asked.slowdown_ms_max,
         deadline_s: asked.deadline_s,
         bandwidth_bytes_per_s: asked.bandwidth_bytes_per_s,
     }

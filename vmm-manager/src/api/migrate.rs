@@ -1,5 +1,7 @@
 //! Moves of VMs that run: whether, where to, and what it would take.
 
+use std::ops::RangeInclusive;
+
 use tokio::time::Instant;
 use vmm_core::host::Health;
 use vmm_core::id::HostId;
@@ -24,6 +26,7 @@ const DOWNTIME_MS: u64 = 300;
 const DEADLINE_S: u64 = 3600;
 /// Longer than this is no move of a VM that runs.
 const DOWNTIME_MS_MAX: u64 = 600_000;
+const SLOWDOWN_MS_MAX: u64 = 600_000;
 const DEADLINE_S_MAX: u64 = 7 * 24 * 3600;
 
 /// What was asked for, and where the VM could go.
@@ -56,6 +59,7 @@ pub(super) fn migrate(change: Change<'_>, asked: &MigrateVm) -> Result<Reply, Fa
         vcpus_online: vcpus.max(1),
         deadline_ms: deadline_s.saturating_mul(1000),
         downtime_ms_max,
+        slowdown_ms_max: asked.slowdown_ms_max,
         bandwidth_bytes_per_s: asked.bandwidth_bytes_per_s.filter(|most| *most > 0),
     }));
     let reserved = VmRecord { phase: VmPhase::Migrating, moving: Some(moving), ..record };
@@ -73,9 +77,15 @@ pub(super) fn migrate(change: Change<'_>, asked: &MigrateVm) -> Result<Reply, Fa
 
 /// Says what [`migrate`] would do.
 pub(super) fn plan(app: &App, asked: &PlanMigration) -> Result<Reply, Fault> {
-    let PlanMigration { vm, host, downtime_ms_max, deadline_s, bandwidth_bytes_per_s } =
-        asked.clone();
-    let asked = MigrateVm { vm, host, downtime_ms_max, deadline_s, bandwidth_bytes_per_s };
+    let asked = asked.clone();
+    let asked = MigrateVm {
+        vm: asked.vm,
+        host: asked.host,
+        downtime_ms_max: asked.downtime_ms_max,
+        slowdown_ms_max: asked.slowdown_ms_max,
+        deadline_s: asked.deadline_s,
+        bandwidth_bytes_per_s: asked.bandwidth_bytes_per_s,
+    };
     let state = app.lock();
     let considered = consider(&state, &asked)?;
     Ok(Reply::MigrationPlan(considered.shown(&state)))
@@ -99,16 +109,21 @@ fn consider(state: &State, asked: &MigrateVm) -> Result<Considered, Fault> {
     Ok(Considered { record, source, downtime_ms_max, deadline_s, named, pool, found })
 }
 
+/// How long it may stand still and be copied; refused when a limit makes no sense.
 pub(super) fn limits(asked: &MigrateVm) -> Result<(u64, u64), Fault> {
-    let within = |what: &str, asked: Option<u64>, usual: u64, most: u64| {
-        let value = asked.unwrap_or(usual);
-        if (1..=most).contains(&value) {
+    let within = |what: &str, value: u64, allowed: RangeInclusive<u64>| {
+        if allowed.contains(&value) {
             return Ok(value);
         }
-        Err(Fault::new(FaultCode::BadRequest, format!("{what} of {value} is refused: 1 to {most}")))
+        let (least, most) = allowed.into_inner();
+        let message = format!("{what} of {value} is refused: {least} to {most}");
+        Err(Fault::new(FaultCode::BadRequest, message))
     };
-    let downtime = within("downtime-ms-max", asked.downtime_ms_max, DOWNTIME_MS, DOWNTIME_MS_MAX)?;
-    Ok((downtime, within("deadline-s", asked.deadline_s, DEADLINE_S, DEADLINE_S_MAX)?))
+    let (downtime, deadline) =
+        (asked.downtime_ms_max.unwrap_or(DOWNTIME_MS), asked.deadline_s.unwrap_or(DEADLINE_S));
+    within("slowdown-ms-max", asked.slowdown_ms_max.unwrap_or(0), 0..=SLOWDOWN_MS_MAX)?;
+    let downtime = within("downtime-ms-max", downtime, 1..=DOWNTIME_MS_MAX)?;
+    Ok((downtime, within("deadline-s", deadline, 1..=DEADLINE_S_MAX)?))
 }
 
 /// The host that it is on, if it runs there, nobody changes it, and that host is heard.

@@ -417,6 +417,12 @@ async fn a_move_that_cannot_be_is_refused_with_the_reason() {
         ..v1::MigrateVm::default()
     });
     check(refused(&pool, too_long).await, FaultCode::BadRequest, "downtime");
+    let too_slow = Request::PlanMigration(v1::PlanMigration {
+        vm: id.clone(),
+        slowdown_ms_max: Some(600_001),
+        ..v1::PlanMigration::default()
+    });
+    check(refused(&pool, too_slow).await, FaultCode::BadRequest, "slowdown-ms-max");
     pool.ok(maintenance("b", true)).await;
     check(refused(&pool, migrate_to(Some("b"))).await, FaultCode::NoCapacity, "maintenance");
     check(refused(&pool, migrate()).await, FaultCode::NoCapacity, "b (is in maintenance)");

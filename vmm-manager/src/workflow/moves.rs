@@ -57,6 +57,8 @@ pub(crate) struct Move {
     pub(crate) vcpus_online: u32,
     pub(crate) deadline_ms: u64,
     pub(crate) downtime_ms_max: u64,
+    #[serde(default)]
+    pub(crate) slowdown_ms_max: Option<u64>,
     pub(crate) bandwidth_bytes_per_s: Option<u64>,
 }
 
@@ -220,6 +222,7 @@ impl Job {
             address: record.map(reached).unwrap_or_default(),
             deadline_ms: of.deadline_ms,
             downtime_ms_max: of.downtime_ms_max,
+            slowdown_ms_max: of.slowdown_ms_max,
             bandwidth_bytes_per_s: of.bandwidth_bytes_per_s,
         });
         let deadline = SEND_SLICE + app.config.call_margin;
@@ -456,11 +459,12 @@ fn gone_on(reason: &str) -> Fault {
 
 fn in_words(offered: &Offered) -> String {
     format!(
-        "all is there: {} MiB sent for {} MiB of memory, {} rounds, {} ms; the guest stands still, {} ms so far",
+        "all is there: {} MiB sent for {} MiB of memory, {} rounds, {} ms, {} ms slowed down; the guest stands still, {} ms so far",
         offered.sent_bytes >> 20,
         offered.ram_bytes >> 20,
         offered.rounds,
         offered.elapsed_ms,
+        offered.lost_ms,
         offered.downtime_ms
     )
 }

@@ -57,6 +57,9 @@ pub struct SendVm {
     /// How long the guest may stand still.
     #[serde(rename = "@downtime-ms-max")]
     pub downtime_ms_max: u64,
+    /// How much of its time the guest may lose to being slowed down; 5000 when it is not said.
+    #[serde(rename = "@slowdown-ms-max", default, skip_serializing_if = "Option::is_none")]
+    pub slowdown_ms_max: Option<u64>,
     /// The most that may be sent; without a cap when it is not said, or 0.
     #[serde(rename = "@bandwidth-bytes-per-s", default, skip_serializing_if = "Option::is_none")]
     pub bandwidth_bytes_per_s: Option<u64>,
@@ -283,6 +286,9 @@ pub struct MigrateVm {
     /// How long the guest may stand still.
     #[serde(rename = "@downtime-ms-max", default, skip_serializing_if = "Option::is_none")]
     pub downtime_ms_max: Option<u64>,
+    /// How much of its time the guest may lose to being slowed down.
+    #[serde(rename = "@slowdown-ms-max", default, skip_serializing_if = "Option::is_none")]
+    pub slowdown_ms_max: Option<u64>,
     /// How long it may be copied.
     #[serde(rename = "@deadline-s", default, skip_serializing_if = "Option::is_none")]
     pub deadline_s: Option<u64>,
@@ -306,6 +312,9 @@ pub struct EvacuateHost {
     /// How long each guest may stand still.
     #[serde(rename = "@downtime-ms-max", default, skip_serializing_if = "Option::is_none")]
     pub downtime_ms_max: Option<u64>,
+    /// How much of its time the guest may lose to being slowed down.
+    #[serde(rename = "@slowdown-ms-max", default, skip_serializing_if = "Option::is_none")]
+    pub slowdown_ms_max: Option<u64>,
     /// How long each may be copied.
     #[serde(rename = "@deadline-s", default, skip_serializing_if = "Option::is_none")]
     pub deadline_s: Option<u64>,
@@ -326,6 +335,9 @@ pub struct PlanMigration {
     /// How long the guest may stand still.
     #[serde(rename = "@downtime-ms-max", default, skip_serializing_if = "Option::is_none")]
     pub downtime_ms_max: Option<u64>,
+    /// How much of its time the guest may lose to being slowed down.
+    #[serde(rename = "@slowdown-ms-max", default, skip_serializing_if = "Option::is_none")]
+    pub slowdown_ms_max: Option<u64>,
     /// How long it may be copied.
     #[serde(rename = "@deadline-s", default, skip_serializing_if = "Option::is_none")]
     pub deadline_s: Option<u64>,

@@ -234,6 +234,7 @@ class _Move:
     vm: str
     host: str | None = None
     downtime_ms_max: int | None = None
+    slowdown_ms_max: int | None = None
     deadline_s: int | None = None
     bandwidth_bytes_per_s: int | None = None
 
@@ -262,6 +263,7 @@ class EvacuateHost(TaskVerb):
     dry_run: bool = field(default=False, init=False)
     at_once: int | None = None
     downtime_ms_max: int | None = None
+    slowdown_ms_max: int | None = None
     deadline_s: int | None = None
     bandwidth_bytes_per_s: int | None = None
 
@@ -277,6 +279,7 @@ class TryEvacuateHost(Verb[model.Plan]):
     dry_run: bool = field(default=True, init=False)
     at_once: int | None = None
     downtime_ms_max: int | None = None
+    slowdown_ms_max: int | None = None
     deadline_s: int | None = None
     bandwidth_bytes_per_s: int | None = None
 

@@ -102,6 +102,7 @@ pub(super) async fn run(session: &Session, evacuate: Evacuate) -> Result<(), Fai
         dry_run: *dry_run,
         at_once: Some(u32::from(*at_once)),
         downtime_ms_max: limits.downtime_max,
+        slowdown_ms_max: limits.slowdown_max,
         deadline_s: limits.deadline,
         bandwidth_bytes_per_s: limits.bandwidth_bytes_per_s(),
     };

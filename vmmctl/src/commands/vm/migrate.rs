@@ -30,9 +30,10 @@ Examples:
   vmmctl vm migrate web db --to host-2 --bandwidth 50 --downtime-max 100
 
 The VM runs on while its memory is copied. At the end it stands still for a moment: no longer than
---downtime-max, or it stays where it is. A guest that writes faster than the link carries is slowed
-down a little before that. A PV guest on a host whose Xen cannot log what it writes (see PV MOVES in
-`vmmctl host list -o wide`) stands still for all of the copying, if --downtime-max allows it.
+--downtime-max, or it stays where it is. A PVH guest that writes faster than the link carries is given
+less of its processors before that, so that it loses no more than --slowdown-max of its time; where that
+does not help, it stays where it is. A PV guest on a host whose Xen cannot log what it writes (see PV
+MOVES in `vmmctl host list -o wide`) stands still for all of the copying, if --downtime-max allows it.
 
 It can be taken back (Ctrl-C says how) until the other host has it; then everything is as before. A
 VM moves within its pool, and only if its disks lie below a directory that both hosts share.")]
@@ -58,6 +59,10 @@ pub(in crate::commands) struct MoveLimits {
     /// How long a guest may stand still, in milliseconds [default: 300].
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=600_000))]
     pub(in crate::commands) downtime_max: Option<u64>,
+    /// How much of its time a guest that writes faster than the link carries may lose to being slowed down, in
+    /// milliseconds; 0: it is not slowed down [default: 5000].
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=600_000))]
+    pub(in crate::commands) slowdown_max: Option<u64>,
     /// How long it may be copied, in seconds; after that it stays where it is [default: 3600].
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=604_800))]
     pub(in crate::commands) deadline: Option<u64>,
@@ -84,6 +89,7 @@ impl How {
             vm: vm.to_owned(),
             host: self.host.clone(),
             downtime_ms_max: self.limits.downtime_max,
+            slowdown_ms_max: self.limits.slowdown_max,
             deadline_s: self.limits.deadline,
             bandwidth_bytes_per_s: self.limits.bandwidth_bytes_per_s(),
         }
@@ -121,9 +127,15 @@ fn said(name: &str, task: Option<&Task>) -> String {
 async fn try_out(session: &Session, vms: &[String], how: &How) -> Result<(), Failure> {
     let mut plans = Vec::new();
     for vm in vms {
-        let MigrateVm { vm, host, downtime_ms_max, deadline_s, bandwidth_bytes_per_s } =
-            how.request(vm);
-        let ask = PlanMigration { vm, host, downtime_ms_max, deadline_s, bandwidth_bytes_per_s };
+        let asked = how.request(vm);
+        let ask = PlanMigration {
+            vm: asked.vm,
+            host: asked.host,
+            downtime_ms_max: asked.downtime_ms_max,
+            slowdown_ms_max: asked.slowdown_ms_max,
+            deadline_s: asked.deadline_s,
+            bandwidth_bytes_per_s: asked.bandwidth_bytes_per_s,
+        };
         match session.call(Request::PlanMigration(ask)).await? {
             Reply::MigrationPlan(plan) => plans.push(plan),
             other => return Err(unexpected(&other)),
