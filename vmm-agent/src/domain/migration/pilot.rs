@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep};
+use vmm_core::migration::brake::credit2_cap;
 use vmm_core::migration::{BalloonReading, Brake};
 use vmm_core::units::Kib;
 use xen_bindings::store::read_text;
-use xen_bindings::{Credit2, DomId, StoreError, StorePath};
+use xen_bindings::{Credit2, DomId, DomainInfo, StoreError, StorePath};
 
 use crate::domain::error::StepError;
 use crate::domain::site::Site;
@@ -14,6 +17,8 @@ use crate::stats;
 
 /// How long a guest may take to suspend.
 const SUSPEND_WAIT: Duration = Duration::from_secs(10);
+/// How long a guest is looked at, to know what it uses of its processors, before it is braked.
+const WATCH: Duration = Duration::from_millis(250);
 /// A guest that says that it has less than this free is pressed.
 const PRESSED: Kib = Kib::from_mib(8);
 /// A guest whose balloon is this near its target is at rest; what is between them are frames that are not its own.
@@ -23,21 +28,35 @@ const AT_REST: Kib = Kib::from_mib(2);
 pub(super) struct SitePilot<'a> {
     site: &'a Site,
     domid: DomId,
+    /// Processors that it used before it was braked first.
+    used_cpus: OnceCell<f64>,
 }
 
 impl<'a> SitePilot<'a> {
     pub(super) fn new(site: &'a Site) -> Result<Self, StepError> {
-        Ok(Self { site, domid: site.domid()? })
+        Ok(Self { site, domid: site.domid()?, used_cpus: OnceCell::new() })
     }
 
     async fn held(&self) -> Result<Kib, PilotError> {
         self.memory().await.map(|(held, _)| held)
     }
 
+    async fn domain(&self) -> Result<DomainInfo, PilotError> {
+        let domain = self.site.domain().await.map_err(PilotError::new)?;
+        domain.ok_or_else(|| PilotError::new("the guest has ended meanwhile"))
+    }
+
+    /// A cap that is above what a guest uses slows nobody down.
+    async fn watch_use(&self) -> Result<f64, PilotError> {
+        let (before, began) = (self.domain().await?.cpu_time_ns, Instant::now());
+        sleep(WATCH).await;
+        let used = self.domain().await?.cpu_time_ns.saturating_sub(before);
+        Ok(Duration::from_nanos(used).div_duration_f64(began.elapsed()))
+    }
+
     /// What the guest holds, and what it says is free of that.
     async fn memory(&self) -> Result<(Kib, Option<Kib>), PilotError> {
-        let domain = self.site.domain().await.map_err(PilotError::new)?;
-        let domain = domain.ok_or_else(|| PilotError::new("the guest has ended meanwhile"))?;
+        let domain = self.domain().await?;
         let held = Kib(domain.pages.kib());
         let ask = move |host: &crate::Backend| stats::guest_free(host, &domain);
         Ok((held, self.site.core.run(ask).await))
@@ -54,20 +73,14 @@ impl<'a> SitePilot<'a> {
     }
 
     /// Its share of a processor, with the brake on it: percent of one processor, and 0 for all that it can get.
-    fn cap_percent(&self, brake: Brake) -> u16 {
-        let spec = &self.site.record.spec;
-        let own = spec.scheduling.cap_percent;
+    async fn cap_percent(&self, brake: Brake) -> Result<u16, PilotError> {
+        let own = self.site.record.spec.scheduling.cap_percent;
         if brake == Brake::OFF {
-            return own;
+            return Ok(own);
         }
-        let whole = f64::from(spec.vcpus_max) * 100.0;
-        let most = if own == 0 { whole } else { whole.min(f64::from(own)) };
-        // A cap of 0 is none at all.
-        let left = (most * (1.0 - brake.denied())).max(1.0);
-        // Between 1 and 100 for each vCPU.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
-        let percent = left.min(f64::from(u16::MAX)) as u16;
-        percent
+        let used_cpus = *self.used_cpus.get_or_try_init(|| self.watch_use()).await?;
+        let cap = credit2_cap(used_cpus, brake);
+        Ok(if own == 0 { cap } else { cap.min(own) })
     }
 }
 
@@ -102,7 +115,10 @@ impl Pilot for SitePilot<'_> {
 
     async fn brake(&self, brake: Brake) -> Result<(), PilotError> {
         let (domid, weight) = (self.domid, self.site.record.spec.scheduling.weight);
-        let credit2 = Credit2 { weight, cap_percent: self.cap_percent(brake) };
+        let cap_percent = self.cap_percent(brake).await?;
+        let vm_id = self.site.record.vm;
+        tracing::info!(%vm_id, percent = brake.in_percent(), cap_percent, "guest is slowed down");
+        let credit2 = Credit2 { weight, cap_percent };
         let set = move |host: &crate::Backend| host.xen.vcpu.set_credit2(domid, credit2);
         self.site.core.run(set).await.map_err(PilotError::new)
     }

@@ -273,23 +273,14 @@ impl<'a, L: PageLink, P: Pilot> Driver<'a, L, P> {
         Ok(())
     }
 
-    /// Asks it to suspend; meanwhile a brake that has cost its budget is taken off.
+    /// Asks it to suspend, and tells how it stands meanwhile.
     async fn stop(&mut self) -> Result<bool, SendError> {
         let pilot = self.pilot;
         let mut asked = pin!(pilot.suspend());
         loop {
-            let until = match self.policy.decide(self.now()) {
-                Action::Cap(brake) => {
-                    self.brake(brake).await?;
-                    continue;
-                }
-                Action::Wait { until } => until.min(self.now() + LOOK),
-                _ => self.now() + LOOK,
-            };
             self.tell(true);
-            let until = self.wire.at(until);
+            let until = self.wire.at(self.now() + LOOK);
             let stopped = unless_cancelled(self.cancel, timeout_at(until, &mut asked)).await?;
-            // Otherwise it is time for another look.
             if let Ok(has_stopped) = stopped {
                 return Ok(has_stopped?);
             }

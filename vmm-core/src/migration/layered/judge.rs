@@ -5,6 +5,9 @@
 //! when that no longer holds and the downtime is allowed. Stopping at the first downtime that is allowed, as QEMU does, leaves what a few
 //! milliseconds more would save; sending on while anything is gained takes passes that gain next to nothing.
 //!
+//! A braked guest loses `denied / (1 - r)` seconds of its time for each that the rest gets shorter. Where that is more than they are worth as downtime, it is
+//! stopped as soon as the longer downtime allows it.
+//!
 //! Whatever ends the sprint, or brakes the guest, is decided by what was [weighed](super::weigh), unless next to nothing is left.
 //!
 //! It has stalled when `x` was not a tenth less for [`STALL_EPOCHS`] and for as long as `x` itself, nor the pages that were never sent: then
@@ -52,13 +55,13 @@ impl Layered {
         let is_stalled = self.is_stalled(rest_s, now);
         let is_braked = self.meter.brake() > Brake::OFF;
         let gains = self.undone.ratio() < self.limits.ratio_max() && !is_braked;
-        let is_to_stop = is_allowed && (!gains || is_stalled);
+        let is_to_stop = is_allowed && (!gains || is_stalled) || self.is_braked_for_nothing();
         if rest_s <= SHORT_S {
-            self.stop();
+            self.stop(now);
         } else if !self.scale.is_fresh && (is_to_stop || is_stalled) {
             self.weigh();
         } else if is_to_stop {
-            self.stop();
+            self.stop(now);
         } else if is_stalled {
             self.brake_or_give_up(now);
         }
@@ -81,7 +84,18 @@ impl Layered {
         }
     }
 
-    fn stop(&mut self) {
+    /// The brake would cost the guest more than standing still for the rest, and that is allowed.
+    fn is_braked_for_nothing(&self) -> bool {
+        let denied = self.meter.brake().denied();
+        let left = (self.dirty_rate / self.link.low()).min(1.0);
+        denied > 0.0
+            && self.downtime_s() <= self.limits.downtime_max.as_secs_f64()
+            && denied >= self.limits.downtime_weight * (1.0 - left)
+    }
+
+    /// Without a brake: its way to standing still would take as many times longer, and soon there is no program left that writes.
+    fn stop(&mut self, now: Duration) {
+        self.release_brake(now);
         self.phase = Phase::Stopping;
         self.orders.push_back(Action::Suspend);
     }
@@ -107,7 +121,7 @@ impl Layered {
     pub(super) fn give_up(&mut self, now: Duration, is_late: bool) {
         let downtime_s = self.downtime_s();
         if downtime_s <= self.limits.downtime_max.as_secs_f64() {
-            return self.stop();
+            return self.stop(now);
         }
         let reason = if is_late {
             let left_bytes = whole(self.pages.pending_bytes(self.sizes.fresh));

@@ -297,23 +297,12 @@ impl Layered {
         None
     }
 
-    /// A guest that takes long to stop loses no more by the brake than one that runs.
-    fn stopping(&mut self, now: Duration) -> Option<Action> {
-        if self.is_budget_spent(now) {
-            self.release_brake(now);
-            return None;
-        }
-        let budget_s = self.limits.brake_budget.as_secs_f64();
-        let until = self.meter.spent_at(budget_s).unwrap_or(Duration::MAX);
-        Some(Action::Wait { until })
-    }
-
     fn handed(&mut self, action: Action) -> Action {
         self.outstanding += 1;
         action
     }
 
-    fn release_brake(&mut self, now: Duration) {
+    pub(super) fn release_brake(&mut self, now: Duration) {
         if self.meter.brake() > Brake::OFF {
             self.meter.set(Brake::OFF, now);
             self.orders.push_back(Action::Cap(Brake::OFF));
@@ -396,7 +385,7 @@ impl Layered {
         match self.phase {
             Phase::Compact => Some(self.compact(now)),
             Phase::FirstPass | Phase::Sprint => self.live(now),
-            Phase::Stopping => self.stopping(now),
+            Phase::Stopping => Some(Action::Wait { until: Duration::MAX }),
             Phase::Rest => self.rest(),
             Phase::Log | Phase::Hints | Phase::Over => Some(Action::Wait { until: Duration::MAX }),
         }
