@@ -25,6 +25,8 @@ pub(super) const STALL_EPOCHS: u32 = 10;
 /// A rest that is as short as this is not worth another harvest.
 const SHORT_S: f64 = 0.002;
 const LESS: f64 = 0.9;
+/// Of the probe, what is looked at for the rate of writing.
+const MOMENT_S: f64 = 0.1;
 
 /// The shortest rest so far.
 #[derive(Clone, Copy, Debug)]
@@ -103,9 +105,12 @@ impl Layered {
     fn brake_or_give_up(&mut self, now: Duration) {
         let budget_s = self.limits.brake_budget.as_secs_f64() - self.meter.lost_s(now);
         let kept = 1.0 - self.meter.brake().denied();
-        let ratio = self.dirty_rate / self.link.low() / kept;
-        let situation = Situation { excess_s: self.rest_s(), ratio, budget_s };
-        let found = situation.brake().filter(|_| self.options.brake);
+        let seen = self.dirty_rate / self.link.low() / kept;
+        let excess_s = self.rest_s();
+        let under = |ratio| Situation { excess_s, ratio, budget_s }.brake();
+        // A working set that is written through while it is sent once looks as if it were written as fast as it is sent.
+        let found = under(seen.max(self.probed_ratio(excess_s))).or_else(|| under(seen));
+        let found = found.filter(|_| self.options.brake);
         // One that was found too weak is not tried again.
         let stronger = |found| if found > self.meter.brake() { found } else { STRONGEST };
         let Some(brake) = found.map(stronger).filter(|brake| *brake > self.meter.brake()) else {
@@ -115,6 +120,12 @@ impl Layered {
         self.undone = Undone::default();
         self.best = None;
         self.orders.push_back(Action::Cap(brake));
+    }
+
+    /// What the probe of the first pass saw written within a moment, for each byte that the link carries: no page is counted twice in so short a time.
+    fn probed_ratio(&self, rest_s: f64) -> f64 {
+        let pending = f64::from(self.pages.pending().count().max(1));
+        self.curve.pages(MOMENT_S) / MOMENT_S * rest_s / pending
     }
 
     /// The longer downtime if it is allowed, or the end.
