@@ -15,6 +15,7 @@ pub(super) const CASES: Table = &[("a_guest_that_writes_moves_to_another_host", 
 pub(super) const LONG: Table = &[
     ("idle_and_busy_guests_move", kinds),
     ("a_guest_that_says_what_is_free_moves_without_it_and_has_it_again", compacted),
+    ("a_guest_that_writes_too_fast_is_slowed_down_as_far_as_it_may_be_or_stays", slowed),
     ("a_guest_on_the_network_is_away_once_and_its_peer_loses_nothing_else", network),
     ("a_migration_that_is_cancelled_at_any_moment_leaves_the_guest_where_it_was", cancel),
     ("a_migration_whose_agents_die_leaves_one_guest", agents_die),
@@ -141,6 +142,36 @@ fn compacted(pool: &mut LabPool) -> Result<()> {
     eventually("it has its memory again", || Ok(pool.xl_row(NOMAD)?.memory_mib >= 250))?;
     goes_on(pool, &before)?;
     pool.remove(NOMAD)
+}
+
+/// Faster than it is sent, over memory that takes several times longer than it may stand still.
+fn slowed(pool: &mut LabPool) -> Result<()> {
+    pool.create(NOMAD, "dirty:8:16", &["--cpu-demand", "0.1"])?;
+    let before = Guest::until(&pool.ctl, NOMAD, "it writes", |guest| guest.number("dirtied") > 0)?;
+    let from = pool.host_of(NOMAD)?.clone();
+    let to = other(pool, &from)?.name.clone();
+    let slow = ["vm", "migrate", NOMAD, "--to", &to, "--bandwidth", "3", "--downtime-max", "2000"];
+    let within = |slowdown_ms| [&slow[..], &["--slowdown-max", slowdown_ms]].concat();
+    pool.ctl.refused(&within("0"), &["faster than the link carries", "slowdown"])?;
+    goes_on(pool, &before)?;
+    uncapped(&from)?;
+    let told = pool.ctl.json(&within("30000"))?.to_string();
+    let lost = told.split(" ms slowed down").next().and_then(|text| text.rsplit(' ').next());
+    let lost: u64 = lost.and_then(|text| text.parse().ok()).with_context(|| told.clone())?;
+    println!("slowed down by {lost} ms");
+    ensure!((1..=30_000).contains(&lost), "{told}");
+    ensure!(pool.host_of(NOMAD)?.name == to, "it is not on {to}");
+    is_gone_from(&from)?;
+    uncapped(pool.host_of(NOMAD)?)?;
+    goes_on(pool, &before)?;
+    pool.remove(NOMAD)
+}
+
+fn uncapped(host: &LabHost) -> Result<()> {
+    let said = host.ssh(&format!("xl sched-credit2 -d {NOMAD}"))?;
+    let cap = said.lines().last().and_then(|line| line.split_whitespace().last());
+    ensure!(cap == Some("0"), "it is still slowed down: {said}");
+    Ok(())
 }
 
 fn network(pool: &mut LabPool) -> Result<()> {
