@@ -117,7 +117,7 @@ impl Pilot for SitePilot<'_> {
         let (domid, weight) = (self.domid, self.site.record.spec.scheduling.weight);
         let cap_percent = self.cap_percent(brake).await?;
         let vm_id = self.site.record.vm;
-        tracing::info!(%vm_id, percent = brake.in_percent(), cap_percent, "guest is slowed down");
+        tracing::info!(%vm_id, slowed_percent = brake.in_percent(), cap_percent, "guest's share is set");
         let credit2 = Credit2 { weight, cap_percent };
         let set = move |host: &crate::Backend| host.xen.vcpu.set_credit2(domid, credit2);
         self.site.core.run(set).await.map_err(PilotError::new)

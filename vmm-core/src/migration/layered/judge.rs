@@ -5,8 +5,8 @@
 //! when that no longer holds and the downtime is allowed. Stopping at the first downtime that is allowed, as QEMU does, leaves what a few
 //! milliseconds more would save; sending on while anything is gained takes passes that gain next to nothing.
 //!
-//! A braked guest loses `denied / (1 - r)` seconds of its time for each that the rest gets shorter. Where that is more than they are worth as downtime, it is
-//! stopped as soon as the longer downtime allows it.
+//! A braked guest loses `denied / (1 - r)` seconds of its time for each that the rest gets shorter. Where that is more than they are worth as
+//! downtime, it is stopped as soon as the longer downtime allows it.
 //!
 //! Whatever ends the sprint, or brakes the guest, is decided by what was [weighed](super::weigh), unless next to nothing is left.
 //!
@@ -122,7 +122,8 @@ impl Layered {
         self.orders.push_back(Action::Cap(brake));
     }
 
-    /// What the probe of the first pass saw written within a moment, for each byte that the link carries: no page is counted twice in so short a time.
+    /// What the probe of the first pass saw written within a moment, for each byte that the link carries: in so short a time, hardly
+    /// a page is written twice.
     fn probed_ratio(&self, rest_s: f64) -> f64 {
         let pending = f64::from(self.pages.pending().count().max(1));
         self.curve.pages(MOMENT_S) / MOMENT_S * rest_s / pending

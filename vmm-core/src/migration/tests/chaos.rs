@@ -42,6 +42,8 @@ pub(super) struct Story {
     pub(super) lost_pages: Vec<Pfn>,
     pub(super) braked_s: f64,
     pub(super) brake: Brake,
+    /// It was asked to stop while it was braked.
+    pub(super) stops_braked: bool,
     pub(super) took: Duration,
     /// Pages that were handed out more often than there was a reason to.
     pub(super) needless: u32,
@@ -88,6 +90,7 @@ impl Chaos {
             lost_pages: Vec::new(),
             braked_s: 0.0,
             brake: Brake::OFF,
+            stops_braked: false,
             took: Duration::ZERO,
             needless: 0,
             in_vain: 0,
@@ -263,6 +266,7 @@ impl Chaos {
     }
 
     fn suspend(&mut self, policy: &mut dyn Policy) {
+        self.story.stops_braked |= self.brake > Brake::OFF;
         if self.script.refusals > 0 {
             self.script.refusals -= 1;
             return policy.observe(self.now, &Event::SuspendFailed);

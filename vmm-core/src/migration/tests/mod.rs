@@ -86,6 +86,7 @@ proptest! {
         prop_assert_eq!(story.needless, 0, "a page went out without a new reason");
         prop_assert_eq!(story.in_vain, 0, "a page went out that was in the log");
         prop_assert_eq!(story.brake, Brake::OFF, "the brake is off in the end");
+        prop_assert!(!story.stops_braked, "it takes long to stop");
         let budget = limits.brake_budget.as_secs_f64() + 2.0 * longest_step(&script);
         prop_assert!(story.braked_s <= budget, "{} of {}", story.braked_s, budget);
         prop_assert!(policy.state_bytes() <= 4 * script.pages as usize + 64);
@@ -153,6 +154,26 @@ fn each_way_to_fail_has_its_reason() {
     let at_once = Limits { deadline: Duration::ZERO, ..strict };
     let found = end_of(hot, at_once);
     assert!(matches!(found, End::Aborted(Reason::Deadline { seconds: 0, .. })), "{found:?}");
+}
+
+#[test]
+fn a_brake_ends_where_standing_still_costs_less() {
+    let script = Script { writes_per_ms: 300, hot_percent: 50, slowness: 20, ..quiet(1500) };
+    let braked_s = |more| {
+        let target = Duration::from_millis(5);
+        let limits = Limits {
+            downtime_target: target,
+            downtime_max: target + Duration::from_millis(more),
+            brake_budget: Duration::from_secs(60),
+            ..Limits::default()
+        };
+        let mut policy = Layered::new(guest(&script, true), limits, Options::default());
+        let story = Chaos::new(script.clone()).run(&mut policy);
+        assert_eq!((story.end, story.lost_pages), (End::Committed, Vec::new()));
+        story.braked_s
+    };
+    let (strict, lenient) = (braked_s(0), braked_s(500));
+    assert!(lenient > 0.0 && lenient < 0.9 * strict, "{lenient} of {strict}");
 }
 
 #[test]
